@@ -1,0 +1,37 @@
+"""Bodies of the ML service's health, model and cache endpoints."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+HealthStatus = Literal["healthy", "loading", "degraded", "unhealthy"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """`healthy` and `degraded` (Redis is away) can generate; `loading` and `unhealthy` cannot."""
+
+    status: HealthStatus
+    model_loaded: bool
+    model_version: str
+    redis_connected: bool
+    queue_length: int
+    engine: str
+    adapters_loaded: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelReload:
+    """What `/model/reload` did; `seconds` is how long it took."""
+
+    status: Literal["reloaded", "unchanged"]
+    previous: str
+    model_version: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheInvalidation:
+    """How many cached answers were dropped."""
+
+    invalidated: int

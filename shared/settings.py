@@ -1,0 +1,92 @@
+"""Settings from the environment: frozen, typed, and refused at the start with the name of every bad one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)
+
+
+class SettingsError(Exception):
+    """One or more settings cannot be used; the message has a line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingDescription:
+    """One setting as `docs/CONFIGURATION.md` describes it."""
+
+    variable: str
+    required: bool
+    default: Any
+    description: str
+
+
+def variable_name(field: str) -> str:
+    """The environment variable of a field: `database_url` is read from `DATABASE_URL`."""
+    return field.upper()
+
+
+def load(settings_type: type[SettingsT], environ: Mapping[str, str]) -> SettingsT:
+    """Read a settings struct from environment variables.
+
+    Each field comes from the variable of the same name in capitals; an empty variable counts as unset. Lists are separated by commas.
+
+    Raises:
+        SettingsError: names every variable that is missing or unusable, never its value.
+    """
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for field in msgspec.structs.fields(settings_type):
+        raw = environ.get(variable_name(field.name), "")
+        if raw == "":
+            if field.required:
+                problems.append(f"{variable_name(field.name)} is not set: {_description(field.type)}")
+            continue
+        wants_list = msgspec.inspect.type_info(field.type)
+        source: Any = raw
+        if isinstance(_unwrapped(wants_list), msgspec.inspect.ListType | msgspec.inspect.VarTupleType):
+            source = [part.strip() for part in raw.split(",") if part.strip()]
+        try:
+            values[field.name] = msgspec.convert(source, field.type, strict=False)
+        except msgspec.ValidationError as error:
+            problems.append(f"{variable_name(field.name)} cannot be used: {error}")
+    if problems:
+        raise SettingsError(problems)
+    try:
+        return settings_type(**values)
+    except ValueError as error:  # a struct's own __post_init__ checks what no single field can
+        raise SettingsError([str(error)]) from error
+
+
+def describe(settings_type: type[msgspec.Struct]) -> list[SettingDescription]:
+    """Every setting of a struct, in its order."""
+    return [
+        SettingDescription(
+            variable=variable_name(field.name),
+            required=field.required,
+            default=None if field.required else _default(field),
+            description=_description(field.type),
+        )
+        for field in msgspec.structs.fields(settings_type)
+    ]
+
+
+def _default(field: Any) -> Any:
+    return field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+
+
+def _unwrapped(info: Any) -> Any:
+    return info.type if isinstance(info, msgspec.inspect.Metadata) else info
+
+
+def _description(annotation: Any) -> str:
+    info = msgspec.inspect.type_info(annotation)
+    if isinstance(info, msgspec.inspect.Metadata):
+        return str((info.extra_json_schema or {}).get("description", ""))
+    return ""
