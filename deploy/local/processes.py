@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -62,7 +63,7 @@ class ChildProcess:
                 stderr=subprocess.STDOUT,
                 env=self._environment,
                 start_new_session=True,  # a Ctrl-C at the terminal reaches only the parent, which stops its children in order
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl call, made before any thread matters
+                preexec_fn=_die_with_parent,
             )
 
     def wait_until(self, ready: Callable[[], bool], *, timeout: float, poll: float = 0.05) -> None:
@@ -92,10 +93,8 @@ class ChildProcess:
             return
         if self._process.poll() is None:
             self._process.send_signal(self._stop_signal)
-            try:
+            with suppress(subprocess.TimeoutExpired):  # what is left then is killed below
                 self._process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                pass  # the group is killed below
         self._kill_group()
 
     def kill(self) -> None:
@@ -105,8 +104,6 @@ class ChildProcess:
     def _kill_group(self) -> None:
         if self._process is None:
             return
-        try:
+        with suppress(ProcessLookupError):  # the whole group has ended already
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # the whole group has ended already
         self._process.wait()

@@ -34,6 +34,7 @@ class EmbeddedValkey:
             StartError: with one line that says why.
         """
         self._data_dir.mkdir(parents=True, exist_ok=True)
+        self._socket.unlink(missing_ok=True)  # left by a crash, it would look like a server that refuses to talk
         self._process.start()
         self._process.wait_until(self._is_ready, timeout=timeout)
 
@@ -44,6 +45,8 @@ class EmbeddedValkey:
         self._process.kill()
 
     def _is_ready(self) -> bool:
+        if not self._socket.exists():
+            return False
         try:
             with Redis.from_url(self.url) as client:
                 return bool(client.ping())

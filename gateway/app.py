@@ -1,0 +1,68 @@
+"""The whole gateway on one page."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.types import ASGIApp
+from redis.asyncio import Redis
+
+from gateway.auth.authentication import AuthenticationMiddleware, Authenticator, provide_optional_principal, provide_principal
+from gateway.auth.keys import KeyRing
+from gateway.auth.tokens import DeviceTokens
+from gateway.database import Database
+from gateway.errors import EXCEPTION_HANDLERS
+from gateway.health.routes import HealthController
+from gateway.health.service import HealthService
+from gateway.idempotency.middleware import IdempotencyMiddleware
+from gateway.ml_client import MlClient
+from gateway.openapi import docs_assets, openapi_config, openapi_document
+from gateway.request_context import RequestContext
+from gateway.settings import Settings
+
+MAXIMUM_BODY = 8 * 1024 * 1024
+"""Bytes of a request body; more is 413."""
+
+
+def create_app(settings: Settings) -> ASGIApp:
+    """Put the service together; nothing is opened before its lifespan starts."""
+    database = Database(settings.database_url, settings.database_pool_size)
+    redis = Redis.from_url(settings.redis_url, socket_connect_timeout=1, socket_timeout=2)
+    ml = MlClient(settings.ml_service_url, settings.ml_service_token, settings.ml_timeout_seconds)
+    keys = KeyRing(settings.jwt_keys)
+    tokens = DeviceTokens(keys)
+
+    services = {
+        "health": HealthService(database, redis, ml),
+    }
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        await database.open()
+        try:
+            yield
+        finally:
+            await ml.close()
+            await redis.aclose()
+            await database.close()
+
+    app = Litestar(
+        route_handlers=[HealthController, openapi_document, docs_assets()],
+        dependencies={
+            "principal": Provide(provide_principal, sync_to_thread=False),
+            "optional_principal": Provide(provide_optional_principal, sync_to_thread=False),
+            **{name: _provide(service) for name, service in services.items()},
+        },
+        middleware=[AuthenticationMiddleware(Authenticator(tokens, database)), IdempotencyMiddleware(database, MAXIMUM_BODY)],
+        exception_handlers=EXCEPTION_HANDLERS,
+        lifespan=[lifespan],
+        openapi_config=openapi_config(),
+        request_max_body_size=MAXIMUM_BODY,
+        logging_config=None,
+    )
+    return RequestContext(app)
+
+
+def _provide(service: object) -> Provide:
+    return Provide(lambda: service, sync_to_thread=False)

@@ -1,0 +1,71 @@
+"""Device tokens: JWTs (RFC 7519) with a pinned algorithm and a key id."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import jwt
+
+from gateway.auth.keys import KeyRing
+from gateway.auth.principal import Principal
+from gateway.errors import Unauthorized
+from gateway.wire import utc_now
+from shared.ids import new_id
+
+LIFETIME = timedelta(days=7)
+_ALGORITHM = "HS256"
+_ISSUER = "conversation-assistant"
+_AUDIENCE = "conversation-assistant-gateway"
+_TYPE = "device"
+_REQUIRED = ["iss", "aud", "sub", "acc", "iat", "exp", "jti", "typ"]
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    token: str
+    expires_at: datetime
+
+
+class DeviceTokens:
+    """Issues and verifies the tokens that devices carry."""
+
+    def __init__(self, keys: KeyRing) -> None:
+        self._keys = keys
+        self._jwt = jwt.PyJWT(options={"enforce_minimum_key_length": True})
+
+    def issue(self, principal: Principal) -> IssuedToken:
+        now = utc_now()
+        expires_at = (now + LIFETIME).replace(microsecond=0)
+        claims = {
+            "iss": _ISSUER,
+            "aud": _AUDIENCE,
+            "sub": str(principal.device_id),
+            "acc": str(principal.account_id),
+            "iat": now,
+            "exp": expires_at,
+            "jti": str(new_id()),
+            "typ": _TYPE,
+        }
+        token = self._jwt.encode(claims, self._keys.signing_secret, algorithm=_ALGORITHM, headers={"kid": self._keys.signing_id})
+        return IssuedToken(token=token, expires_at=expires_at)
+
+    def verify(self, token: str) -> Principal:
+        """Whose token it is.
+
+        Raises:
+            Unauthorized: malformed, expired, signed by an unknown key, or not a device's token.
+        """
+        try:
+            secret = self._keys.secret(str(jwt.get_unverified_header(token).get("kid")))
+            if secret is None:
+                raise Unauthorized("The token is signed with a key that is not known here; pair the device again")
+            claims = self._jwt.decode(
+                token, secret, algorithms=[_ALGORITHM], audience=_AUDIENCE, issuer=_ISSUER, options={"require": _REQUIRED}
+            )
+            if claims["typ"] != _TYPE:
+                raise Unauthorized("This is not a device token")
+            return Principal(account_id=UUID(claims["acc"]), device_id=UUID(claims["sub"]))
+        except jwt.ExpiredSignatureError:
+            raise Unauthorized("The token has expired; use the refresh token or pair the device again") from None
+        except (jwt.InvalidTokenError, ValueError, UnicodeError):
+            raise Unauthorized("The token is not valid") from None

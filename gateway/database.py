@@ -1,0 +1,128 @@
+"""PostgreSQL: one pool for the process, transactions for the services, and the migrations.
+
+Piccolo describes the tables and keeps their history; queries are SQL on the pool's own connections (docs/decisions/0003-sql.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import asyncpg
+import msgspec
+from asyncpg import Connection, Pool, Record
+from asyncpg.pool import PoolConnectionProxy
+
+from gateway.errors import Unavailable
+
+Db: TypeAlias = "PoolConnectionProxy[Record]"
+"""What a query runs on: a connection of the pool, inside a transaction or not."""
+
+# Any number that only we use: who holds it is the one that migrates.
+_MIGRATION_LOCK = 7_300_2100
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.exceptions.CannotConnectNowError,
+    asyncpg.exceptions.AdminShutdownError,
+    asyncpg.exceptions.CrashShutdownError,
+    asyncpg.exceptions.TooManyConnectionsError,
+)
+
+
+class Database:
+    """The pool and the two ways to use it: `transaction()` for whatever writes, `connection()` for single reads."""
+
+    def __init__(self, url: str, pool_size: int = 10) -> None:
+        self._url = url
+        self._pool_size = pool_size
+        self._pool: Pool[Record] | None = None
+
+    async def open(self) -> None:
+        """Connect; waits up to 30 s for a server that is still starting.
+
+        Raises:
+            Unavailable: no server answered.
+        """
+        for attempt in range(30):
+            try:
+                self._pool = await asyncpg.create_pool(
+                    self._url, min_size=1, max_size=self._pool_size, init=_prepare_connection, command_timeout=60
+                )
+                return
+            except (OSError, asyncpg.PostgresConnectionError, asyncpg.exceptions.CannotConnectNowError) as error:
+                if attempt == 29:
+                    raise Unavailable("PostgreSQL does not answer at DATABASE_URL") from error
+                await asyncio.sleep(1)
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            try:
+                await asyncio.wait_for(self._pool.close(), timeout=5)
+            except TimeoutError:
+                self._pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Db]:
+        """A connection for reads that need no transaction.
+
+        Raises:
+            Unavailable: PostgreSQL is away; it is tried anew at the next call.
+        """
+        if self._pool is None:
+            raise Unavailable("The database is not open")
+        try:
+            async with self._pool.acquire(timeout=10) as connection:
+                yield connection
+        except _AWAY as error:
+            raise Unavailable("The database is away; try again in a moment") from error
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Db]:
+        """A connection inside a transaction that commits when the block ends and rolls back when it raises.
+
+        Raises:
+            Unavailable: PostgreSQL is away, and nothing of the block is stored, unless it went away while answering the COMMIT.
+        """
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+
+async def _prepare_connection(connection: Connection[Record]) -> None:
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_encode_json, decoder=msgspec.json.decode)
+
+
+def _encode_json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+async def migrate(url: str) -> str:
+    """Bring the schema up to date; several processes may call this at once, one of them does it.
+
+    Returns:
+        What Piccolo printed.
+
+    Raises:
+        RuntimeError: a migration failed; with Piccolo's output.
+    """
+    lock = await asyncpg.connect(url)
+    try:
+        await lock.execute("select pg_advisory_lock($1)", _MIGRATION_LOCK)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "piccolo.main", "migrations", "forwards", "gateway",
+            env={**os.environ, "PICCOLO_CONF": "gateway.piccolo_conf", "DATABASE_URL": url},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        output = (await process.communicate())[0].decode()
+        if process.returncode != 0:
+            raise RuntimeError(f"The migrations failed:\n{output}")
+        return output
+    finally:
+        await lock.close()

@@ -1,0 +1,124 @@
+"""The one place that turns exceptions into the documented error body."""
+
+import re
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from gateway.request_context import request_id_of
+from shared.errors import (
+    AppError,
+    BadRequest,
+    Conflict,
+    FieldProblem,
+    Forbidden,
+    NotFound,
+    PayloadTooLarge,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+    UnprocessableEntity,
+    error_body,
+)
+
+__all__ = [
+    "EXCEPTION_HANDLERS",
+    "AppError",
+    "BadRequest",
+    "Conflict",
+    "FieldProblem",
+    "Forbidden",
+    "NotFound",
+    "PayloadTooLarge",
+    "TooManyRequests",
+    "Unauthorized",
+    "Unavailable",
+    "UnprocessableEntity",
+]
+
+_logger = structlog.get_logger(__name__)
+# msgspec ends its messages with where the fault is: "Expected `str`, got `int` - at `$.messages[3].sentAt`"
+_AT_PATH = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
+
+
+def _respond(
+    request: Request[Any, Any, Any], status: int, message: str, details: list[FieldProblem], headers: dict[str, str]
+) -> Response[Any]:
+    body = error_body(status, message, request_id_of(request.scope), details)
+    return Response(body, status_code=status, headers=headers, media_type="application/json")
+
+
+def _render_app_error(request: Request[Any, Any, Any], error: AppError) -> Response[Any]:
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    return _respond(request, error.status, error.message, error.details, headers)
+
+
+def _render_validation_error(request: Request[Any, Any, Any], error: ValidationException) -> Response[Any]:
+    """Bad parameters and bodies: 400 with each offending field in `details`."""
+    problems = [_problem(entry) for entry in error.extra or []] if isinstance(error.extra, list) else []
+    if not problems:
+        return _respond(request, 400, _without_path(error.detail), [], {})
+    message = "; ".join(f"{problem.field}: {problem.message}" if problem.field else problem.message for problem in problems)
+    return _respond(request, 400, message, [problem for problem in problems if problem.field], {})
+
+
+def _problem(entry: Any) -> FieldProblem:
+    if not isinstance(entry, dict):
+        return FieldProblem(field="", message=str(entry))
+    match = _AT_PATH.match(str(entry.get("message", "")))
+    what = match["what"] if match else "is not usable"
+    inner = (match["path"] if match else None) or ""
+    key = str(entry.get("key", ""))
+    if entry.get("source") == "body" or key.startswith("data"):
+        return FieldProblem(field=inner or key.removeprefix("data").lstrip("."), message=what)
+    return FieldProblem(field=key, message=what)
+
+
+def _without_path(detail: str) -> str:
+    match = _AT_PATH.match(detail)
+    return match["what"] if match else detail
+
+
+def _render_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """What the framework itself refuses: unknown routes, wrong methods, bodies that are no JSON or too large."""
+    status = error.status_code
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _render_unexpected(request, error)
+    headers = {key: value for key, value in (error.headers or {}).items() if key.lower() in {"allow", "retry-after"}}
+    message, details = _explain(status, error.detail)
+    return _respond(request, status, message, details, headers)
+
+
+def _explain(status: int, detail: str) -> tuple[str, list[FieldProblem]]:
+    match status:
+        case HTTPStatus.BAD_REQUEST:
+            found = _AT_PATH.match(detail)
+            what, path = (found["what"], found["path"]) if found else (detail, None)
+            return (f"{path}: {what}", [FieldProblem(field=path, message=what)]) if path else (what, [])
+        case HTTPStatus.NOT_FOUND:
+            return "There is nothing at this address", []
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            return "This address does not take this method; see the Allow header", []
+        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return "The body is larger than this address takes; send it in smaller parts", []
+        case _:
+            return detail, []
+
+
+def _render_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """A fault of ours. The log gets the trace; the client gets the request id to report."""
+    _logger.error("request failed", exc_info=error, path=request.scope["path"])
+    return _respond(request, 500, "Something went wrong here; it was logged under this request id", [], {})
+
+
+EXCEPTION_HANDLERS: dict[Any, Any] = {
+    AppError: _render_app_error,
+    ValidationException: _render_validation_error,
+    HTTPException: _render_http_exception,
+    Exception: _render_unexpected,
+}

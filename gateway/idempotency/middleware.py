@@ -1,0 +1,154 @@
+"""Same key and body: the first answer again. Same key, other body: 422. Still running: 409."""
+
+import hashlib
+from typing import Any
+
+import msgspec
+from litestar.datastructures import Headers
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, HTTPRequestEvent, Message, Receive, Scope, Send
+
+from gateway.auth.principal import Principal
+from gateway.database import Database
+from gateway.errors import BadRequest, Conflict, PayloadTooLarge, UnprocessableEntity
+from gateway.idempotency import queries, sealing
+
+IDEMPOTENT = {"idempotent": True}
+"""`opt` of a handler that creates something and so honours `Idempotency-Key`."""
+_MAXIMUM_KEY = 255
+_MINIMUM_ANONYMOUS_KEY = 16
+_KEPT_HEADERS = {b"content-type", b"location"}
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """A stored answer; its status is a column of its own."""
+
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class IdempotencyMiddleware(ASGIMiddleware):
+    """Runs after authentication, on handlers that are marked `IDEMPOTENT`. Only successful answers are kept: a failure may be retried."""
+
+    scopes = (ScopeType.HTTP,)
+
+    def __init__(self, database: Database, maximum_body: int) -> None:
+        self._database = database
+        self._maximum_body = maximum_body
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        key = Headers.from_scope(scope).get("idempotency-key")
+        if key is None or not scope["route_handler"].opt.get("idempotent"):
+            await next_app(scope, receive, send)
+            return
+        owner = _owner(scope, key)
+        body = await self._read_body(receive)
+        fingerprint = hashlib.sha256(f"{scope['path']}\n".encode() + body).digest()
+        key_hash = sealing.key_hash(owner, key)
+        async with self._database.connection() as db:
+            claimed = await queries.claim(db, owner, key_hash, fingerprint)
+            known = None if claimed else await queries.find(db, owner, key_hash)
+        if claimed:
+            await self._run(owner, key, key_hash, body, scope, receive, send, next_app)
+        elif known is None or (known["status"] is None and known["fingerprint"] == fingerprint):
+            raise Conflict("The first request with this Idempotency-Key is still running; ask again in a moment")
+        elif known["fingerprint"] != fingerprint:
+            raise UnprocessableEntity("This Idempotency-Key was used with another request; use a new key for a new request")
+        else:
+            answer = msgspec.msgpack.decode(sealing.unseal(owner, key, known["answer"]), type=_Answer)
+            await send({"type": "http.response.start", "status": known["status"], "headers": answer.headers})
+            await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+
+    async def _run(
+        self, owner: str, key: str, key_hash: bytes, body: bytes, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp
+    ) -> None:
+        """Let the request through, note what it answers, and keep that if it succeeded."""
+        recorder = _Recorder(send)
+        try:
+            await next_app(scope, _replayed(body, receive), recorder)
+        finally:
+            async with self._database.connection() as db:
+                if recorder.succeeded:
+                    sealed = sealing.seal(owner, key, msgspec.msgpack.encode(recorder.answer))
+                    await queries.keep(db, owner, key_hash, recorder.status, sealed)
+                else:
+                    await queries.release(db, owner, key_hash)
+        await recorder.finish()
+
+    async def _read_body(self, receive: Receive) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise BadRequest("The request was broken off")
+            parts.append(message["body"])
+            size += len(message["body"])
+            if size > self._maximum_body:
+                raise PayloadTooLarge("The body is larger than this address takes; send it in smaller parts")
+            if not message.get("more_body"):
+                return b"".join(parts)
+
+
+class _Recorder:
+    """Passes an answer on and remembers it. The last part goes out only after the answer was kept: a client that has it may rely on it."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._last: Message | None = None
+        self._parts: list[bytes] = []
+        self._headers: list[tuple[bytes, bytes]] = []
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self._headers = [(bytes(name), bytes(value)) for name, value in message["headers"] if name.lower() in _KEPT_HEADERS]
+        elif message["type"] == "http.response.body":
+            self._parts.append(message["body"])
+            if not message.get("more_body"):
+                self._last = message
+                return
+        await self._send(message)
+
+    @property
+    def succeeded(self) -> bool:
+        return self._last is not None and 200 <= self.status < 300
+
+    @property
+    def answer(self) -> _Answer:
+        return _Answer(headers=self._headers, body=b"".join(self._parts))
+
+    async def finish(self) -> None:
+        if self._last is not None:
+            await self._send(self._last)
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """The body once more, then whatever the client really sends next (its disconnect)."""
+    sent = False
+
+    async def receive_again() -> Any:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return HTTPRequestEvent(type="http.request", body=body, more_body=False)
+
+    return receive_again
+
+
+def _owner(scope: Scope, key: str) -> str:
+    """Whose key it is: the account's, or for requests without a token the client address's."""
+    if not key or len(key) > _MAXIMUM_KEY:
+        raise BadRequest.field("Idempotency-Key", f"must have 1 to {_MAXIMUM_KEY} characters")
+    principal = scope.get("user")
+    if isinstance(principal, Principal):
+        return str(principal.account_id)
+    if len(key) < _MINIMUM_ANONYMOUS_KEY:
+        raise BadRequest.field(
+            "Idempotency-Key", f"without a token it must have at least {_MINIMUM_ANONYMOUS_KEY} characters, such as a UUID"
+        )
+    client = scope.get("client")
+    return f"anonymous {client[0] if client else ''}"

@@ -1,0 +1,63 @@
+"""The outermost layer: a request id on everything, and one log line a request."""
+
+import re
+import time
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+_logger = structlog.get_logger(__name__)
+_USABLE = re.compile(rb"^[A-Za-z0-9._:-]{1,100}$")
+
+
+class RequestContext:
+    """Raw ASGI, so that answers of the router itself (404, 405) carry the id too.
+
+    `X-Request-Id` is taken when it is short and plain, else made; the log line has the path but never the query string or a body.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope["request_id"] = request_id  # type: ignore[typeddict-unknown-key]
+        started = time.perf_counter()
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_with_id)
+            finally:
+                _logger.info(
+                    "request",
+                    method=scope.get("method", "WS"),
+                    path=scope["path"],
+                    status=status,
+                    milliseconds=round((time.perf_counter() - started) * 1000, 1),
+                )
+
+
+def request_id_of(scope: Scope) -> str | None:
+    """The id of the request that a scope belongs to."""
+    request_id = scope.get("request_id")
+    return request_id if isinstance(request_id, str) else None
+
+
+def _request_id(scope: Any) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _USABLE.match(value):
+            return str(value.decode())
+    return uuid4().hex

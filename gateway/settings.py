@@ -1,0 +1,52 @@
+"""The gateway's settings, read from the environment once at the start."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+_MINIMUM_KEY_BYTES = 32  # RFC 7518 section 3.2: an HS256 key is at least as long as the hash
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every field is the environment variable of the same name in capitals."""
+
+    database_url: Annotated[str, Meta(description="PostgreSQL, 15 or newer: `postgresql://user:password@host/database`.")]
+    redis_url: Annotated[str, Meta(description="Redis or Valkey: `redis://host:6379/0` or `unix:///path/to/socket`.")]
+    jwt_keys: Annotated[
+        list[str],
+        Meta(
+            min_length=1,
+            description="Keys that sign device tokens, as `id:secret`, separated by commas; each secret has at least 32 bytes. The first"
+            " signs, all verify: to rotate, put a new key in front and drop the old one a week later.",
+        ),
+    ]
+    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535, description="Port to listen on.")] = 3100
+    ml_service_url: Annotated[str, Meta(description="Where the ML service answers.")] = "http://127.0.0.1:8100"
+    ml_service_token: Annotated[str, Meta(description="The token that the ML service asks for; the same value on both sides.")] = ""
+    ml_timeout_seconds: Annotated[float, Meta(gt=0, description="How long a draft may take before the client is told to try again.")] = (
+        120.0
+    )
+    registration: Annotated[
+        Literal["open", "closed"],
+        Meta(
+            description="`open`: anybody who reaches the gateway may make an account. `closed`: only devices that `gateway pair` announced."
+        ),
+    ] = "open"
+    database_pool_size: Annotated[int, Meta(ge=1, le=200, description="PostgreSQL connections held by this process.")] = 10
+    trusted_proxies: Annotated[
+        list[str], Meta(description="Addresses of reverse proxies whose `X-Forwarded-For` is believed, separated by commas.")
+    ] = []
+    metrics_token: Annotated[str, Meta(description="Bearer token for `/metrics`. Empty: `/metrics` is not served.")] = ""
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="The least important log line to write.")] = "info"
+    log_format: Annotated[Literal["json", "console"], Meta(description="`json` for machines, `console` for people.")] = "json"
+
+    def __post_init__(self) -> None:
+        for key in self.jwt_keys:
+            key_id, separator, secret = key.partition(":")
+            if not key_id or not separator or len(secret.encode()) < _MINIMUM_KEY_BYTES:
+                raise ValueError(
+                    f"JWT_KEYS cannot be used: each key is `id:secret` with a secret of at least {_MINIMUM_KEY_BYTES} bytes;"
+                    " make one with `openssl rand -hex 32`"
+                )

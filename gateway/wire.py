@@ -1,0 +1,23 @@
+"""The base of every public body and the constrained types that they share."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+# A NUL is legal JSON but cannot be stored by PostgreSQL; it is refused at the border, where the field can be named.
+_NO_NUL = r"^[^\x00]*$"
+
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=_NO_NUL)]
+OptionalText = Annotated[str, Meta(max_length=500, pattern=_NO_NUL)]
+Page = Annotated[int, Meta(ge=1, le=1_000_000, description="Which page, from 1.")]
+PageSize = Annotated[int, Meta(ge=1, le=100, description="Rows a page.")]
+
+
+class Wire(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A public body: camelCase on the wire, snake_case in code. Unknown fields of a request are ignored."""
+
+
+def utc_now() -> datetime:
+    """The current time with its zone; times leave as RFC 3339 with `Z`."""
+    return datetime.now(UTC)

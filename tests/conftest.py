@@ -1,0 +1,63 @@
+"""What every test may ask for: a real PostgreSQL, a real Valkey, a gateway on a real socket; each started once a run."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from gateway.database import migrate
+from tests.fixtures.gateway import GatewayProcess
+from tests.fixtures.ports import free_port
+from tests.fixtures.servers import Server, running_postgres, running_valkey
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data and logs of this run's processes."""
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture(scope="session")
+def postgres(run_folder: Path) -> Iterator[Server]:
+    with running_postgres(run_folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def database_url(postgres: Server) -> str:
+    """A migrated database. Tests share it: each makes accounts of its own, which see nothing of each other."""
+    asyncio.run(migrate(postgres.url))
+    return postgres.url
+
+
+@pytest.fixture(scope="session")
+def valkey(run_folder: Path) -> Iterator[Server]:
+    with running_valkey(run_folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_url(valkey: Server) -> str:
+    return valkey.url
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator["Redis"]:
+    with Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def gateway(run_folder: Path, database_url: str, redis_url: str) -> Iterator[GatewayProcess]:
+    """A gateway without an ML service: nothing listens where it looks for one."""
+    process = GatewayProcess(run_folder, database_url=database_url, redis_url=redis_url, ml_service_url=f"http://127.0.0.1:{free_port()}")
+    process.start()
+    yield process
+    process.stop()
