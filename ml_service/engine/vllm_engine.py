@@ -1,0 +1,281 @@
+"""vLLM behind the engine protocol; the only module that imports it.
+
+Importing vLLM takes many seconds, so nothing imports this module before an engine is wanted: see `ml_service.app.engine_factory`.
+"""
+
+import asyncio
+import ctypes
+import math
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+from uuid import uuid4
+
+import structlog
+from vllm import SamplingParams, TokensPrompt
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.exceptions import GracefulHTTPError, VLLMClientError, VLLMError
+from vllm.lora.request import LoRARequest
+from vllm.platforms import current_platform
+from vllm.sampling_params import RequestOutputKind
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.core import EngineCoreProc
+from vllm.v1.engine.exceptions import EngineDeadError
+from vllm.v1.metrics.loggers import StatLoggerBase
+
+from ml_service.engine.openai_app import build_openai_app
+from ml_service.engine.protocol import (
+    Adapter,
+    AdapterRefused,
+    AsgiApp,
+    Delta,
+    EngineAway,
+    GenerationFailed,
+    Load,
+    LoadedModel,
+    QueueFull,
+    RequestRefused,
+    Sampling,
+)
+from ml_service.models.catalogue import ModelEntry, checkpoint
+from ml_service.models.prompts import ChatTemplateRenderer
+from ml_service.settings import Settings
+from shared.contracts.generation import FinishReason
+
+GIB: Final = 2**30
+FINISH_REASONS: Final[dict[str, FinishReason]] = {"stop": "stop", "length": "length", "repetition": "stop"}
+
+log = structlog.get_logger(__name__)
+
+
+class _Pulse(StatLoggerBase):
+    """Hears of every step of the engine's loop, whoever asked for it: that is how a stuck engine is told from a busy one."""
+
+    def __init__(self, _config: object, _engine_index: int = 0) -> None:
+        self.last_progress = time.monotonic()
+        self.waiting = 0
+
+    def record(self, scheduler_stats: Any, iteration_stats: Any, *_args: Any, **_kwargs: Any) -> None:
+        self.last_progress = time.monotonic()
+        if scheduler_stats is not None:
+            self.waiting = scheduler_stats.num_waiting_reqs + scheduler_stats.num_skipped_waiting_reqs
+
+    def log_engine_initialized(self) -> None:
+        """Nothing to say."""
+
+
+class VllmEngine:
+    """One vLLM engine: its client lives here, its core and workers in processes of their own."""
+
+    def __init__(self, llm: AsyncLLM, pulse: _Pulse, thread: ThreadPoolExecutor, openai: AsgiApp) -> None:
+        self._llm = llm
+        self._pulse = pulse
+        self._thread = thread
+        self._openai = openai
+
+    @classmethod
+    async def start(cls, entry: ModelEntry, settings: Settings) -> "LoadedModel":
+        """Load a model; the event loop stays free meanwhile.
+
+        Raises:
+            Exception: whatever vLLM, transformers or the hub raise when a model cannot be loaded.
+        """
+        # Loading blocks for a minute, so it runs in a thread; and that thread must live as long as the engine, because the
+        # parent-death signal of a child is sent when the thread that started it ends.
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
+        loop = asyncio.get_running_loop()
+        try:
+            llm, pulse, renderer = await loop.run_in_executor(thread, _load, entry, settings)
+        except BaseException:
+            thread.shutdown(wait=False)
+            raise
+        try:
+            engine = cls(llm, pulse, thread, await build_openai_app(llm, entry))
+        except BaseException:
+            await loop.run_in_executor(thread, llm.shutdown, 2.0)
+            thread.shutdown(wait=False)
+            raise
+        return LoadedModel(entry=entry, engine=engine, renderer=renderer)
+
+    @property
+    def context_length(self) -> int:
+        return int(self._llm.model_config.max_model_len)
+
+    @property
+    def alive(self) -> bool:
+        return not self._llm.errored
+
+    @property
+    def last_progress(self) -> float:
+        return self._pulse.last_progress
+
+    @property
+    def load(self) -> Load:
+        unfinished = self._llm.get_num_unfinished_requests()
+        waiting = min(self._pulse.waiting, unfinished)  # the pulse does not hear of aborts
+        return Load(running=unfinished - waiting, waiting=waiting)
+
+    async def generate(self, prompt: Sequence[int], sampling: Sampling, adapter: Adapter | None = None) -> AsyncIterator[Delta]:
+        outputs = self._llm.generate(
+            TokensPrompt(prompt_token_ids=list(prompt)), _sampling_params(sampling), uuid4().hex, lora_request=_lora_request(adapter)
+        )
+        with _vllm_errors():
+            async for output in outputs:
+                for answer in output.outputs:
+                    yield _delta(answer)
+
+    async def add_adapter(self, adapter: Adapter) -> None:
+        request = _lora_request(adapter)
+        try:
+            added = await self._llm.add_lora(request)
+        except EngineDeadError as error:
+            raise EngineAway("The engine died") from error
+        except Exception as error:  # vLLM passes on whatever the loader raised, of any type
+            if self._llm.errored:
+                raise EngineAway("The engine died") from error
+            raise AdapterRefused("The adapter's files are missing, damaged or not of a kind that this model can use") from error
+        if not added:
+            raise AdapterRefused("The engine has already loaded an adapter with this number")
+
+    async def remove_adapter(self, adapter: Adapter) -> None:
+        with _vllm_errors():
+            await self._llm.remove_lora(adapter.number)
+
+    def openai_app(self) -> AsgiApp | None:
+        return self._openai
+
+    def process_ids(self) -> list[int]:
+        """The engine core's processes, for tests and operators who want to hurt them."""
+        manager = self._llm.engine_core.resources.engine_manager
+        return [process.pid for process in manager.processes] if manager is not None else []
+
+    async def shutdown(self) -> None:
+        # A stopped process takes no SIGTERM, and a stuck one may not heed it: continue it, give it two seconds, then kill.
+        for pid in self.process_ids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._llm.shutdown, 2.0)
+        self._thread.shutdown(wait=False)
+
+
+def _load(entry: ModelEntry, settings: Settings) -> tuple[AsyncLLM, _Pulse, ChatTemplateRenderer]:
+    from pathlib import Path
+
+    model = checkpoint(entry, Path(settings.data_dir).resolve())
+    renderer = ChatTemplateRenderer.load(model, entry.revision)
+    pulses: list[_Pulse] = []
+
+    def make_pulse(config: object, engine_index: int) -> _Pulse:
+        pulses.append(_Pulse(config, engine_index))
+        return pulses[-1]
+
+    with _children_die_with_us():
+        llm = AsyncLLM.from_engine_args(_engine_args(entry, model, settings), stat_loggers=[make_pulse])
+    return llm, pulses[0], renderer
+
+
+def _engine_args(entry: ModelEntry, model: str, settings: Settings) -> AsyncEngineArgs:
+    on_cpu = current_platform.is_cpu()
+    context_length = min(entry.context_length, settings.max_model_len or entry.context_length)
+    return AsyncEngineArgs(
+        model=model,
+        revision=entry.revision,
+        served_model_name=[entry.name],
+        dtype=entry.dtype,
+        tokenizer_mode="hf",  # the prompts' own tokenizer, so that ids agree
+        max_model_len=context_length,
+        max_num_seqs=settings.max_num_seqs,
+        max_num_queued_reqs=settings.max_num_seqs + settings.max_queued_requests,
+        enable_lora=True,  # LoRA cannot be switched on later
+        max_loras=settings.max_loras,
+        max_lora_rank=settings.max_lora_rank,
+        enable_prefix_caching=True,
+        enforce_eager=on_cpu,  # with LoRA vLLM's CPU path is eager anyway, and starts sooner when told so
+        kv_cache_memory_bytes=settings.cpu_kv_cache_gib * GIB if on_cpu else None,
+        gpu_memory_utilization=settings.gpu_memory_utilization,
+        tensor_parallel_size=settings.tensor_parallel_size,
+        pipeline_parallel_size=settings.pipeline_parallel_size,
+        limit_mm_per_prompt={"image": 0} if entry.text_only else {},
+        enable_log_requests=False,
+    )
+
+
+def _sampling_params(sampling: Sampling) -> SamplingParams:
+    return SamplingParams(
+        n=sampling.n,
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        repetition_penalty=sampling.repetition_penalty,
+        stop=list(sampling.stop),
+        seed=sampling.seed,
+        logprobs=0,  # of the drawn token only
+        flat_logprobs=True,
+        output_kind=RequestOutputKind.DELTA,
+    )
+
+
+def _lora_request(adapter: Adapter | None) -> LoRARequest | None:
+    return LoRARequest(adapter.name, adapter.number, adapter.path) if adapter else None
+
+
+def _delta(answer: Any) -> Delta:
+    reason = answer.finish_reason
+    if reason is not None and reason not in FINISH_REASONS:  # "abort" and "error" that nobody here asked for
+        raise EngineAway("The engine stopped while it generated")
+    probability_sum = sum(map(math.exp, answer.logprobs.logprobs)) if answer.logprobs else 0.0
+    return Delta(answer.index, answer.text, len(answer.token_ids), probability_sum, FINISH_REASONS[reason] if reason else None)
+
+
+@contextmanager
+def _vllm_errors() -> Iterator[None]:
+    """Translate vLLM's errors; none of its texts reaches a client."""
+    try:
+        yield
+    except EngineDeadError as error:
+        raise EngineAway("The engine died while it generated; it is being started again") from error
+    except GracefulHTTPError as error:
+        raise QueueFull("The engine has as much work as it may queue") from error
+    except VLLMClientError as error:
+        log.warning("engine refused a request", kind=type(error).__name__)
+        raise RequestRefused("The engine refuses this prompt or one of its sampling fields") from error
+    except VLLMError as error:
+        log.error("generation failed", kind=type(error).__name__, cause=type(error.__cause__).__name__)
+        raise GenerationFailed("The generation failed") from error
+
+
+@contextmanager
+def _children_die_with_us() -> Iterator[None]:
+    """Engine cores started inside end when this process is killed; vLLM's workers already end with their core.
+
+    vLLM starts its core as `multiprocessing.Process(target=EngineCoreProc.run_engine_core)` and offers no hook in that process, so
+    the target is replaced while it starts one.
+    """
+    original = EngineCoreProc.run_engine_core
+    EngineCoreProc.run_engine_core = staticmethod(_run_engine_core)
+    try:
+        yield
+    finally:
+        EngineCoreProc.run_engine_core = staticmethod(original)
+
+
+def _run_engine_core(*args: Any, **kwargs: Any) -> None:
+    """Runs in the engine core's process, where nothing is replaced."""
+    _die_with_parent()
+    run: Callable[..., None] = EngineCoreProc.run_engine_core
+    run(*args, **kwargs)
+
+
+def _die_with_parent() -> None:
+    """Ask Linux for SIGKILL when the parent dies; see prctl(2), PR_SET_PDEATHSIG. Elsewhere the parent has to clean up itself."""
+    pr_set_pdeathsig = 1
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and os.getppid() != parent.pid:  # it died before the request was made
+        os._exit(1)

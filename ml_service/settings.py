@@ -1,0 +1,96 @@
+"""The ML service's settings: each field is an environment variable of the same name in capitals."""
+
+from ipaddress import ip_address
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+PositiveSeconds = Annotated[float, Meta(gt=0)]
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """How the service listens, which model it serves and with how much of the machine."""
+
+    host: Annotated[str, Meta(description="Address to listen on. Anything but loopback needs ML_SERVICE_TOKEN.")] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="Port to listen on.")] = 8100
+    ml_service_token: Annotated[
+        str, Meta(description="Secret that callers send as `Authorization: Bearer`. Without it the service listens on loopback only.")
+    ] = ""
+    redis_url: Annotated[str, Meta(description="Redis or Valkey for cached answers. Without it answers are generated anew each time.")] = (
+        "redis://127.0.0.1:6379/0"
+    )
+    data_dir: Annotated[str, Meta(description="Folder for what the service makes itself, such as unpacked models.")] = ".data"
+
+    engine: Annotated[
+        Literal["vllm", "scripted"],
+        Meta(description="`vllm` serves a model. `scripted` answers with fixed words: for tests and for trying out client apps."),
+    ] = "vllm"
+    model_id: Annotated[
+        str, Meta(description="Model of the catalogue. Empty: ministral-3b-instruct on a GPU, smollm2-135m-instruct on a CPU.")
+    ] = ""
+    model_catalogue: Annotated[str, Meta(description="TOML file of further models, in the form of ml_service/models/catalogue.toml.")] = ""
+    max_model_len: Annotated[
+        Annotated[int, Meta(ge=256)] | None, Meta(description="Context window in tokens, when it shall be smaller than the catalogue's.")
+    ] = None
+    max_num_seqs: Annotated[Annotated[int, Meta(ge=1)], Meta(description="Answers generated at the same time, in one batch.")] = 64
+    max_queued_requests: Annotated[
+        Annotated[int, Meta(ge=0)], Meta(description="Answers that may wait for a place in the batch; more are refused with 503.")
+    ] = 192
+    max_loras: Annotated[Annotated[int, Meta(ge=1)], Meta(description="Personal adapters that can be in one batch.")] = 4
+    max_lora_rank: Annotated[
+        Literal[1, 8, 16, 32, 64, 128, 256, 320, 512], Meta(description="Highest rank of a personal adapter that is accepted.")
+    ] = 16
+    cpu_kv_cache_gib: Annotated[
+        Annotated[int, Meta(ge=1)],
+        Meta(description="Memory for attention keys and values on a CPU, in GiB (vLLM's VLLM_CPU_KVCACHE_SPACE)."),
+    ] = 1
+    gpu_memory_utilization: Annotated[
+        Annotated[float, Meta(gt=0, le=1)], Meta(description="Share of each GPU's memory that the engine may take.")
+    ] = 0.85
+    tensor_parallel_size: Annotated[Annotated[int, Meta(ge=1)], Meta(description="GPUs that share each layer of the model.")] = 1
+    pipeline_parallel_size: Annotated[
+        Annotated[int, Meta(ge=1)], Meta(description="Groups of GPUs that share the model's layers in turn.")
+    ] = 1
+    reload_mode: Annotated[
+        Literal["auto", "beside", "replace"],
+        Meta(
+            description="How a new model is loaded: `beside` the old one, which serves meanwhile (needs memory for both), or to "
+            "`replace` it, with 503 meanwhile. `auto` is beside on a CPU and replace on a GPU."
+        ),
+    ] = "auto"
+    engine_start_timeout_seconds: Annotated[
+        PositiveSeconds, Meta(description="How long an engine may take from start to its first token.")
+    ] = 1800.0
+    canary_interval_seconds: Annotated[
+        PositiveSeconds, Meta(description="An engine that has shown no progress for so long is asked for one token.")
+    ] = 15.0
+    canary_deadline_seconds: Annotated[
+        PositiveSeconds, Meta(description="An engine that shows no progress for so long after being asked is stuck, and is replaced.")
+    ] = 30.0
+
+    cache_ttl_seconds: Annotated[Annotated[int, Meta(ge=1)], Meta(description="How long a cached answer is kept, in seconds.")] = 3600
+    shutdown_grace_seconds: Annotated[
+        Annotated[int, Meta(ge=0)], Meta(description="How long open requests may finish after a stop signal, in seconds.")
+    ] = 3
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="Least severity that is logged.")] = "info"
+    log_format: Annotated[Literal["json", "console"], Meta(description="`json` for machines, `console` for people.")] = "json"
+
+    def __post_init__(self) -> None:
+        if not self.ml_service_token and not is_loopback(self.host):
+            raise ValueError(
+                "HOST is not a loopback address and ML_SERVICE_TOKEN is not set: anyone who reaches this port could use the model. "
+                "Set ML_SERVICE_TOKEN, or listen on 127.0.0.1"
+            )
+        if self.ml_service_token and len(self.ml_service_token) < 16:
+            raise ValueError("ML_SERVICE_TOKEN is shorter than 16 characters: make one with `openssl rand -hex 32`")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address; names other than `localhost` are not looked up and count as reachable."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
