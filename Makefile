@@ -1,0 +1,58 @@
+# Conversation Assistant. `make help` says what there is.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# What the machine has: cpu, or gpu for a CUDA machine.
+ACCELERATOR ?= cpu
+PYTHON := .venv/bin/python
+
+.PHONY: help
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r target what; do printf '  make %-12s %s\n' "$$target" "$$what"; done
+
+.venv/.installed: pyproject.toml deploy/install.sh deploy/locks/$(ACCELERATOR).txt
+	@bash deploy/install.sh $(ACCELERATOR)
+
+.PHONY: install
+install: .venv/.installed ## make the virtual environment and install everything
+
+.PHONY: run
+run: .venv/.installed ## start everything on this machine; Ctrl-C stops it
+	@exec $(PYTHON) -m deploy.local
+
+.PHONY: demo
+demo: .venv/.installed ## tell the whole story against what runs, or starting it
+	@exec $(PYTHON) -m deploy.local.demo
+
+.PHONY: test
+test: .venv/.installed ## run the whole suite on real servers and the real engine
+	@exec $(PYTHON) -m pytest $(ARGS)
+
+.PHONY: check
+check: .venv/.installed ## style, types, and who imports whom
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+.PHONY: format
+format: .venv/.installed ## lay the code out and mend what can be mended by rule
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+.PHONY: bench
+bench: .venv/.installed ## measure against the raw limits; the table and .benchmarks/latest.json
+	@exec $(PYTHON) -m tests.benchmarks $(ARGS)
+
+.PHONY: migration
+migration: .venv/.installed ## write a migration from what changed in the tables: make migration NAME="what it does"
+	@exec $(PYTHON) -m deploy.local.migration "$(NAME)"
+
+.PHONY: lock
+lock: .venv/.installed ## write the lock files anew from pyproject.toml
+	@bash deploy/lock.sh
+
+.PHONY: clean
+clean: ## remove the environment and caches (never .data)
+	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

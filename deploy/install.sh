@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Makes .venv with everything in it: deploy/install.sh [cpu|gpu]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+kind=${1:-cpu}
+python_version=3.11
+uv_version=0.13.9
+
+say() { printf '  %-34s %s\n' "$1" "$2"; }
+fail() { printf 'install: %s\n' "$1" >&2; exit 1; }
+timed() { # WHAT, command
+  local what=$1 begin=$SECONDS
+  shift
+  "$@" || fail "$what failed; the lines above say why"
+  say "$what" "$((SECONDS - begin)) s"
+}
+
+# pip's own settings hold for uv too, so that a mirror or a folder of wheels is named once.
+export UV_FIND_LINKS="${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}"
+[[ -z ${PIP_INDEX_URL:-} ]] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}"
+
+uv=".uv/bin/uv"
+if [[ $("$uv" --version 2>/dev/null) != "uv $uv_version"* ]]; then
+  command -v python3 >/dev/null || fail "python3 is not installed: install Python 3.11 or newer"
+  python3 -m venv --clear .uv || fail "python3 cannot make virtual environments: install its venv module (Debian: apt install python3-venv)"
+  timed "uv $uv_version" .uv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
+fi
+
+[[ -x .venv/bin/python ]] || timed "Python $python_version environment" "$uv" venv --quiet --python "$python_version" .venv
+
+# vLLM's CPU build needs PyTorch's CPU wheel: from the wheel folder if there is one, else from PyTorch's own index.
+backend=()
+if [[ $kind == cpu ]] && ! compgen -G "${UV_FIND_LINKS:-/nonexistent}/torch-*+cpu*" >/dev/null; then backend=(--torch-backend cpu); fi
+timed "Packages ($kind)" "$uv" pip sync --quiet --python .venv --require-hashes "${backend[@]}" "deploy/locks/$kind.txt"
+timed "The project itself" "$uv" pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
+printf '%s\n' "$kind" >.venv/.installed

@@ -1,0 +1,108 @@
+"""`python -m deploy.local`: starts everything, says what to do next, and stops everything when told to."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from rich.console import Console
+
+from deploy.local.processes import StartError
+from deploy.local.settings import LocalSettings
+from deploy.local.stack import LocalStack, Step, exclusive
+from shared.settings import SettingsError, load
+
+
+class StopRequested(BaseException):
+    """Ctrl-C or SIGTERM; not an Exception, so that nothing on the way swallows it."""
+
+
+def main() -> int:
+    """Run until told to stop, or until a part dies. The exit code is 0 only for the former."""
+    console = Console(highlight=False)
+    begin = time.monotonic()
+    try:
+        settings = load(LocalSettings, os.environ)
+        stack = LocalStack(settings)
+        with exclusive(stack.data_dir), _stop_signals():
+            return _run(stack, console, begin)
+    except (StartError, SettingsError) as error:
+        console.print(f"[red]✗[/] {error}")
+        return 1
+    except StopRequested:
+        return 0
+
+
+def _run(stack: LocalStack, console: Console, begin: float) -> int:
+    try:
+        stack.prepare()
+        for step in stack.steps():
+            _perform(step, console)
+        console.print(
+            f"\n[bold]Ready[/] after {time.monotonic() - begin:.0f} s at {stack.gateway_url} (its API: {stack.gateway_url}/docs)."
+            " Next: [bold]make demo[/] in another terminal. Ctrl-C stops everything."
+        )
+        return _watch(stack, console)
+    except StopRequested:
+        return 0
+    finally:
+        _stop(stack, console)
+
+
+def _perform(step: Step, console: Console) -> None:
+    """Run one step with a spinner that tells the time, then a line that stays."""
+    begin = time.monotonic()
+    failure: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            step.run()
+        except BaseException as error:  # handed to the main thread, which alone may act on it
+            failure.append(error)
+
+    worker = threading.Thread(target=work, daemon=True)
+    with console.status(step.name) as status:
+        worker.start()
+        while worker.is_alive():
+            worker.join(0.1)
+            detail = step.detail()
+            status.update(f"{step.name} … {time.monotonic() - begin:.0f} s{f' ({detail})' if detail else ''}")
+    if failure:
+        raise failure[0]
+    console.print(f"[green]✓[/] {step.name:<18} {time.monotonic() - begin:5.1f} s")
+
+
+def _watch(stack: LocalStack, console: Console) -> int:
+    while (dead := stack.first_dead()) is None:
+        time.sleep(0.5)
+    console.print(f"[red]✗[/] {dead.name} ended with code {dead.exit_code}: {dead.last_words()} (its log: {dead.log_path})")
+    return 1
+
+
+def _stop(stack: LocalStack, console: Console) -> None:
+    """Stop in order. A second Ctrl-C ends the waiting at once; the kernel then ends the children with us."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for name in stack.stop():
+        console.print(f"[dim]stopped {name}[/]")
+
+
+@contextmanager
+def _stop_signals() -> Iterator[None]:
+    def request(_number: int, _frame: FrameType | None) -> None:
+        raise StopRequested
+
+    previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

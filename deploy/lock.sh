@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Writes the lock files anew from pyproject.toml: exact versions with hashes, and no address of any index.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export UV_FIND_LINKS="${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}"
+uv=".uv/bin/uv"
+
+compile() { # OUTPUT, then what to lock
+  local output=$1
+  shift
+  "$uv" pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 \
+    --custom-compile-command "make lock" --override deploy/locks/overrides.txt pyproject.toml "$@" --output-file "deploy/locks/$output"
+}
+
+backend=()
+compgen -G "${UV_FIND_LINKS:-/nonexistent}/torch-*" >/dev/null || backend=(--torch-backend cpu)
+compile cpu.txt --override deploy/locks/overrides-cpu.txt --extra gateway --extra ml-cpu --extra train --extra local --extra dev "${backend[@]}"
+unset UV_FIND_LINKS
+compile gpu.txt --extra gateway --extra ml-gpu --extra train --extra local --extra dev
+compile gateway.txt --extra gateway
