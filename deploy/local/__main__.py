@@ -3,13 +3,13 @@
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from deploy.local.processes import StartError
 from deploy.local.settings import LocalSettings
@@ -54,25 +54,15 @@ def _run(stack: LocalStack, console: Console, begin: float) -> int:
 
 
 def _perform(step: Step, console: Console) -> None:
-    """Run one step with a spinner that tells the time, then a line that stays."""
+    """Run one step under a spinner that tells the time, then print a line that stays.
+
+    It runs in this thread: the kernel counts a child's parent as dead when the thread that started it ends (prctl(2)).
+    """
     begin = time.monotonic()
-    failure: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            step.run()
-        except BaseException as error:  # handed to the main thread, which alone may act on it
-            failure.append(error)
-
-    worker = threading.Thread(target=work, daemon=True)
-    with console.status(step.name) as status:
-        worker.start()
-        while worker.is_alive():
-            worker.join(0.1)
-            detail = step.detail()
-            status.update(f"{step.name} … {time.monotonic() - begin:.0f} s{f' ({detail})' if detail else ''}")
-    if failure:
-        raise failure[0]
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(step.name)
+        step.run(lambda detail: progress.update(task, description=f"{step.name} ({detail})"))
     console.print(f"[green]✓[/] {step.name:<18} {time.monotonic() - begin:5.1f} s")
 
 

@@ -74,7 +74,7 @@ class ChildProcess:
         """
         deadline = time.monotonic() + timeout
         while not ready():
-            if not self.running:
+            if not self.running and not ready():  # asked again: it may have got there just before it ended
                 raise StartError(f"{self.name} ended with code {self.exit_code}: {self.last_words()}")
             if time.monotonic() > deadline:
                 raise StartError(f"{self.name} was not ready after {timeout:.0f} s; its log is {self.log_path}")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import httpx
 import psutil
@@ -25,13 +25,15 @@ _MODEL_SECONDS = 900
 """How long the ML service may take to load its model: a large one from a slow disk takes minutes."""
 
 
+Report = Callable[[str], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to do at the start. `detail` tells how far it is, for steps that take long."""
+    """One thing to do at the start; `run` is given a function that shows how far it is."""
 
     name: str
-    run: Callable[[], None]
-    detail: Callable[[], str] = lambda: ""
+    run: Callable[[Report], None]
 
 
 class LocalStack:
@@ -44,7 +46,6 @@ class LocalStack:
         self.gateway_url = f"http://127.0.0.1:{settings.gateway_port}"
         self.ml_service_url = f"http://127.0.0.1:{settings.ml_service_port}"
         self._started: list[EmbeddedPostgres | EmbeddedValkey | ChildProcess] = []
-        self._loading = ""
 
     def prepare(self) -> None:
         """Make the data folder and see that nothing is in the way.
@@ -58,13 +59,17 @@ class LocalStack:
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise StartError(f"The data folder {self.data_dir} cannot be written ({error.strerror}): set DATA_DIR to one that can") from error
+            raise StartError(
+                f"The data folder {self.data_dir} cannot be written ({error.strerror}): set DATA_DIR to one that can"
+            ) from error
         for port, name in ((self._settings.gateway_port, "GATEWAY_PORT"), (self._settings.ml_service_port, "ML_SERVICE_PORT")):
             _check_port_free(port, name)
         self._postgres = EmbeddedPostgres(self.data_dir / "postgres", self.logs / "postgres.log")
         self._valkey = EmbeddedValkey(self.data_dir / "valkey", self.logs / "valkey.log")
         environment = self._environment()
-        self._ml_service = self._python("ML service", "ml_service", ["-m", "ml_service"], environment, PORT=str(self._settings.ml_service_port))
+        self._ml_service = self._python(
+            "ML service", "ml_service", ["-m", "ml_service"], environment, PORT=str(self._settings.ml_service_port)
+        )
         self._gateway = self._python(
             "Gateway", "gateway", ["-m", "gateway", "serve"], environment,
             PORT=str(self._settings.gateway_port), HOST=self._settings.gateway_host,
@@ -73,12 +78,12 @@ class LocalStack:
 
     def steps(self) -> Iterator[Step]:
         """The start, one step after the other."""
-        yield Step("PostgreSQL", lambda: self._start(self._postgres))
-        yield Step("Valkey", lambda: self._start(self._valkey))
-        yield Step("Database schema", lambda: _print_nothing(asyncio.run(migrate(self._postgres.url))))
+        yield Step("PostgreSQL", lambda _: self._start(self._postgres))
+        yield Step("Valkey", lambda _: self._start(self._valkey))
+        yield Step("Database schema", lambda _: self._migrate())
         yield Step("Model files", self._unpack_model)
-        yield Step("ML service", self._start_ml_service, lambda: self._loading)
-        yield Step("Gateway", self._start_gateway)
+        yield Step("ML service", self._start_ml_service)
+        yield Step("Gateway", lambda _: self._start_gateway())
 
     def stop(self) -> Iterator[str]:
         """Stop what was started, last first; yields each name when it has ended."""
@@ -113,27 +118,41 @@ class LocalStack:
         self._started.append(part)
         part.start()
 
-    def _unpack_model(self) -> None:
+    def _migrate(self) -> None:
+        try:
+            asyncio.run(migrate(self._postgres.url))
+        except RuntimeError as error:
+            (self.logs / "migrations.log").write_text(str(error))
+            raise StartError(
+                f"The database's schema could not be brought up to date; what it said is in {self.logs / 'migrations.log'}"
+            ) from error
+
+    def _unpack_model(self, report: Report) -> None:
         unpack = self._python(
-            "The model's unpacking", "model", ["-m", "ml_service.models.bundled", "--data-dir", str(self.data_dir)], self._environment_for_children
+            "The model's unpacking",
+            "model",
+            ["-m", "ml_service.models.bundled", "--data-dir", str(self.data_dir)],
+            self._environment_for_children,
         )
         self._start(unpack)
+        report("unpacked once")
         unpack.wait_until(lambda: unpack.exit_code == 0, timeout=_MODEL_SECONDS)
         self._started.remove(unpack)
 
-    def _start_ml_service(self) -> None:
-        self._start(self._ml_service)
-        self._ml_service.wait_until(self._ml_service_ready, timeout=_MODEL_SECONDS, poll=0.25)
-
-    def _ml_service_ready(self) -> bool:
+    def _start_ml_service(self, report: Report) -> None:
         headers = {"Authorization": f"Bearer {self._environment_for_children['ML_SERVICE_TOKEN']}"}
-        try:
-            answer = httpx.get(f"{self.ml_service_url}/health", timeout=5, headers=headers)
-        except httpx.HTTPError:
-            self._loading = "starting"
-            return False
-        self._loading = str(answer.json().get("status", ""))
-        return answer.status_code == 200
+
+        def ready() -> bool:
+            try:
+                answer = httpx.get(f"{self.ml_service_url}/health", timeout=5, headers=headers)
+            except httpx.HTTPError:
+                report("starting")
+                return False
+            report(f"{answer.json()['status']} the model" if answer.status_code != 200 else "ready")
+            return answer.status_code == 200
+
+        self._start(self._ml_service)
+        self._ml_service.wait_until(ready, timeout=_MODEL_SECONDS, poll=0.25)
 
     def _start_gateway(self) -> None:
         self._start(self._gateway)
@@ -191,7 +210,3 @@ def _answers(url: str) -> bool:
         return httpx.get(url, timeout=5).status_code == 200
     except httpx.HTTPError:
         return False
-
-
-def _print_nothing(_: Any) -> None:
-    """A migration's own output is for the log of who runs it by hand."""
