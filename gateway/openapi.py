@@ -1,19 +1,34 @@
 """The OpenAPI document and its page, which needs no internet: Swagger UI's files come from a wheel."""
 
+from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from litestar import Request, get
-from litestar.openapi import OpenAPIConfig
+from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.router import Router
 from litestar.static_files import create_static_files_router
 
 from gateway.auth.authentication import PUBLIC
+from shared.errors import ErrorBody
 
 _ASSETS = "/docs-assets"
+
+NO_TOKEN: list[dict[str, list[str]]] = [{}]
+"""`security` of a `PUBLIC` handler."""
+MAYBE_TOKEN: list[dict[str, list[str]]] = [{}, {"device": []}]
+"""`security` of an `OPTIONAL` handler."""
+
+
+def errors(*statuses: int) -> dict[int, ResponseSpec]:
+    """The error answers that a handler can give, for its `responses`: `errors(400, 401, 403, 404)`."""
+    return {
+        status: ResponseSpec(data_container=ErrorBody, description=HTTPStatus(status).phrase, generate_examples=False)
+        for status in statuses
+    }
 
 
 def openapi_config() -> OpenAPIConfig:
