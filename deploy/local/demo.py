@@ -1,0 +1,201 @@
+"""`make demo`: the main job from beginning to end, through the public API, on one screen."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from deploy.local.settings import LocalSettings
+from shared.settings import SettingsError, load
+
+_START_SECONDS = 900
+_EDITED = "10 is perfect, i'll have coffee and cake ready"
+
+
+def main() -> int:
+    """Tell the story against the gateway that runs, or start everything first and stop it afterwards."""
+    console = Console(highlight=False)
+    try:
+        settings = load(LocalSettings, os.environ)
+        with _running_gateway(settings, console) as url, httpx.Client(base_url=url, timeout=180) as client:
+            _tell(client, console)
+    except (SettingsError, DemoError) as error:
+        console.print(f"[red]✗[/] {error}")
+        return 1
+    except httpx.HTTPStatusError as error:
+        console.print(f"[red]✗[/] {error.request.method} {error.request.url.path}: {_message(error.response)}")
+        return 1
+    except httpx.TransportError as error:
+        console.print(f"[red]✗[/] The gateway went away in the middle ({type(error).__name__}): see .data/logs")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+class DemoError(Exception):
+    """The story cannot be told; the message says why."""
+
+
+def _tell(client: httpx.Client, console: Console) -> None:
+    _pair(client, console)
+    conversation = _sync(client, console)
+    message = _show_thread(client, console, conversation)
+    response_id, draft = _stream_draft(client, console, message)
+    _edit(client, console, response_id, draft)
+    _show_sample(client, console)
+
+
+def _pair(client: httpx.Client, console: Console) -> None:
+    console.rule("[bold]1. Pair a device", align="left")
+    device = {"name": "Demo laptop", "hardwareId": f"demo-{time.time_ns()}", "platform": "linux", "osVersion": "1"}
+    registered = _post(client, "/api/devices/register", device)
+    console.print(f"POST /api/devices/register → device {registered['deviceId']}, code [bold]{registered['code']}[/]")
+    verified = _post(client, "/api/devices/verify", {"deviceId": registered["deviceId"], "code": registered["code"]})
+    client.headers["Authorization"] = f"Bearer {verified['token']}"
+    console.print(f"POST /api/devices/verify   → a token until {verified['expiresAt']}")
+
+
+def _sync(client: httpx.Client, console: Console) -> str:
+    console.rule("[bold]2. Sync a thread", align="left")
+    thread = json.loads((files("deploy.local") / "sample_thread.json").read_text())
+    contact = {"email": "sam@example.com", "displayName": "Sam", "appleId": None, "phoneNumber": None, "avatarHash": None}
+    _post(client, "/api/sync/contacts", {"contacts": [contact]})
+    synced = _post(client, "/api/sync/messages", thread)
+    again = _post(client, "/api/sync/messages", thread)
+    console.print(f"POST /api/sync/messages → {synced['created']} created; the same batch once more → {again['unchanged']} unchanged")
+    return str(synced["conversationId"])
+
+
+def _show_thread(client: httpx.Client, console: Console, conversation: str) -> str:
+    messages = _get(client, f"/api/conversations/{conversation}/messages")["messages"]
+    for message in reversed(messages):
+        mine = message["direction"] == "outgoing"
+        name = "me" if mine else message["senderName"] or message["senderId"]
+        console.print(Text(f"  {name:>6}  {message['text']}", style="cyan" if mine else ""))
+    return str(messages[0]["id"])
+
+
+def _stream_draft(client: httpx.Client, console: Console, message: str) -> tuple[str, str]:
+    console.rule("[bold]3. Get a draft, as it is written", align="left")
+    begin = time.monotonic()
+    first = 0.0
+    text = ""
+    body = {"messageId": message, "context": {"maxTokens": 60}}
+    # no-cache: whoever runs the demo twice wants to see the model write twice
+    headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
+    with (
+        Live(console=console, refresh_per_second=20) as live,
+        client.stream("POST", "/api/responses/generate", json=body, headers=headers) as answer,
+    ):
+        if answer.status_code != httpx.codes.OK:
+            answer.read()
+        answer.raise_for_status()
+        for event, data in _events(answer):
+            match event:
+                case "token":
+                    first = first or time.monotonic() - begin
+                    text += data["text"]
+                    live.update(Panel(text, title="draft", width=90))
+                case "completed":
+                    live.update(Panel(data["response"], title="draft", width=90))
+                    result = data
+                case _:
+                    raise DemoError(f"The draft did not come: {data.get('message', event)}")
+    console.print(
+        f"{result['modelVersion']} wrote {result['tokensUsed']} tokens in {time.monotonic() - begin:.1f} s, the first after"
+        f" {first * 1000:.0f} ms; confidence {result['confidence']:.2f}"
+    )
+    return str(result["responseId"]), str(result["response"])
+
+
+def _edit(client: httpx.Client, console: Console, response_id: str, draft: str) -> None:
+    console.rule("[bold]4. Edit it, as the owner would", align="left")
+    console.print(Text(f"  draft   {draft}", style="dim strike"))
+    console.print(Text(f"  edited  {_EDITED}", style="green"))
+    acted = _post(client, f"/api/responses/{response_id}/action", {"action": "edit", "editedResponse": _EDITED})
+    console.print(f"POST /api/responses/…/action → sample {acted['sampleId']}")
+
+
+def _show_sample(client: httpx.Client, console: Console) -> None:
+    console.rule("[bold]5. What there is to learn from it", align="left")
+    sample = _get(client, "/api/training/samples")["samples"][0]
+    table = Table(show_header=False, width=100)
+    for field in ("source", "quality", "input", "output", "rejectedOutput"):
+        table.add_row(field, Text(str(sample[field])))
+    console.print(table)
+    console.print("The owner's text is what will be learnt, and the draft is what it is preferred to.")
+
+
+def _post(client: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    return dict(client.post(path, json=body).raise_for_status().json())
+
+
+def _get(client: httpx.Client, path: str) -> dict[str, Any]:
+    return dict(client.get(path).raise_for_status().json())
+
+
+def _events(answer: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Server-sent events (the HTML standard, section 9.2): a name and JSON data each."""
+    name = ""
+    for line in answer.iter_lines():
+        field, _, value = line.partition(":")
+        if field == "event":
+            name = value.strip()
+        elif field == "data":
+            yield name, json.loads(value)
+
+
+def _message(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["message"])
+    except (ValueError, KeyError, httpx.ResponseNotRead):
+        return f"{answer.status_code} {answer.reason_phrase}"
+
+
+@contextmanager
+def _running_gateway(settings: LocalSettings, console: Console) -> Iterator[str]:
+    """The address of a gateway that can draft: the one that runs here, or one started for the time of the story."""
+    url = f"http://127.0.0.1:{settings.gateway_port}"
+    if _can_draft(url):
+        yield url
+        return
+    console.print("Nothing runs yet, so everything is started first (`make run` in another terminal keeps it running).")
+    stack = subprocess.Popen([sys.executable, "-m", "deploy.local"])
+    try:
+        deadline = time.monotonic() + _START_SECONDS
+        while not _can_draft(url):
+            if stack.poll() is not None:
+                raise DemoError("It could not be started; the line above says why")
+            if time.monotonic() > deadline:
+                raise DemoError(f"It was not ready after {_START_SECONDS} s: see .data/logs")
+            time.sleep(0.5)
+        time.sleep(0.5)  # lets the start's last line come before the story's first
+        yield url
+    finally:
+        stack.terminate()
+        stack.wait()
+
+
+def _can_draft(url: str) -> bool:
+    try:
+        answer = httpx.get(f"{url}/health/ready", timeout=5)
+    except httpx.HTTPError:
+        return False
+    return answer.status_code == httpx.codes.OK and bool(answer.json()["mlService"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
