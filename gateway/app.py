@@ -12,6 +12,9 @@ from gateway.auth.authentication import AuthenticationMiddleware, Authenticator,
 from gateway.auth.keys import KeyRing
 from gateway.auth.tokens import DeviceTokens
 from gateway.database import Database
+from gateway.devices.rate_limit import PairingRateLimit
+from gateway.devices.routes import DeviceController
+from gateway.devices.service import DeviceService
 from gateway.errors import EXCEPTION_HANDLERS
 from gateway.health.routes import HealthController
 from gateway.health.service import HealthService
@@ -34,6 +37,7 @@ def create_app(settings: Settings) -> ASGIApp:
     tokens = DeviceTokens(keys)
 
     services = {
+        "devices": DeviceService(database, keys, tokens, PairingRateLimit(redis), settings.registration),
         "health": HealthService(database, redis, ml),
     }
 
@@ -48,7 +52,7 @@ def create_app(settings: Settings) -> ASGIApp:
             await database.close()
 
     app = Litestar(
-        route_handlers=[HealthController, openapi_document, docs_assets()],
+        route_handlers=[HealthController, DeviceController, openapi_document, docs_assets()],
         dependencies={
             "principal": Provide(provide_principal, sync_to_thread=False),
             "optional_principal": Provide(provide_optional_principal, sync_to_thread=False),

@@ -1,0 +1,112 @@
+"""SQL of the devices. Pairing and refreshing happen before the account is known: those look a row up by what the caller holds."""
+
+from datetime import datetime
+from uuid import UUID
+
+from asyncpg import Record
+
+from gateway.database import Db
+from gateway.devices.schemas import Device
+
+NEW_ACCOUNT = "insert into account (id, created_at) values ($1, $2)"
+ACCOUNT_EXISTS = "select exists (select from account where id = $1)"
+# The same hardware under the same account is the same device. Its status stays: only a verification changes it.
+REGISTER = """
+    insert into device (id, account_id, name, hardware_id, platform, os_version, status, created_at)
+    values ($2, $1, $3, $4, $5, $6, 'pending', $7)
+    on conflict on constraint device_hardware do update
+        set name = excluded.name, platform = excluded.platform, os_version = excluded.os_version
+    returning id
+"""
+SET_CODE = """
+    insert into pairing_code (device_id, code_hash, expires_at) values ($1, $2, $3)
+    on conflict (device_id) do update set code_hash = excluded.code_hash, expires_at = excluded.expires_at
+"""
+# Two statements on purpose: joined, the second of two waiting verifications would still see the code that the first has used.
+LOCK_DEVICE = "select account_id from device where id = $1 for no key update"
+CODE = "select code_hash, expires_at from pairing_code where device_id = $1"
+DROP_CODE = "delete from pairing_code where device_id = $1"
+ACTIVATE = "update device set status = 'active', verified_at = $3, last_seen_at = $3 where account_id = $1 and id = $2"
+REVOKE_OF_DEVICE = "update refresh_token set revoked_at = $2 where device_id = $1 and revoked_at is null"
+REVOKE_FAMILY = "update refresh_token set revoked_at = $2 where family_id = $1 and revoked_at is null"
+ADD_REFRESH = """
+    insert into refresh_token (id, family_id, device_id, token_hash, created_at, expires_at) values ($1, $2, $3, $4, $5, $6)
+"""
+LOCK_REFRESH = """
+    select t.id, t.family_id, t.device_id, t.expires_at, t.used_at, t.revoked_at, d.account_id, d.status
+    from refresh_token t join device d on d.id = t.device_id
+    where t.token_hash = $1 for update of t
+"""
+USE_REFRESH = "update refresh_token set used_at = $2 where id = $1"
+_COLUMNS = "id, name, hardware_id, platform, os_version, status, id = $2 as current, created_at, verified_at, last_seen_at"
+LIST = f"select {_COLUMNS} from device where account_id = $1 order by created_at, id"  # noqa: S608
+DEACTIVATE = f"update device set status = 'deactivated' where account_id = $1 and id = $3 returning {_COLUMNS}"  # noqa: S608
+
+
+async def new_account(db: Db, account_id: UUID, now: datetime) -> None:
+    await db.execute(NEW_ACCOUNT, account_id, now)
+
+
+async def account_exists(db: Db, account_id: UUID) -> bool:
+    return bool(await db.fetchval(ACCOUNT_EXISTS, account_id))
+
+
+async def register(
+    db: Db, account_id: UUID, device_id: UUID, name: str, hardware_id: str, platform: str, os_version: str, now: datetime
+) -> UUID:
+    """The id of the account's device with this hardware: `device_id` if it is a new one."""
+    found: UUID = await db.fetchval(REGISTER, account_id, device_id, name, hardware_id, platform, os_version, now)
+    return found
+
+
+async def set_code(db: Db, device_id: UUID, code_hash: bytes, expires_at: datetime) -> None:
+    await db.execute(SET_CODE, device_id, code_hash, expires_at)
+
+
+async def lock_device(db: Db, device_id: UUID) -> UUID | None:
+    """The account of a device, which nobody else pairs until the transaction ends."""
+    account_id: UUID | None = await db.fetchval(LOCK_DEVICE, device_id)
+    return account_id
+
+
+async def code_of(db: Db, device_id: UUID) -> Record | None:
+    return await db.fetchrow(CODE, device_id)
+
+
+async def drop_code(db: Db, device_id: UUID) -> None:
+    await db.execute(DROP_CODE, device_id)
+
+
+async def activate(db: Db, account_id: UUID, device_id: UUID, now: datetime) -> None:
+    await db.execute(ACTIVATE, account_id, device_id, now)
+
+
+async def revoke_refresh_tokens(db: Db, device_id: UUID, now: datetime) -> None:
+    await db.execute(REVOKE_OF_DEVICE, device_id, now)
+
+
+async def revoke_family(db: Db, family_id: UUID, now: datetime) -> None:
+    await db.execute(REVOKE_FAMILY, family_id, now)
+
+
+async def add_refresh_token(
+    db: Db, token_id: UUID, family_id: UUID, device_id: UUID, token_hash: bytes, created_at: datetime, expires_at: datetime
+) -> None:
+    await db.execute(ADD_REFRESH, token_id, family_id, device_id, token_hash, created_at, expires_at)
+
+
+async def lock_refresh_token(db: Db, token_hash: bytes) -> Record | None:
+    return await db.fetchrow(LOCK_REFRESH, token_hash)
+
+
+async def use_refresh_token(db: Db, token_id: UUID, now: datetime) -> None:
+    await db.execute(USE_REFRESH, token_id, now)
+
+
+async def devices_of(db: Db, account_id: UUID, current_id: UUID) -> list[Device]:
+    return [Device(**row) for row in await db.fetch(LIST, account_id, current_id)]
+
+
+async def deactivate(db: Db, account_id: UUID, current_id: UUID, device_id: UUID) -> Device | None:
+    row = await db.fetchrow(DEACTIVATE, account_id, current_id, device_id)
+    return Device(**row) if row else None

@@ -1,0 +1,75 @@
+from uuid import UUID
+
+from litestar import Controller, get, post
+from litestar.di import Provide
+from litestar.types import Scope
+
+from gateway.auth.authentication import OPTIONAL, PUBLIC, Caller, OptionalCaller
+from gateway.devices.schemas import DeviceAnswer, DeviceList, DeviceRegistration, Pairing, Refresh, Tokens, Verification
+from gateway.devices.service import DeviceService
+from gateway.idempotency.middleware import IDEMPOTENT
+from gateway.openapi import MAYBE_TOKEN, NO_TOKEN, errors
+
+
+def provide_client_address(scope: Scope) -> str:
+    """Where the request comes from; behind one of TRUSTED_PROXIES what that says (the server has looked at its headers already)."""
+    client = scope["client"]
+    return client[0] if client else ""
+
+
+class DeviceController(Controller):
+    path = "/api/devices"
+    tags = ("devices",)
+    dependencies = {"client_address": Provide(provide_client_address, sync_to_thread=False)}  # noqa: RUF012
+
+    @post(
+        "/register",
+        summary="Register a device",
+        opt={**OPTIONAL, **IDEMPOTENT},
+        security=MAYBE_TOKEN,
+        responses=errors(400, 401, 403, 409, 413, 422, 503),
+    )
+    async def register(self, optional_principal: OptionalCaller, devices: DeviceService, data: DeviceRegistration) -> Pairing:
+        """Without a token this makes a new account and its first device (403 where the operator has closed that). With the token of an
+        active device it adds a device to that account: type `deviceId` and `code` into the new one. The same `hardwareId` again is the
+        same device with a new code. The code works once, for 10 minutes.
+        """
+        return await devices.register(optional_principal, data)
+
+    @post(
+        "/verify",
+        status_code=200,
+        summary="Trade a pairing code for tokens",
+        opt={**PUBLIC, **IDEMPOTENT},
+        security=NO_TOKEN,
+        responses=errors(400, 401, 409, 413, 422, 429, 503),
+    )
+    async def verify(self, devices: DeviceService, client_address: str, data: Verification) -> Tokens:
+        """5 attempts in 15 minutes a device, and 50 wrong ones a client address; then 429 with `Retry-After`. The fifth wrong code burns
+        the code. Tokens that the device had before are void.
+        """
+        return await devices.verify(data, client_address)
+
+    @post(
+        "/refresh",
+        status_code=200,
+        summary="Trade a refresh token for new tokens",
+        opt={**PUBLIC, **IDEMPOTENT},
+        security=NO_TOKEN,
+        responses=errors(400, 401, 409, 413, 422, 503),
+    )
+    async def refresh(self, devices: DeviceService, data: Refresh) -> Tokens:
+        """A refresh token works once. Using it twice revokes all tokens that came from it: send an `Idempotency-Key` to be able to ask
+        again after an answer that got lost.
+        """
+        return await devices.refresh(data)
+
+    @get("/", summary="List the account's devices", responses=errors(401, 403, 503))
+    async def list(self, principal: Caller, devices: DeviceService) -> DeviceList:
+        """All of them, oldest first; `current` is the one that asks."""
+        return DeviceList(devices=await devices.devices(principal))
+
+    @post("/{device_id:uuid}/deactivate", status_code=200, summary="Shut a device out", responses=errors(400, 401, 403, 404, 503))
+    async def deactivate(self, principal: Caller, devices: DeviceService, device_id: UUID) -> DeviceAnswer:
+        """Works at once: the device's next request is 403 and its refresh tokens are void. Also for the device that asks."""
+        return DeviceAnswer(device=await devices.deactivate(principal, device_id))

@@ -1,0 +1,170 @@
+import hashlib
+import secrets
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from gateway.auth.keys import KeyRing
+from gateway.auth.principal import Principal
+from gateway.auth.tokens import DeviceTokens
+from gateway.database import Database, Db
+from gateway.devices import queries
+from gateway.devices.rate_limit import Attempt, PairingRateLimit
+from gateway.devices.schemas import Device, DeviceRegistration, Pairing, Platform, Refresh, Tokens, Verification
+from gateway.errors import Forbidden, NotFound, Unauthorized
+from gateway.wire import utc_now
+from shared.ids import new_id
+
+CODE_LIFETIME = timedelta(minutes=10)
+REFRESH_LIFETIME = timedelta(days=90)
+_WRONG_CODE = "The code is not right for this device; look at it again, or register again for a new one"
+_BURNT_CODE = "The code is not right for this device and the last attempt is used up; register again for a new one later"
+_EXPIRED_CODE = "The code has expired; register again for a new one"
+_BAD_REFRESH = "The refresh token is not valid any more; pair the device again"
+
+
+class DeviceService:
+    """How devices come to an account, prove that they are its, and leave it."""
+
+    def __init__(self, database: Database, keys: KeyRing, tokens: DeviceTokens, limit: PairingRateLimit, registration: str) -> None:
+        """`registration` is the setting: `open` or `closed`."""
+        self._database = database
+        self._keys = keys
+        self._tokens = tokens
+        self._limit = limit
+        self._registration = registration
+
+    async def register(self, principal: Principal | None, registration: DeviceRegistration) -> Pairing:
+        """Announce a device: of the caller's account, or with no caller of a new account.
+
+        The account's device with the same hardware id is the same device and gets a new code; its status changes only with a verification.
+
+        Raises:
+            Forbidden: there is no caller, and new accounts are not for everybody here.
+        """
+        if principal is None and self._registration == "closed":
+            raise Forbidden(
+                "New accounts are closed here: register from a device that is paired already, or ask the operator to run `gateway pair`"
+                " and verify with the device id and code that it prints"
+            )
+        async with self._database.transaction() as db:
+            account_id = principal.account_id if principal is not None else await _new_account(db)
+            return await self._announce(db, account_id, new_id(), registration)
+
+    async def announce(self, account_id: UUID | None, name: str, platform: Platform) -> Pairing:
+        """The operator's way in, whatever REGISTRATION says: a device of a new account, or of a known one whose devices are lost.
+
+        Raises:
+            NotFound: there is no such account.
+        """
+        device_id = new_id()
+        registration = DeviceRegistration(name=name, hardware_id=f"announced-{device_id}", platform=platform, os_version="unknown")
+        async with self._database.transaction() as db:
+            if account_id is None:
+                account_id = await _new_account(db)
+            elif not await queries.account_exists(db, account_id):
+                raise NotFound("There is no account with this id")
+            return await self._announce(db, account_id, device_id, registration)
+
+    async def verify(self, verification: Verification, client_address: str) -> Tokens:
+        """Trade a code for tokens. The code is used up; tokens that the device had before are void.
+
+        Raises:
+            Unauthorized: wrong, used, burnt or expired code, or no such device.
+            TooManyRequests: 5 attempts in 15 minutes for the device, or 50 wrong ones from the address.
+            Unavailable: attempts cannot be counted, or the database is away.
+        """
+        attempt = await self._limit.admit(verification.device_id, client_address)
+        async with self._database.transaction() as db:
+            outcome = await self._evaluate(db, verification, attempt)
+        if isinstance(outcome, Tokens):
+            await self._limit.forgive(attempt)
+            return outcome
+        raise Unauthorized(outcome)
+
+    async def refresh(self, refresh: Refresh) -> Tokens:
+        """Trade a refresh token, once, for a new pair.
+
+        Raises:
+            Unauthorized: unknown, expired or revoked; or used before, and then all that came from the same verification are revoked:
+                one of the two users is a thief, and nobody can tell which (RFC 9700, section 4.14.2).
+        """
+        now = utc_now()
+        tokens = None
+        async with self._database.transaction() as db:
+            known = await queries.lock_refresh_token(db, _token_hash(refresh.refresh_token))
+            if known is not None and known["used_at"] is not None:
+                await queries.revoke_family(db, known["family_id"], now)
+            elif known is not None and known["revoked_at"] is None and known["expires_at"] > now and known["status"] == "active":
+                await queries.use_refresh_token(db, known["id"], now)
+                principal = Principal(account_id=known["account_id"], device_id=known["device_id"])
+                tokens = await self._issue(db, principal, known["family_id"], now)
+        if tokens is None:
+            raise Unauthorized(_BAD_REFRESH)
+        return tokens
+
+    async def devices(self, principal: Principal) -> list[Device]:
+        """All devices of the account, oldest first."""
+        async with self._database.connection() as db:
+            return await queries.devices_of(db, principal.account_id, principal.device_id)
+
+    async def deactivate(self, principal: Principal, device_id: UUID) -> Device:
+        """Shut a device out, the caller's own too: its next request is refused, its refresh tokens and pairing code are void.
+
+        Doing it again changes nothing. The way back is to register it again and verify the code.
+
+        Raises:
+            NotFound: no such device, or another account's.
+        """
+        async with self._database.transaction() as db:
+            device = await queries.deactivate(db, principal.account_id, principal.device_id, device_id)
+            if device is None:
+                raise NotFound("No device with this id; see GET /api/devices")
+            await queries.drop_code(db, device_id)
+            await queries.revoke_refresh_tokens(db, device_id, utc_now())
+        return device
+
+    async def _announce(self, db: Db, account_id: UUID, device_id: UUID, registration: DeviceRegistration) -> Pairing:
+        now = utc_now()
+        device_id = await queries.register(
+            db, account_id, device_id, registration.name, registration.hardware_id, registration.platform, registration.os_version, now
+        )
+        code = f"{secrets.randbelow(1_000_000):06d}"
+        expires_at = (now + CODE_LIFETIME).replace(microsecond=0)
+        await queries.set_code(db, device_id, self._keys.code_hash(device_id, code), expires_at)
+        return Pairing(device_id=device_id, code=code, expires_at=expires_at)
+
+    async def _evaluate(self, db: Db, verification: Verification, attempt: Attempt) -> Tokens | str:
+        """The tokens, or what was wrong. A device that does not exist is answered as a wrong code is, after the same work."""
+        now = utc_now()
+        device_id = verification.device_id
+        account_id = await queries.lock_device(db, device_id)
+        pairing = await queries.code_of(db, device_id)
+        right = self._keys.code_matches(device_id, verification.code, pairing["code_hash"] if pairing else b"")
+        if account_id is None or pairing is None or not right:
+            if attempt.is_last:
+                await queries.drop_code(db, device_id)
+            return _BURNT_CODE if attempt.is_last else _WRONG_CODE
+        if pairing["expires_at"] <= now:
+            return _EXPIRED_CODE
+        await queries.drop_code(db, device_id)
+        await queries.activate(db, account_id, device_id, now)
+        await queries.revoke_refresh_tokens(db, device_id, now)
+        return await self._issue(db, Principal(account_id=account_id, device_id=device_id), new_id(), now)
+
+    async def _issue(self, db: Db, principal: Principal, family_id: UUID, now: datetime) -> Tokens:
+        issued = self._tokens.issue(principal)
+        refresh_token = secrets.token_urlsafe(32)
+        refresh_expires_at = (now + REFRESH_LIFETIME).replace(microsecond=0)
+        await queries.add_refresh_token(db, new_id(), family_id, principal.device_id, _token_hash(refresh_token), now, refresh_expires_at)
+        return Tokens(token=issued.token, expires_at=issued.expires_at, refresh_token=refresh_token, refresh_expires_at=refresh_expires_at)
+
+
+async def _new_account(db: Db) -> UUID:
+    account_id = new_id()
+    await queries.new_account(db, account_id, utc_now())
+    return account_id
+
+
+def _token_hash(token: str) -> bytes:
+    """A plain hash is enough for 32 random bytes: there is nothing to guess."""
+    return hashlib.sha256(token.encode()).digest()
