@@ -49,6 +49,10 @@ bench: .venv/.installed ## measure against the raw limits; the table and .benchm
 migration: .venv/.installed ## write a migration from what changed in the tables: make migration NAME="what it does"
 	@exec $(PYTHON) -m deploy.local.migration "$(NAME)"
 
+.PHONY: docs
+docs: .venv/.installed ## write docs/CONFIGURATION.md anew from the settings
+	@exec $(PYTHON) -m deploy.configuration_page
+
 .PHONY: lock
 lock: .venv/.installed ## write the lock files anew from pyproject.toml
 	@bash deploy/lock.sh
