@@ -28,20 +28,24 @@ class Authenticator:
         self._database = database
 
     async def authenticate(self, token: str) -> Principal:
-        """Check the token and that its device is still active.
+        """Check the token and that its device is still active and was not paired anew since.
 
         Raises:
             Unauthorized: the token is no good, or its device or account is gone.
             Forbidden: the device was deactivated.
             Unavailable: the database is away.
         """
-        principal = self._tokens.verify(token)
+        verified = self._tokens.verify(token)
+        principal = verified.principal
         async with self._database.connection() as db:
-            status = await queries.device_status(db, principal.account_id, principal.device_id)
-        if status is None:
+            standing = await queries.standing(db, principal.account_id, principal.device_id)
+        if standing is None:
             raise Unauthorized("The device of this token does not exist any more")
-        if status != "active":
+        if standing.status != "active":
             raise Forbidden("This device is not active; pair it again")
+        if standing.verified_at is not None and verified.issued_at < standing.verified_at.replace(microsecond=0):
+            # Or a deactivated device's old token would be good again once somebody pairs that device anew.
+            raise Unauthorized("The device was paired again after this token was issued; use its newer token")
         return principal
 
 

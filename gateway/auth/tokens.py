@@ -1,7 +1,7 @@
 """Device tokens: JWTs (RFC 7519) with a pinned algorithm and a key id."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import jwt
@@ -24,6 +24,14 @@ _REQUIRED = ["iss", "aud", "sub", "acc", "iat", "exp", "jti", "typ"]
 class IssuedToken:
     token: str
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedToken:
+    """What a good token says. `issued_at` has whole seconds."""
+
+    principal: Principal
+    issued_at: datetime
 
 
 class DeviceTokens:
@@ -49,8 +57,8 @@ class DeviceTokens:
         token = self._jwt.encode(claims, self._keys.signing_secret, algorithm=_ALGORITHM, headers={"kid": self._keys.signing_id})
         return IssuedToken(token=token, expires_at=expires_at)
 
-    def verify(self, token: str) -> Principal:
-        """Whose token it is.
+    def verify(self, token: str) -> VerifiedToken:
+        """Whose token it is, and since when.
 
         Raises:
             Unauthorized: malformed, expired, signed by an unknown key, or not a device's token.
@@ -64,8 +72,9 @@ class DeviceTokens:
             )
             if claims["typ"] != _TYPE:
                 raise Unauthorized("This is not a device token")
-            return Principal(account_id=UUID(claims["acc"]), device_id=UUID(claims["sub"]))
+            principal = Principal(account_id=UUID(str(claims["acc"])), device_id=UUID(claims["sub"]))
+            return VerifiedToken(principal=principal, issued_at=datetime.fromtimestamp(int(claims["iat"]), UTC))
         except jwt.ExpiredSignatureError:
             raise Unauthorized("The token has expired; use the refresh token or pair the device again") from None
-        except (jwt.InvalidTokenError, ValueError, UnicodeError):
+        except (jwt.InvalidTokenError, ValueError, OverflowError):
             raise Unauthorized("The token is not valid") from None

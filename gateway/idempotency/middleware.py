@@ -2,6 +2,7 @@
 
 import hashlib
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from litestar.datastructures import Headers
@@ -47,10 +48,10 @@ class IdempotencyMiddleware(ASGIMiddleware):
         fingerprint = hashlib.sha256(f"{scope['path']}\n".encode() + body).digest()
         key_hash = sealing.key_hash(owner, key)
         async with self._database.connection() as db:
-            claimed = await queries.claim(db, owner, key_hash, fingerprint)
-            known = None if claimed else await queries.find(db, owner, key_hash)
-        if claimed:
-            await self._run(owner, key, key_hash, body, scope, receive, send, next_app)
+            claim_id = await queries.claim(db, owner, key_hash, fingerprint)
+            known = None if claim_id else await queries.find(db, owner, key_hash)
+        if claim_id:
+            await self._run(owner, key, claim_id, body, scope, receive, send, next_app)
         elif known is None or (known["status"] is None and known["fingerprint"] == fingerprint):
             raise Conflict("The first request with this Idempotency-Key is still running; ask again in a moment")
         elif known["fingerprint"] != fingerprint:
@@ -61,7 +62,7 @@ class IdempotencyMiddleware(ASGIMiddleware):
             await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
     async def _run(
-        self, owner: str, key: str, key_hash: bytes, body: bytes, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp
+        self, owner: str, key: str, claim_id: UUID, body: bytes, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp
     ) -> None:
         """Let the request through, note what it answers, and keep that if it succeeded."""
         recorder = _Recorder(send)
@@ -71,9 +72,9 @@ class IdempotencyMiddleware(ASGIMiddleware):
             async with self._database.connection() as db:
                 if recorder.succeeded:
                     sealed = sealing.seal(owner, key, msgspec.msgpack.encode(recorder.answer))
-                    await queries.keep(db, owner, key_hash, recorder.status, sealed)
+                    await queries.keep(db, claim_id, recorder.status, sealed)
                 else:
-                    await queries.release(db, owner, key_hash)
+                    await queries.release(db, claim_id)
         await recorder.finish()
 
     async def _read_body(self, receive: Receive) -> bytes:

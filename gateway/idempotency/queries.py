@@ -1,3 +1,5 @@
+from uuid import UUID
+
 from asyncpg import Record
 
 from gateway.database import Db
@@ -7,32 +9,34 @@ from shared.ids import new_id
 CLAIM = """
     insert into idempotent_answer (id, scope, key_hash, fingerprint, created_at) values ($1, $2, $3, $4, now())
     on conflict on constraint idempotent_answer_key do update
-        set fingerprint = excluded.fingerprint, status = null, answer = null, created_at = now()
+        set id = excluded.id, fingerprint = excluded.fingerprint, status = null, answer = null, created_at = now()
         where idempotent_answer.created_at < now() - interval '24 hours'
            or (idempotent_answer.status is null and idempotent_answer.created_at < now() - interval '10 minutes')
     returning id
 """
 FIND = "select fingerprint, status, answer from idempotent_answer where scope = $1 and key_hash = $2"
-KEEP = "update idempotent_answer set status = $3, answer = $4 where scope = $1 and key_hash = $2"
-RELEASE = "delete from idempotent_answer where scope = $1 and key_hash = $2 and status is null"
+# By the claim's own id: a request that took so long that another one took its key over must not touch that one's row.
+KEEP = "update idempotent_answer set status = $2, answer = $3 where id = $1"
+RELEASE = "delete from idempotent_answer where id = $1"
 FORGET_OLD = "delete from idempotent_answer where created_at < now() - interval '24 hours'"
 
 
-async def claim(db: Db, scope: str, key_hash: bytes, fingerprint: bytes) -> bool:
-    """True for the one request that may run; False when the key is known."""
-    return await db.fetchval(CLAIM, new_id(), scope, key_hash, fingerprint) is not None
+async def claim(db: Db, scope: str, key_hash: bytes, fingerprint: bytes) -> UUID | None:
+    """The claim of the one request that may run; None when the key is known."""
+    claim_id: UUID | None = await db.fetchval(CLAIM, new_id(), scope, key_hash, fingerprint)
+    return claim_id
 
 
 async def find(db: Db, scope: str, key_hash: bytes) -> Record | None:
     return await db.fetchrow(FIND, scope, key_hash)
 
 
-async def keep(db: Db, scope: str, key_hash: bytes, status: int, answer: bytes) -> None:
-    await db.execute(KEEP, scope, key_hash, status, answer)
+async def keep(db: Db, claim_id: UUID, status: int, answer: bytes) -> None:
+    await db.execute(KEEP, claim_id, status, answer)
 
 
-async def release(db: Db, scope: str, key_hash: bytes) -> None:
-    await db.execute(RELEASE, scope, key_hash)
+async def release(db: Db, claim_id: UUID) -> None:
+    await db.execute(RELEASE, claim_id)
 
 
 async def forget_old(db: Db) -> None:
