@@ -24,4 +24,4 @@ async def build_openai_app(llm: AsyncLLM, entry: ModelEntry) -> AsgiApp:
     await init_app_state(llm, app.state, args, tasks)
     # vLLM's error handler asks its server to stop when the engine is dead; here the supervisor replaces the engine.
     app.state.server = SimpleNamespace(should_exit=False)
-    return cast(AsgiApp, app)
+    return cast("AsgiApp", app)

@@ -1,6 +1,6 @@
 """What an engine can do: prompt token ids in, a stream of text with token probabilities out."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -95,7 +95,7 @@ class Engine(Protocol):
     @property
     def load(self) -> Load: ...
 
-    def generate(self, prompt: Sequence[int], sampling: Sampling, adapter: Adapter | None = None) -> AsyncIterator[Delta]:
+    def generate(self, prompt: Sequence[int], sampling: Sampling, adapter: Adapter | None = None) -> AsyncGenerator[Delta, None]:
         """Generate `sampling.n` answers; the stream ends when all of them have.
 
         Cancelling the consumer, or closing the iterator, aborts the generation in the engine.

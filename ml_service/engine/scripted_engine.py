@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
 
 from ml_service.engine.protocol import (
@@ -77,7 +77,7 @@ class ScriptedEngine:
     def load(self) -> Load:
         return Load(running=self._answers, waiting=0)
 
-    async def generate(self, prompt: Sequence[int], sampling: Sampling, adapter: Adapter | None = None) -> AsyncIterator[Delta]:
+    async def generate(self, prompt: Sequence[int], sampling: Sampling, adapter: Adapter | None = None) -> AsyncGenerator[Delta, None]:
         self._check_alive()
         if adapter is not None and adapter.name not in self._adapters:
             raise AdapterRefused("This adapter was not added")

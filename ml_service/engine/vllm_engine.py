@@ -10,16 +10,18 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
 import structlog
-from vllm import SamplingParams, TokensPrompt
+from vllm import SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import GracefulHTTPError, VLLMClientError, VLLMError
+from vllm.inputs.engine import tokens_input
 from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind
@@ -53,7 +55,7 @@ FINISH_REASONS: Final[dict[str, FinishReason]] = {"stop": "stop", "length": "len
 log = structlog.get_logger(__name__)
 
 
-class _Pulse(StatLoggerBase):
+class _Pulse(StatLoggerBase):  # type: ignore[misc] # vLLM is not typed
     """Hears of every step of the engine's loop, whoever asked for it: that is how a stuck engine is told from a busy one."""
 
     def __init__(self, _config: object, _engine_index: int = 0) -> None:
@@ -77,6 +79,7 @@ class VllmEngine:
         self._pulse = pulse
         self._thread = thread
         self._openai = openai
+        self._closed = False
 
     @classmethod
     async def start(cls, entry: ModelEntry, settings: Settings) -> "LoadedModel":
@@ -88,17 +91,20 @@ class VllmEngine:
         # Loading blocks for a minute, so it runs in a thread; and that thread must live as long as the engine, because the
         # parent-death signal of a child is sent when the thread that started it ends.
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
-        loop = asyncio.get_running_loop()
+        loading = thread.submit(_load, entry, settings)
         try:
-            llm, pulse, renderer = await loop.run_in_executor(thread, _load, entry, settings)
+            llm, pulse, renderer = await asyncio.shield(asyncio.wrap_future(loading))
+        except asyncio.CancelledError:
+            thread.submit(_discard, loading)
+            thread.shutdown(wait=False)
+            raise
         except BaseException:
             thread.shutdown(wait=False)
             raise
         try:
             engine = cls(llm, pulse, thread, await build_openai_app(llm, entry))
         except BaseException:
-            await loop.run_in_executor(thread, llm.shutdown, 2.0)
-            thread.shutdown(wait=False)
+            await _dispose(llm, thread)
             raise
         return LoadedModel(entry=entry, engine=engine, renderer=renderer)
 
@@ -108,7 +114,7 @@ class VllmEngine:
 
     @property
     def alive(self) -> bool:
-        return not self._llm.errored
+        return not self._closed and not self._llm.errored
 
     @property
     def last_progress(self) -> float:
@@ -120,9 +126,10 @@ class VllmEngine:
         waiting = min(self._pulse.waiting, unfinished)  # the pulse does not hear of aborts
         return Load(running=unfinished - waiting, waiting=waiting)
 
-    async def generate(self, prompt: Sequence[int], sampling: Sampling, adapter: Adapter | None = None) -> AsyncIterator[Delta]:
+    async def generate(self, prompt: Sequence[int], sampling: Sampling, adapter: Adapter | None = None) -> AsyncGenerator[Delta, None]:
+        self._check_open()
         outputs = self._llm.generate(
-            TokensPrompt(prompt_token_ids=list(prompt)), _sampling_params(sampling), uuid4().hex, lora_request=_lora_request(adapter)
+            tokens_input(list(prompt)), _sampling_params(sampling), uuid4().hex, lora_request=_lora_request(adapter)
         )
         with _vllm_errors():
             async for output in outputs:
@@ -130,6 +137,7 @@ class VllmEngine:
                     yield _delta(answer)
 
     async def add_adapter(self, adapter: Adapter) -> None:
+        self._check_open()
         request = _lora_request(adapter)
         try:
             added = await self._llm.add_lora(request)
@@ -143,6 +151,7 @@ class VllmEngine:
             raise AdapterRefused("The engine has already loaded an adapter with this number")
 
     async def remove_adapter(self, adapter: Adapter) -> None:
+        self._check_open()
         with _vllm_errors():
             await self._llm.remove_lora(adapter.number)
 
@@ -155,17 +164,37 @@ class VllmEngine:
         return [process.pid for process in manager.processes] if manager is not None else []
 
     async def shutdown(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        # vLLM's shutdown may cancel the task that would have told waiting consumers, and they would wait for ever.
+        self._llm.output_processor.propagate_error(EngineDeadError())
         # A stopped process takes no SIGTERM, and a stuck one may not heed it: continue it, give it two seconds, then kill.
         for pid in self.process_ids():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._llm.shutdown, 2.0)
-        self._thread.shutdown(wait=False)
+        await _dispose(self._llm, self._thread)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EngineAway("The engine was stopped")
 
 
-def _load(entry: ModelEntry, settings: Settings) -> tuple[AsyncLLM, _Pulse, ChatTemplateRenderer]:
-    from pathlib import Path
+async def _dispose(llm: AsyncLLM, thread: ThreadPoolExecutor) -> None:
+    await asyncio.get_running_loop().run_in_executor(thread, llm.shutdown, 2.0)
+    thread.shutdown(wait=False)
 
+
+_Loaded = tuple[AsyncLLM, _Pulse, ChatTemplateRenderer]
+
+
+def _discard(loading: "Future[_Loaded]") -> None:
+    """Stop an engine that was loaded after everyone had stopped waiting for it."""
+    if loading.exception() is None:
+        loading.result()[0].shutdown(timeout=2.0)
+
+
+def _load(entry: ModelEntry, settings: Settings) -> _Loaded:
     model = checkpoint(entry, Path(settings.data_dir).resolve())
     renderer = ChatTemplateRenderer.load(model, entry.revision)
     pulses: list[_Pulse] = []

@@ -61,11 +61,11 @@ def _read(path: Path) -> dict[str, ModelEntry]:
 
 def default_model() -> str:
     """Ministral where vLLM's GPU build and a GPU are present, the small bundled model elsewhere."""
-    return "ministral-3b-instruct" if _has_gpu() else "smollm2-135m-instruct"
+    return "ministral-3b-instruct" if has_gpu() else "smollm2-135m-instruct"
 
 
-def _has_gpu() -> bool:
-    """Told without importing torch, which takes seconds."""
+def has_gpu() -> bool:
+    """Whether vLLM's GPU build and a GPU are here; told without importing torch, which takes seconds."""
     try:
         importlib.metadata.distribution("vllm")
     except importlib.metadata.PackageNotFoundError:

@@ -35,3 +35,23 @@ class CacheInvalidation:
     """How many cached answers were dropped."""
 
     invalidated: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """One model of the catalogue; `parameters` is a count, `context_length` is in tokens."""
+
+    name: str
+    description: str
+    parameters: int
+    context_length: int
+    disk_gib: float
+    active: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelList:
+    """The models that can be asked for by name, and the one that serves."""
+
+    models: list[ModelInfo]
+    active: str

@@ -1,0 +1,1 @@
+"""The endpoints: thin handlers, one module for each group of the documented API."""

@@ -1,0 +1,67 @@
+"""What OpenAPI says beyond what the handlers' types say by themselves."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from ml_service.middleware import OPEN_PATHS
+from shared.errors import ErrorBody
+
+MEANINGS = {
+    400: "A field is missing, of the wrong type or out of range; `details` names it.",
+    401: "The service token is missing or wrong.",
+    404: "There is nothing with this id or name.",
+    409: "It is being done already.",
+    413: "The body is larger than 4 MiB.",
+    503: "The engine or Redis is away, or the queue is full; `Retry-After` says when to try again.",
+}
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The documented error answers of an endpoint."""
+    return {status: {"model": ErrorBody, "description": MEANINGS[status]} for status in statuses}
+
+
+def document(app: FastAPI, *, token_needed: bool) -> None:
+    """Make the app's OpenAPI say what is true of every endpoint: the token, and one body for all errors."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _schema(app, token_needed=token_needed)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _schema(app: FastAPI, *, token_needed: bool) -> dict[str, Any]:
+    schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    components = schema["components"]
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)  # validation is 400 here
+            if token_needed and path not in OPEN_PATHS:
+                operation["security"] = [{"serviceToken": []}]
+                operation["responses"]["401"] = _error_response(401)
+    if token_needed:
+        components["securitySchemes"] = {"serviceToken": {"type": "http", "scheme": "bearer"}}
+    for unused in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(unused, None)
+    _say_prompt_or_messages(components["schemas"]["GenerateRequest"])
+    return schema
+
+
+def _error_response(status: int) -> dict[str, Any]:
+    return {"description": MEANINGS[status], "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}}}
+
+
+def _say_prompt_or_messages(request: dict[str, Any]) -> None:
+    """Exactly one of the two; Python's types cannot say so."""
+    given: dict[str, Any] = {}
+    for name in ("prompt", "messages"):
+        (given[name],) = (variant for variant in request["properties"][name]["anyOf"] if variant.get("type") != "null")
+    absent = {"type": "null"}
+    request["oneOf"] = [
+        {"required": ["prompt"], "properties": {"prompt": given["prompt"], "messages": absent}},
+        {"required": ["messages"], "properties": {"messages": given["messages"], "prompt": absent}},
+    ]

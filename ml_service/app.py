@@ -1,0 +1,105 @@
+"""The whole service on one page."""
+
+import asyncio
+import importlib
+import importlib.metadata
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from ml_service import errors, logs
+from ml_service.api.cache import cache_routes
+from ml_service.api.documentation import document
+from ml_service.api.generation import generation_routes
+from ml_service.api.health import health_routes
+from ml_service.api.model import OpenAiApi, model_routes
+from ml_service.cache.response_cache import ResponseCache
+from ml_service.engine.protocol import EngineFactory, LoadedModel
+from ml_service.engine.scripted_engine import scripted_factory
+from ml_service.engine.supervisor import EngineSupervisor, Timing
+from ml_service.generation import GenerationService
+from ml_service.metrics import Metrics
+from ml_service.middleware import BodyLimit, RequestContext, ServiceToken
+from ml_service.models.catalogue import CatalogueError, ModelEntry, default_model, has_gpu, load_catalogue
+from ml_service.settings import Settings
+
+
+def create_app(settings: Settings, engine_factory: EngineFactory | None = None) -> FastAPI:
+    """Put the service together; nothing is opened before its lifespan begins.
+
+    Args:
+        settings: see `Settings`.
+        engine_factory: loads models; by default what the settings ask for.
+
+    Raises:
+        CatalogueError: the catalogue, or the model asked for, cannot be used.
+    """
+    catalogue = load_catalogue(Path(settings.model_catalogue) if settings.model_catalogue else None)
+    name = settings.model_id or default_model()
+    if name not in catalogue:
+        raise CatalogueError(f"MODEL_ID is {name}, which is not in the catalogue: {', '.join(catalogue)}")
+    version = _version()
+    metrics = Metrics()
+    supervisor = EngineSupervisor(
+        engine_factory or default_engine_factory(settings),
+        catalogue[name],
+        Timing(
+            start_timeout=settings.engine_start_timeout_seconds,
+            canary_interval=settings.canary_interval_seconds,
+            canary_deadline=settings.canary_deadline_seconds,
+        ),
+        load_beside=settings.reload_mode == "beside" or (settings.reload_mode == "auto" and not has_gpu()),
+        on_rebuild=lambda reason: metrics.rebuilds.labels(reason).inc(),
+    )
+    metrics.observe_engine(supervisor)
+    cache = ResponseCache(settings.redis_url, settings.cache_ttl_seconds)
+    generation = GenerationService(supervisor, cache, metrics)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        supervisor.start()
+        try:
+            yield
+        finally:
+            await supervisor.stop()
+            await cache.close()
+
+    app = FastAPI(title="ML service", version=version, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.include_router(generation_routes(generation))
+    app.include_router(model_routes(supervisor, catalogue))
+    app.include_router(cache_routes(cache))
+    app.include_router(health_routes(supervisor, cache, metrics, version))
+    app.mount("/v1", OpenAiApi(supervisor))
+    document(app, token_needed=bool(settings.ml_service_token))
+    errors.install(app)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(ServiceToken, token=settings.ml_service_token)
+    app.add_middleware(RequestContext)
+    return app
+
+
+def default_engine_factory(settings: Settings) -> EngineFactory:
+    """What loads models as the settings ask for it; vLLM is imported with the first one, which takes seconds."""
+    if settings.engine == "scripted":
+        return scripted_factory()
+    logs.configure_engine_processes(settings, Path(settings.data_dir).resolve())
+    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
+    os.environ["VLLM_NO_USAGE_STATS"] = "1"  # nothing about this service is sent anywhere
+    os.environ["VLLM_ENGINE_READY_TIMEOUT_S"] = str(int(settings.engine_start_timeout_seconds))
+
+    async def load(entry: ModelEntry) -> LoadedModel:
+        module = await asyncio.to_thread(importlib.import_module, "ml_service.engine.vllm_engine")
+        model: LoadedModel = await module.VllmEngine.start(entry, settings)
+        return model
+
+    return load
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("conversation-assistant")
+    except importlib.metadata.PackageNotFoundError:  # run from its sources
+        return "0.1.0"

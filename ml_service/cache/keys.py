@@ -1,0 +1,32 @@
+"""Names of cached answers: `cache:<scope>:<digest>`, in which no text can be read."""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+
+from ml_service.engine.protocol import Sampling
+
+PREFIX: Final = "cache:"
+
+
+def answer_key(scope: str, model_version: str, prompt: Sequence[int], sampling: Sampling) -> str:
+    """The key of an answer that is decided by its prompt and sampling; two scopes never share one."""
+    return _key(scope, ["prompt", model_version, prompt, sampling])
+
+
+def named_key(scope: str, model_version: str, name: str) -> str:
+    """The key of an answer that the caller named itself."""
+    return _key(scope, ["name", model_version, name])
+
+
+def _key(scope: str, parts: list[object]) -> str:
+    digest = blake2b(msgspec.msgpack.encode([scope, *parts]), digest_size=24).hexdigest()
+    return f"{PREFIX}{encode_scope(scope)}:{digest}"
+
+
+def encode_scope(scope: str) -> str:
+    """A scope as it stands in keys: without `:` and the wild cards of patterns; UUIDs stay as they are."""
+    return quote(scope, safe="")

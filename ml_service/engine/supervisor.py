@@ -1,0 +1,267 @@
+"""Keeps one engine alive: loads it, watches it, replaces it when it dies or gets stuck, and exchanges its model."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import structlog
+
+from ml_service.engine.protocol import Engine, EngineAway, EngineFactory, Load, LoadedModel, Sampling
+from ml_service.models.catalogue import ModelEntry
+from shared.contracts.generation import Turn
+from shared.errors import AppError, Conflict, Unavailable
+
+EngineState = Literal["loading", "ready", "reloading", "rebuilding", "stopped"]
+STATES: Final[tuple[EngineState, ...]] = ("loading", "ready", "reloading", "rebuilding", "stopped")
+
+POLL_SECONDS: Final = 0.1
+LONGEST_PAUSE_SECONDS: Final = 60.0
+DRAIN_SECONDS: Final = 120.0
+"""How long generations on a model that is being exchanged may go on."""
+
+AWAY: Final[dict[EngineState, tuple[str, int]]] = {
+    "loading": ("The model is still being loaded", 5),
+    "ready": ("The engine has just stopped and is being started again", 5),
+    "reloading": ("Another model is being loaded", 10),
+    "rebuilding": ("The engine is being started again", 10),
+    "stopped": ("The service is stopping", 5),
+}
+
+log = structlog.get_logger(__name__)
+
+
+class ModelNotLoaded(Unavailable):
+    """A model could not be loaded; what served before serves again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Seconds: how long a start may take, when a quiet engine is asked for a token, and how long it may then stay quiet."""
+
+    start_timeout: float
+    canary_interval: float
+    canary_deadline: float
+
+
+class EngineSupervisor:
+    """The one place that knows which model serves now.
+
+    Args:
+        factory: loads a model.
+        entry: the model to begin with.
+        timing: see `Timing`.
+        load_beside: whether a new model is loaded while the old one still serves (needs memory for both).
+        on_rebuild: told the reason, `dead` or `stuck`, each time an engine is given up.
+    """
+
+    def __init__(
+        self,
+        factory: EngineFactory,
+        entry: ModelEntry,
+        timing: Timing,
+        *,
+        load_beside: bool,
+        on_rebuild: Callable[[str], None] = lambda _reason: None,
+    ) -> None:
+        self._factory = factory
+        self._entry = entry
+        self._timing = timing
+        self._load_beside = load_beside
+        self._on_rebuild = on_rebuild
+        self._state: EngineState = "loading"
+        self._current: LoadedModel | None = None
+        self._changing = asyncio.Lock()
+        self._watching: asyncio.Task[None] | None = None
+        self._reloading: asyncio.Task[None] | None = None
+        self._draining: set[asyncio.Task[None]] = set()
+
+    @property
+    def state(self) -> EngineState:
+        """`ready` only while the engine can generate."""
+        if self._state == "ready" and (self._current is None or not self._current.engine.alive):
+            return "rebuilding"
+        return self._state
+
+    @property
+    def entry(self) -> ModelEntry:
+        """The model that serves, or that is being loaded to serve."""
+        return self._entry
+
+    @property
+    def load(self) -> Load:
+        """What the serving engine has to do; nothing while there is none."""
+        return self._current.engine.load if self._current is not None else Load(running=0, waiting=0)
+
+    def serving(self) -> LoadedModel:
+        """The model to generate with now.
+
+        Raises:
+            EngineAway: there is none at the moment.
+        """
+        model = self._current
+        if model is None or not model.engine.alive:
+            message, retry_after = AWAY[self._state]
+            raise EngineAway(message, retry_after=retry_after)
+        return model
+
+    def start(self) -> None:
+        """Begin loading in the background."""
+        self._watching = asyncio.create_task(self._run(), name="engine-supervisor")
+
+    async def stop(self) -> None:
+        """Stop the engine and everything that watches it; open generations get EngineAway."""
+        self._state = "stopped"
+        tasks = [task for task in (self._watching, self._reloading, *self._draining) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._give_up_current()
+
+    async def reload(self, entry: ModelEntry) -> bool:
+        """Serve another model.
+
+        The exchange goes on when the caller stops waiting. Generations that run on the old model finish, within limits.
+
+        Returns:
+            False if this very model serves already and nothing was done.
+
+        Raises:
+            Conflict: another exchange is running.
+            ModelNotLoaded: it cannot be loaded, and the old model keeps serving.
+        """
+        if self._reloading is not None and not self._reloading.done():
+            raise Conflict("Another model is being loaded")
+        if self.state == "ready" and entry == self._entry:
+            return False
+        self._reloading = asyncio.create_task(self._exchange(entry), name="model-reload")
+        await asyncio.shield(self._reloading)
+        return True
+
+    async def _run(self) -> None:
+        pause = 1.0
+        while True:
+            async with self._changing:
+                if self._current is None:
+                    await self._try_start()
+            if self._current is None:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                continue
+            pause = 1.0
+            model = self._current
+            reason = await self._watch(model)
+            async with self._changing:
+                if reason is not None and self._current is model:
+                    log.error("engine given up", reason=reason, model=model.entry.name)
+                    self._state = "rebuilding"
+                    self._on_rebuild(reason)
+                    await self._give_up_current()
+
+    async def _try_start(self) -> None:
+        try:
+            self._current = await self._load(self._entry)
+        except Exception:  # whatever a loader raises, the service stays up, says so and tries again
+            log.exception("model could not be loaded", model=self._entry.name)
+            self._state = "rebuilding"
+        else:
+            self._state = "ready"
+
+    async def _load(self, entry: ModelEntry) -> LoadedModel:
+        """Load a model and let it generate once: the first generation compiles kernels, and nobody should wait for that."""
+        started = time.monotonic()
+        log.info("loading model", model=entry.name)
+        async with asyncio.timeout(self._timing.start_timeout):
+            model = await self._factory(entry)
+            try:
+                await _generate_once(model, tokens=4)
+            except BaseException:
+                await model.engine.shutdown()
+                raise
+        log.info("model ready", model=entry.name, seconds=round(time.monotonic() - started, 1))
+        return model
+
+    async def _watch(self, model: LoadedModel) -> str | None:
+        """Wait until an engine is dead or stuck (the reason is returned) or no longer the one that serves (None)."""
+        while self._current is model:
+            engine = model.engine
+            if not engine.alive:
+                return "dead"
+            if time.monotonic() - engine.last_progress >= self._timing.canary_interval and not await self._shows_progress(model):
+                return "stuck" if engine.alive else "dead"
+            await asyncio.sleep(POLL_SECONDS)
+        return None
+
+    async def _shows_progress(self, model: LoadedModel) -> bool:
+        """Ask for one token, and take any progress as the answer: behind a long queue the token itself may be late."""
+        asked = time.monotonic()
+        canary = asyncio.create_task(_generate_once(model, tokens=1))
+        try:
+            while time.monotonic() - asked < self._timing.canary_deadline:
+                await asyncio.wait([canary], timeout=POLL_SECONDS)
+                if model.engine.last_progress > asked:
+                    return True
+                if not model.engine.alive:
+                    return False
+                if canary.done():  # refused by a full queue: that is no progress
+                    await asyncio.sleep(POLL_SECONDS)
+            return False
+        finally:
+            canary.cancel()
+            with suppress(asyncio.CancelledError, AppError):
+                await canary
+
+    async def _exchange(self, entry: ModelEntry) -> None:
+        async with self._changing:
+            if self._load_beside and self._current is not None:
+                await self._load_and_switch(entry)
+            else:
+                await self._replace(entry)
+
+    async def _load_and_switch(self, entry: ModelEntry) -> None:
+        new = await self._load_for_exchange(entry)
+        old, self._current, self._entry = self._current, new, entry
+        if old is not None:
+            task = asyncio.create_task(_drain_and_stop(old.engine))
+            self._draining.add(task)
+            task.add_done_callback(self._draining.discard)
+
+    async def _replace(self, entry: ModelEntry) -> None:
+        self._state = "reloading"
+        old, self._current = self._current, None  # from here on new requests get 503
+        if old is not None:
+            await _drain_and_stop(old.engine)
+        try:
+            self._current = await self._load_for_exchange(entry)
+            self._entry, self._state = entry, "ready"
+        except ModelNotLoaded:
+            await self._try_start()
+            raise
+
+    async def _load_for_exchange(self, entry: ModelEntry) -> LoadedModel:
+        try:
+            return await self._load(entry)
+        except Exception as error:
+            log.exception("model could not be loaded", model=entry.name)
+            raise ModelNotLoaded(f"{entry.name} could not be loaded; {self._entry.name} keeps serving", retry_after=60) from error
+
+    async def _give_up_current(self) -> None:
+        model, self._current = self._current, None
+        if model is not None:
+            await model.engine.shutdown()
+
+
+async def _generate_once(model: LoadedModel, *, tokens: int) -> None:
+    prompt = model.renderer.turns([Turn(role="user", content="Hello")])
+    async for _delta in model.engine.generate(prompt, Sampling(max_tokens=tokens)):
+        pass
+
+
+async def _drain_and_stop(engine: Engine) -> None:
+    """Let what runs on an engine finish, then stop it."""
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while engine.alive and engine.load.running + engine.load.waiting > 0 and time.monotonic() < deadline:  # noqa: ASYNC110 - load is told only when asked
+        await asyncio.sleep(POLL_SECONDS)
+    await engine.shutdown()

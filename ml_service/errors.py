@@ -1,0 +1,87 @@
+"""The one place that turns errors into answers: the documented body, and nothing that a client should not see."""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from shared.errors import AppError, BadRequest, FieldProblem, error_body
+
+
+class ClientGone(Exception):
+    """The client left before its answer was there."""
+
+
+def current_request_id() -> str | None:
+    """The id of the request that this task serves."""
+    request_id = structlog.contextvars.get_contextvars().get("request_id")
+    return str(request_id) if request_id is not None else None
+
+
+def body_of(error: AppError) -> bytes:
+    """An error's body as JSON."""
+    return msgspec.json.encode(error_body(error.status, error.message, current_request_id(), error.details))
+
+
+def headers_of(error: AppError) -> dict[str, str]:
+    """`Retry-After`, where a retry makes sense."""
+    return {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
+
+
+def unexpected() -> AppError:
+    """What clients are told about an error that nobody foresaw."""
+    return AppError("Something went wrong in this service; its log has the reason under this request id")
+
+
+def install(app: FastAPI) -> None:
+    """Render every error that reaches the app."""
+    app.add_exception_handler(AppError, _render_app_error)
+    app.add_exception_handler(RequestValidationError, _render_validation_error)
+    app.add_exception_handler(HTTPException, _render_http_error)
+
+
+def _response(status: int, body: bytes, headers: dict[str, str] | None = None) -> Response:
+    return Response(body, status_code=status, headers=headers, media_type="application/json")
+
+
+def _render_app_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, AppError)
+    return _response(error.status, body_of(error), headers_of(error))
+
+
+def _render_http_error(_request: Request, error: Exception) -> Response:
+    """Unknown routes, wrong methods and bodies that the framework itself refuses."""
+    assert isinstance(error, HTTPException)
+    messages = {
+        HTTPStatus.NOT_FOUND: "There is nothing at this address",
+        HTTPStatus.METHOD_NOT_ALLOWED: "This address does not know this method",
+        HTTPStatus.BAD_REQUEST: "The body is not valid JSON in UTF-8",
+    }
+    status = HTTPStatus(error.status_code)
+    message = messages.get(status, status.phrase)
+    return _response(status, msgspec.json.encode(error_body(status, message, current_request_id())), dict(error.headers or {}))
+
+
+def _render_validation_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    problems = [FieldProblem(field=_field_name(problem["loc"]), message=_sentence(problem)) for problem in error.errors()[:20]]
+    first = problems[0]
+    return _render_app_error(_request, BadRequest(f"{first.field}: {first.message}", details=problems))
+
+
+def _field_name(location: tuple[str | int, ...]) -> str:
+    """`("body", "messages", 3, "content")` is `messages[3].content`; a whole body is `body`."""
+    name = ""
+    for part in location[1:]:
+        name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else str(part)
+    return name or str(location[0])
+
+
+def _sentence(problem: dict[str, Any]) -> str:
+    if problem["type"] == "json_invalid":
+        return "is not valid JSON"
+    return str(problem["msg"])

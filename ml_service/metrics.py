@@ -1,0 +1,40 @@
+"""The service's own Prometheus metrics; vLLM registers its own by itself."""
+
+from typing import Literal
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from ml_service.engine.supervisor import STATES, EngineSupervisor
+
+Outcome = Literal["completed", "cached", "failed", "refused", "unavailable", "abandoned"]
+FIRST_TOKEN_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """Counters in a registry of their own, so that several apps can live in one process."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = Counter("ml_generation_requests", "Generation requests by how they ended.", ["outcome"], registry=self._registry)
+        self.cache = Counter("ml_cache_lookups", "Lookups of cached answers.", ["result"], registry=self._registry)
+        self.rebuilds = Counter("ml_engine_rebuilds", "Engines given up and started again.", ["reason"], registry=self._registry)
+        self.first_token = Histogram(
+            "ml_first_token_seconds",
+            "From request to first generated token.",
+            buckets=FIRST_TOKEN_BUCKETS,
+            registry=self._registry,
+        )
+
+    def observe_engine(self, supervisor: EngineSupervisor) -> None:
+        """Report the engine's state and load at each scrape."""
+        state = Gauge("ml_engine_state", "1 for the state that the engine is in.", ["state"], registry=self._registry)
+        for name in STATES:
+            state.labels(name).set_function(lambda name=name: float(supervisor.state == name))  # type: ignore[misc]
+        running = Gauge("ml_generations_running", "Answers that are being generated.", registry=self._registry)
+        running.set_function(lambda: supervisor.load.running)
+        waiting = Gauge("ml_generations_waiting", "Answers that wait for a place in the batch.", registry=self._registry)
+        waiting.set_function(lambda: supervisor.load.waiting)
+
+    def render(self) -> bytes:
+        """Everything in Prometheus' text format (version 0.0.4)."""
+        return generate_latest(REGISTRY) + generate_latest(self._registry)
