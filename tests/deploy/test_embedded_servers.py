@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from deploy.local.postgres import EmbeddedPostgres
+from deploy.local.processes import StartError
+from deploy.local.valkey import EmbeddedValkey
+from tests.fixtures.database import rows
+
+
+def test_postgres_keeps_what_was_committed_when_it_is_killed(tmp_path: Path) -> None:
+    postgres = EmbeddedPostgres(tmp_path / "postgres", tmp_path / "postgres.log")
+    postgres.start()
+    try:
+        rows(postgres.url, "create table kept as select 42 as answer")
+
+        postgres.kill()
+        postgres.start()
+
+        assert rows(postgres.url, "select answer from kept")[0]["answer"] == 42
+    finally:
+        postgres.stop()
+
+
+def test_postgres_listens_on_no_port_and_its_socket_is_private(tmp_path: Path) -> None:
+    postgres = EmbeddedPostgres(tmp_path / "postgres", tmp_path / "postgres.log")
+    postgres.start()
+    try:
+        socket_folder = Path(postgres.url.split("host=")[1])
+
+        assert rows(postgres.url, "show listen_addresses")[0]["listen_addresses"] == ""
+        assert socket_folder.stat().st_mode & 0o077 == 0
+    finally:
+        postgres.stop()
+
+
+def test_a_damaged_cluster_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "postgres" / "PG_VERSION").write_text("18\n")
+    postgres = EmbeddedPostgres(tmp_path / "postgres", tmp_path / "postgres.log")
+
+    with pytest.raises(StartError) as refused:
+        postgres.start(timeout=20)
+    postgres.stop()
+
+    assert "PostgreSQL ended with code" in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_valkey_keeps_its_data_over_a_restart(tmp_path: Path) -> None:
+    valkey = EmbeddedValkey(tmp_path / "valkey", tmp_path / "valkey.log")
+    valkey.start()
+    try:
+        with Redis.from_url(valkey.url) as client:
+            client.set("queued", "work")
+        valkey.stop()
+        valkey.start()
+
+        with Redis.from_url(valkey.url) as client:
+            assert client.get("queued") == b"work"
+    finally:
+        valkey.stop()
