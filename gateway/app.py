@@ -23,6 +23,7 @@ from gateway.ml_client import MlClient
 from gateway.openapi import docs_assets, openapi_config, openapi_document
 from gateway.request_context import RequestContext
 from gateway.settings import Settings
+from gateway.strict_request import StrictRequest
 
 MAXIMUM_BODY = 8 * 1024 * 1024
 """Bytes of a request body; more is 413."""
@@ -62,6 +63,7 @@ def create_app(settings: Settings) -> ASGIApp:
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],
         openapi_config=openapi_config(),
+        request_class=StrictRequest,
         request_max_body_size=MAXIMUM_BODY,
         logging_config=None,
     )

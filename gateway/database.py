@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -36,6 +37,15 @@ _AWAY = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class PoolUse:
+    """Connections of the pool: handed out, open but idle, and how many there may be."""
+
+    used: int
+    idle: int
+    limit: int
+
+
 class Database:
     """The pool and the two ways to use it: `transaction()` for whatever writes, `connection()` for single reads."""
 
@@ -53,7 +63,7 @@ class Database:
         for attempt in range(30):
             try:
                 self._pool = await asyncpg.create_pool(
-                    self._url, min_size=1, max_size=self._pool_size, init=_prepare_connection, command_timeout=60
+                    self._url, min_size=1, max_size=self._pool_size, init=_prepare_connection, reset=_keep_as_it_is, command_timeout=60
                 )
                 return
             except (OSError, asyncpg.PostgresConnectionError, asyncpg.exceptions.CannotConnectNowError) as error:
@@ -67,6 +77,12 @@ class Database:
                 await asyncio.wait_for(self._pool.close(), timeout=5)
             except TimeoutError:
                 self._pool.terminate()
+
+    def pool_use(self) -> PoolUse:
+        if self._pool is None:
+            return PoolUse(used=0, idle=0, limit=self._pool_size)
+        idle = self._pool.get_idle_size()
+        return PoolUse(used=self._pool.get_size() - idle, idle=idle, limit=self._pool_size)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Db]:
@@ -96,6 +112,12 @@ class Database:
 
 async def _prepare_connection(connection: Connection[Record]) -> None:
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_encode_json, decoder=msgspec.json.decode)
+
+
+async def _keep_as_it_is(_: Connection[Record]) -> None:
+    """Spare the round trip that resets a session when it returns to the pool: nothing here outlives its transaction (locks are taken with
+    `pg_advisory_xact_lock`, settings with `set local`), and an open transaction asyncpg rolls back all the same.
+    """
 
 
 def _encode_json(value: Any) -> str:
