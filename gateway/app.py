@@ -6,8 +6,11 @@ from contextlib import asynccontextmanager
 from litestar import Litestar
 from litestar.di import Provide
 from litestar.types import ASGIApp
+from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
+from gateway.account.routes import AccountController
+from gateway.account.service import AccountService
 from gateway.auth.authentication import AuthenticationMiddleware, Authenticator, provide_optional_principal, provide_principal
 from gateway.auth.keys import KeyRing
 from gateway.auth.tokens import DeviceTokens
@@ -18,7 +21,10 @@ from gateway.devices.service import DeviceService
 from gateway.errors import EXCEPTION_HANDLERS
 from gateway.health.routes import HealthController
 from gateway.health.service import HealthService
+from gateway.housekeeping import Housekeeping
 from gateway.idempotency.middleware import IdempotencyMiddleware
+from gateway.metrics.measurements import Metrics
+from gateway.metrics.routes import MetricsController
 from gateway.ml_client import MlClient
 from gateway.openapi import docs_assets, openapi_config, openapi_document
 from gateway.request_context import RequestContext
@@ -29,31 +35,37 @@ MAXIMUM_BODY = 8 * 1024 * 1024
 """Bytes of a request body; more is 413."""
 
 
-def create_app(settings: Settings) -> ASGIApp:
-    """Put the service together; nothing is opened before its lifespan starts."""
+def create_app(settings: Settings, registry: CollectorRegistry | None = None) -> ASGIApp:
+    """Put the service together; nothing is opened before its lifespan starts. `registry` is for metrics; without one it makes its own."""
     database = Database(settings.database_url, settings.database_pool_size)
     redis = Redis.from_url(settings.redis_url, socket_connect_timeout=1, socket_timeout=2)
     ml = MlClient(settings.ml_service_url, settings.ml_service_token, settings.ml_timeout_seconds)
     keys = KeyRing(settings.jwt_keys)
     tokens = DeviceTokens(keys)
+    metrics = Metrics(registry or CollectorRegistry(), database, settings.metrics_token)
+    housekeeping = Housekeeping(database)
 
     services = {
+        "account": AccountService(database, ml),
         "devices": DeviceService(database, keys, tokens, PairingRateLimit(redis), settings.registration),
         "health": HealthService(database, redis, ml),
+        "metrics": metrics,
     }
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await database.open()
+        housekeeping.start()
         try:
             yield
         finally:
+            await housekeeping.stop()
             await ml.close()
             await redis.aclose()
             await database.close()
 
     app = Litestar(
-        route_handlers=[HealthController, DeviceController, openapi_document, docs_assets()],
+        route_handlers=[HealthController, MetricsController, DeviceController, AccountController, openapi_document, docs_assets()],
         dependencies={
             "principal": Provide(provide_principal, sync_to_thread=False),
             "optional_principal": Provide(provide_optional_principal, sync_to_thread=False),
@@ -67,7 +79,7 @@ def create_app(settings: Settings) -> ASGIApp:
         request_max_body_size=MAXIMUM_BODY,
         logging_config=None,
     )
-    return RequestContext(app)
+    return RequestContext(app, metrics.observe)
 
 
 def _provide(service: object) -> Provide:

@@ -1,14 +1,20 @@
-"""`gateway serve | migrate`."""
+"""`gateway serve | migrate | pair`."""
 
 import argparse
 import asyncio
 import os
 import sys
 from collections.abc import Callable
+from typing import get_args
+from uuid import UUID
 
 import uvicorn
 
-from gateway.database import migrate
+from gateway.auth.keys import KeyRing
+from gateway.database import Database, migrate
+from gateway.devices.announcements import Announcements
+from gateway.devices.schemas import Pairing, Platform
+from gateway.errors import AppError
 from gateway.settings import Settings
 from shared.settings import SettingsError, load
 
@@ -19,8 +25,16 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("serve", help="run the service")
     commands.add_parser("migrate", help="bring the database's schema up to date")
+    pair = commands.add_parser("pair", help="announce a device and print its id and code, also while REGISTRATION is closed")
+    pair.add_argument("--name", default="New device", help="what the device is called in the account's list")
+    pair.add_argument("--platform", default="macos", choices=get_args(Platform), help="default: macos")
+    pair.add_argument("--account", type=UUID, help="id of the account that it joins; without it, it gets a new account")
     arguments = parser.parse_args()
-    actions: dict[str, Callable[[Settings], None]] = {"serve": _serve, "migrate": _migrate}
+    actions: dict[str, Callable[[Settings], None]] = {
+        "serve": _serve,
+        "migrate": _migrate,
+        "pair": lambda settings: _pair(settings, arguments.account, arguments.name, arguments.platform),
+    }
     try:
         settings = load(Settings, os.environ)
     except SettingsError as error:
@@ -47,6 +61,23 @@ def _migrate(settings: Settings) -> None:
         print(asyncio.run(migrate(settings.database_url)))
     except (RuntimeError, OSError) as error:
         sys.exit(f"gateway: {error}")
+
+
+def _pair(settings: Settings, account_id: UUID | None, name: str, platform: Platform) -> None:
+    try:
+        pairing = asyncio.run(_announce(settings, account_id, name, platform))
+    except AppError as error:
+        sys.exit(f"gateway: {error.message}")
+    print(f"device id  {pairing.device_id}\ncode       {pairing.code}\nvalid to   {pairing.expires_at:%Y-%m-%d %H:%M:%S} UTC")
+
+
+async def _announce(settings: Settings, account_id: UUID | None, name: str, platform: Platform) -> Pairing:
+    database = Database(settings.database_url, pool_size=1)
+    await database.open()
+    try:
+        return await Announcements(database, KeyRing(settings.jwt_keys)).announce(account_id, name, platform)
+    finally:
+        await database.close()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import msgspec
 from asyncpg import Connection, Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 
-from gateway.errors import Unavailable
+from gateway.errors import Conflict, Unavailable
 
 Db: TypeAlias = "PoolConnectionProxy[Record]"
 """What a query runs on: a connection of the pool, inside a transaction or not."""
@@ -105,9 +105,13 @@ class Database:
 
         Raises:
             Unavailable: PostgreSQL is away, and nothing of the block is stored, unless it went away while answering the COMMIT.
+            Conflict: something that the block refers to was deleted while it ran, such as the whole account.
         """
-        async with self.connection() as connection, connection.transaction():
-            yield connection
+        try:
+            async with self.connection() as connection, connection.transaction():
+                yield connection
+        except asyncpg.ForeignKeyViolationError as error:
+            raise Conflict("Something that this request refers to was deleted meanwhile; look again and retry") from error
 
 
 async def _prepare_connection(connection: Connection[Record]) -> None:

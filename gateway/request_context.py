@@ -1,13 +1,16 @@
-"""The outermost layer: a request id on everything, and one log line a request."""
+"""The outermost layer: a request id on everything, and one log line and one measurement a request."""
 
 import re
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 import structlog
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+Observe: TypeAlias = Callable[[str, str | None, int, float], None]
+"""Takes the method, the template of the address (None where nothing matched), the status (0: none was sent) and seconds."""
 _logger = structlog.get_logger(__name__)
 _USABLE = re.compile(rb"^[A-Za-z0-9._:-]{1,100}$")
 
@@ -18,8 +21,10 @@ class RequestContext:
     `X-Request-Id` is taken when it is short and plain, else made; the log line has the path but never the query string or a body.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, observe: Observe) -> None:
+        """`observe` is told of every HTTP request when it is done."""
         self._app = app
+        self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -41,13 +46,11 @@ class RequestContext:
             try:
                 await self._app(scope, receive, send_with_id)
             finally:
-                _logger.info(
-                    "request",
-                    method=scope.get("method", "WS"),
-                    path=scope["path"],
-                    status=status,
-                    milliseconds=round((time.perf_counter() - started) * 1000, 1),
-                )
+                seconds = time.perf_counter() - started
+                method = str(scope.get("method", "WS"))
+                if method != "WS":
+                    self._observe(method, scope.get("path_template"), status, seconds)
+                _logger.info("request", method=method, path=scope["path"], status=status, milliseconds=round(seconds * 1000, 1))
 
 
 def request_id_of(scope: Scope) -> str | None:

@@ -41,6 +41,14 @@ USE_REFRESH = "update refresh_token set used_at = $2 where id = $1"
 _COLUMNS = "id, name, hardware_id, platform, os_version, status, id = $2 as current, created_at, verified_at, last_seen_at"
 LIST = f"select {_COLUMNS} from device where account_id = $1 order by created_at, id"  # noqa: S608
 DEACTIVATE = f"update device set status = 'deactivated' where account_id = $1 and id = $3 returning {_COLUMNS}"  # noqa: S608
+FORGET_REFRESH = "delete from refresh_token where expires_at < now()"
+# An expired code is kept for a day, so that who types it late is told why it fails.
+FORGET_CODES = "delete from pairing_code where expires_at < now() - interval '1 day'"
+FORGET_UNVERIFIED = """
+    delete from account a where a.created_at < now() - interval '1 day'
+        and not exists (select from device d where d.account_id = a.id and d.verified_at is not null)
+        and not exists (select from device d join pairing_code c on c.device_id = d.id where d.account_id = a.id and c.expires_at > now())
+"""
 
 
 async def new_account(db: Db, account_id: UUID, now: datetime) -> None:
@@ -101,6 +109,17 @@ async def lock_refresh_token(db: Db, token_hash: bytes) -> Record | None:
 
 async def use_refresh_token(db: Db, token_id: UUID, now: datetime) -> None:
     await db.execute(USE_REFRESH, token_id, now)
+
+
+async def forget_expired(db: Db) -> None:
+    """Of all accounts: refresh tokens and codes that nobody can use any more."""
+    await db.execute(FORGET_REFRESH)
+    await db.execute(FORGET_CODES)
+
+
+async def forget_unverified(db: Db) -> None:
+    """Accounts older than a day of which no device was ever verified; they hold nothing."""
+    await db.execute(FORGET_UNVERIFIED)
 
 
 async def devices_of(db: Db, account_id: UUID, current_id: UUID) -> list[Device]:

@@ -8,13 +8,13 @@ from gateway.auth.principal import Principal
 from gateway.auth.tokens import DeviceTokens
 from gateway.database import Database, Db
 from gateway.devices import queries
+from gateway.devices.announcements import Announcements
 from gateway.devices.rate_limit import Attempt, PairingRateLimit
-from gateway.devices.schemas import Device, DeviceRegistration, Pairing, Platform, Refresh, Tokens, Verification
+from gateway.devices.schemas import Device, DeviceRegistration, Pairing, Refresh, Tokens, Verification
 from gateway.errors import Forbidden, NotFound, Unauthorized
 from gateway.wire import utc_now
 from shared.ids import new_id
 
-CODE_LIFETIME = timedelta(minutes=10)
 REFRESH_LIFETIME = timedelta(days=90)
 _WRONG_CODE = "The code is not right for this device; look at it again, or register again for a new one"
 _BURNT_CODE = "The code is not right for this device and the last attempt is used up; register again for a new one later"
@@ -29,6 +29,7 @@ class DeviceService:
         """`registration` is the setting: `open` or `closed`."""
         self._database = database
         self._keys = keys
+        self._announcements = Announcements(database, keys)
         self._tokens = tokens
         self._limit = limit
         self._registration = registration
@@ -46,24 +47,7 @@ class DeviceService:
                 "New accounts are closed here: register from a device that is paired already, or ask the operator to run `gateway pair`"
                 " and verify with the device id and code that it prints"
             )
-        async with self._database.transaction() as db:
-            account_id = principal.account_id if principal is not None else await _new_account(db)
-            return await self._announce(db, account_id, new_id(), registration)
-
-    async def announce(self, account_id: UUID | None, name: str, platform: Platform) -> Pairing:
-        """The operator's way in, whatever REGISTRATION says: a device of a new account, or of a known one whose devices are lost.
-
-        Raises:
-            NotFound: there is no such account.
-        """
-        device_id = new_id()
-        registration = DeviceRegistration(name=name, hardware_id=f"announced-{device_id}", platform=platform, os_version="unknown")
-        async with self._database.transaction() as db:
-            if account_id is None:
-                account_id = await _new_account(db)
-            elif not await queries.account_exists(db, account_id):
-                raise NotFound("There is no account with this id")
-            return await self._announce(db, account_id, device_id, registration)
+        return await self._announcements.register(principal.account_id if principal is not None else None, registration)
 
     async def verify(self, verification: Verification, client_address: str) -> Tokens:
         """Trade a code for tokens. The code is used up; tokens that the device had before are void.
@@ -123,16 +107,6 @@ class DeviceService:
             await queries.revoke_refresh_tokens(db, device_id, utc_now())
         return device
 
-    async def _announce(self, db: Db, account_id: UUID, device_id: UUID, registration: DeviceRegistration) -> Pairing:
-        now = utc_now()
-        device_id = await queries.register(
-            db, account_id, device_id, registration.name, registration.hardware_id, registration.platform, registration.os_version, now
-        )
-        code = f"{secrets.randbelow(1_000_000):06d}"
-        expires_at = (now + CODE_LIFETIME).replace(microsecond=0)
-        await queries.set_code(db, device_id, self._keys.code_hash(device_id, code), expires_at)
-        return Pairing(device_id=device_id, code=code, expires_at=expires_at)
-
     async def _evaluate(self, db: Db, verification: Verification, attempt: Attempt) -> Tokens | str:
         """The tokens, or what was wrong. A device that does not exist is answered as a wrong code is, after the same work."""
         now = utc_now()
@@ -157,12 +131,6 @@ class DeviceService:
         refresh_expires_at = (now + REFRESH_LIFETIME).replace(microsecond=0)
         await queries.add_refresh_token(db, new_id(), family_id, principal.device_id, _token_hash(refresh_token), now, refresh_expires_at)
         return Tokens(token=issued.token, expires_at=issued.expires_at, refresh_token=refresh_token, refresh_expires_at=refresh_expires_at)
-
-
-async def _new_account(db: Db) -> UUID:
-    account_id = new_id()
-    await queries.new_account(db, account_id, utc_now())
-    return account_id
 
 
 def _token_hash(token: str) -> bytes:

@@ -1,0 +1,30 @@
+from litestar import Controller, delete, get
+from litestar.response import Stream
+
+from gateway.account.schemas import AccountDeletion
+from gateway.account.service import AccountService
+from gateway.auth.authentication import Caller
+from gateway.openapi import errors
+
+_EXPORT_HEADERS = {"Content-Disposition": 'attachment; filename="conversation-assistant-export.zip"', "Cache-Control": "no-store"}
+
+
+class AccountController(Controller):
+    path = "/api/account"
+    tags = ("account",)
+
+    @get(
+        "/export",
+        summary="Take all data along",
+        media_type="application/zip",
+        response_description="A zip with account, devices, contacts, conversations, messages, responses and samples, each as NDJSON",
+        responses=errors(401, 403, 503),
+    )
+    async def export(self, principal: Caller, account: AccountService) -> Stream:
+        """Streams at once and at any size. A download that breaks off is not a readable zip: start it again."""
+        return Stream(account.export(principal), media_type="application/zip", headers=_EXPORT_HEADERS)
+
+    @delete("/", summary="Delete the account and all of its data", responses=errors(400, 401, 403, 413, 503))
+    async def delete(self, principal: Caller, account: AccountService, data: AccountDeletion) -> None:
+        """Everything goes, at once and for good: devices, contacts, conversations, messages, drafts, samples. All tokens are void."""
+        await account.delete(principal, data.confirm)

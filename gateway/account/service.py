@@ -1,0 +1,74 @@
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from gateway.account import queries
+from gateway.account.archive import StreamedZip
+from gateway.auth.principal import Principal
+from gateway.database import Database
+from gateway.errors import AppError, BadRequest, Unavailable
+from gateway.ml_client import MlClient
+from gateway.wire import utc_now
+
+_EXPORTS_AT_ONCE = 2
+"""In this process: each holds a connection of the pool for as long as its client reads."""
+_EXPORT_SECONDS = 3600
+_CACHE_SECONDS = 10
+
+_logger = structlog.get_logger(__name__)
+
+
+class AccountService:
+    """All of an account's data, to take along and to delete."""
+
+    def __init__(self, database: Database, ml: MlClient) -> None:
+        self._database = database
+        self._ml = ml
+        self._exports = asyncio.Semaphore(_EXPORTS_AT_ONCE)
+
+    def export(self, principal: Principal) -> AsyncIterator[bytes]:
+        """A zip with one NDJSON file a kind, as the data was at one moment. If the iterator raises, what it gave is no complete zip.
+
+        Raises:
+            Unavailable: other exports are running.
+        """
+        if self._exports.locked():
+            raise Unavailable("Other exports are running; try again in a moment", retry_after=30)
+        return self._archive(principal.account_id)
+
+    async def delete(self, principal: Principal, confirm: UUID) -> None:
+        """Delete the account and everything that belongs to it, at once and for good.
+
+        Raises:
+            BadRequest: `confirm` is not the account's id.
+        """
+        if confirm != principal.account_id:
+            raise BadRequest.field("confirm", "must be the id of your account, which is the claim `acc` of your device token")
+        async with self._database.transaction() as db:
+            await queries.delete(db, principal.account_id)
+        _logger.info("account deleted", account_id=str(principal.account_id))
+        await self._clear_cache(principal.account_id)
+
+    async def _archive(self, account_id: UUID) -> AsyncIterator[bytes]:
+        archive = StreamedZip()
+        date = utc_now().timetuple()[:6]
+        async with self._exports, asyncio.timeout(_EXPORT_SECONDS), self._database.transaction() as db:
+            await queries.take_snapshot(db)
+            for kind in queries.EXPORTS:
+                yield archive.begin(f"{kind}.ndjson", date)
+                async for batch in queries.rows_of(db, account_id, kind):
+                    lines = b"".join(msgspec.json.encode(dict(row)) + b"\n" for row in batch)
+                    if chunk := await archive.write(lines):
+                        yield chunk
+        yield archive.end()
+
+    async def _clear_cache(self, account_id: UUID) -> None:
+        """Cached drafts run out by themselves; they are dropped now where the ML service can be reached."""
+        try:
+            async with asyncio.timeout(_CACHE_SECONDS):
+                await self._ml.clear_cache(account_id)
+        except (AppError, TimeoutError):
+            _logger.warning("cached drafts of a deleted account stay until they expire", account_id=str(account_id))

@@ -1,0 +1,54 @@
+"""Forgets what has run out, once a minute, on whichever replica gets to it first."""
+
+import asyncio
+import contextlib
+import random
+
+import structlog
+
+from gateway.database import Database
+from gateway.devices import queries as devices
+from gateway.errors import Unavailable
+from gateway.idempotency import queries as idempotency
+
+_EVERY_SECONDS = 60
+# Any number that only this task uses: who holds it sweeps, the other replicas skip their turn.
+_LOCK = 7_300_2101
+
+_logger = structlog.get_logger(__name__)
+
+
+class Housekeeping:
+    """A background task of the gateway. What goes wrong in it is logged and tried again a minute later."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="housekeeping")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def sweep(self) -> None:
+        """Forget old idempotent answers, refresh tokens and codes that have expired, and accounts that nobody ever verified."""
+        async with self._database.transaction() as db:
+            if not await db.fetchval("select pg_try_advisory_xact_lock($1)", _LOCK):
+                return
+            await idempotency.forget_old(db)
+            await devices.forget_expired(db)
+            await devices.forget_unverified(db)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except Unavailable:
+                _logger.warning("housekeeping skipped: the database is away")
+            except Exception:
+                _logger.exception("housekeeping failed")
+            await asyncio.sleep(_EVERY_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311

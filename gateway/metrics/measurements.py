@@ -1,0 +1,70 @@
+"""What the gateway measures of itself, for Prometheus."""
+
+import hmac
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gateway.database import Database
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+# A client may send any word as its method; only these become labels.
+_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+
+
+class Metrics:
+    """Counts and durations of requests by method, route template and status, and how the connection pool is used.
+
+    Raw paths are never labels: they carry ids, and each would be a time series of its own.
+    """
+
+    def __init__(self, registry: CollectorRegistry, database: Database, token: str) -> None:
+        """`token` is what a reader has to send; nobody may read without one."""
+        self._registry = registry
+        self._token = token
+        self._durations = Histogram(
+            "gateway_request_duration_seconds",
+            "How long requests took until their answer was sent; its count is the number of requests",
+            ["method", "route", "status"],
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self._children: dict[tuple[str, str, int], Histogram] = {}
+        registry.register(_PoolCollector(database))
+        ProcessCollector(registry=registry)
+
+    def observe(self, method: str, route: str | None, status: int, seconds: float) -> None:
+        """Note one request; `route` is the template of the address, None where nothing matched, `status` 0 if nothing was answered."""
+        key = (method, route or "", status)
+        child = self._children.get(key)
+        if child is None:
+            label = method if method in _METHODS else "other"
+            child = self._durations.labels(label, route or "none", str(status))
+            if label == method:
+                self._children[key] = child
+        child.observe(seconds)
+
+    def admits(self, authorization: str) -> bool:
+        """Whether an `Authorization` header allows to read them."""
+        return bool(self._token) and hmac.compare_digest(authorization.encode(), f"Bearer {self._token}".encode())
+
+    def render(self) -> bytes:
+        """All of it in Prometheus's text format."""
+        return generate_latest(self._registry)
+
+
+class _PoolCollector(Collector):
+    """Looks at the pool when Prometheus asks."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def collect(self) -> Iterable[Metric]:
+        use = self._database.pool_use()
+        family = GaugeMetricFamily("gateway_database_connections", "PostgreSQL connections of this process", labels=["state"])
+        family.add_metric(["used"], use.used)
+        family.add_metric(["idle"], use.idle)
+        family.add_metric(["limit"], use.limit)
+        yield family
