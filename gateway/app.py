@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from litestar import Litestar
 from litestar.di import Provide
@@ -28,8 +29,14 @@ from gateway.metrics.routes import MetricsController
 from gateway.ml_client import MlClient
 from gateway.openapi import docs_assets, openapi_config, openapi_document
 from gateway.request_context import RequestContext
+from gateway.responses.actions import ActionService
+from gateway.responses.routes import ResponseController
+from gateway.responses.running import RunningDrafts
+from gateway.responses.service import ResponseService
 from gateway.settings import Settings
 from gateway.strict_request import StrictRequest
+from gateway.training.routes import SampleController
+from gateway.training.service import SampleService
 
 MAXIMUM_BODY = 8 * 1024 * 1024
 """Bytes of a request body; more is 413."""
@@ -43,29 +50,45 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
     keys = KeyRing(settings.jwt_keys)
     tokens = DeviceTokens(keys)
     metrics = Metrics(registry or CollectorRegistry(), database, settings.metrics_token)
-    housekeeping = Housekeeping(database)
+    housekeeping = Housekeeping(database, longest_draft=timedelta(seconds=settings.ml_timeout_seconds + 60))
+    running = RunningDrafts(database)
+    samples = SampleService(database)
 
     services = {
         "account": AccountService(database, ml),
+        "actions": ActionService(database, samples),
         "devices": DeviceService(database, keys, tokens, PairingRateLimit(redis), settings.registration),
         "health": HealthService(database, redis, ml),
         "metrics": metrics,
+        "responses": ResponseService(database, ml, running),
+        "samples": samples,
     }
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await database.open()
         housekeeping.start()
+        running.start()
         try:
             yield
         finally:
+            await running.close()
             await housekeeping.stop()
             await ml.close()
             await redis.aclose()
             await database.close()
 
     app = Litestar(
-        route_handlers=[HealthController, MetricsController, DeviceController, AccountController, openapi_document, docs_assets()],
+        route_handlers=[
+            HealthController,
+            MetricsController,
+            DeviceController,
+            AccountController,
+            ResponseController,
+            SampleController,
+            openapi_document,
+            docs_assets(),
+        ],
         dependencies={
             "principal": Provide(provide_principal, sync_to_thread=False),
             "optional_principal": Provide(provide_optional_principal, sync_to_thread=False),

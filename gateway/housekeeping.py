@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+from datetime import timedelta
 
 import structlog
 
@@ -10,6 +11,7 @@ from gateway.database import Database
 from gateway.devices import queries as devices
 from gateway.errors import Unavailable
 from gateway.idempotency import queries as idempotency
+from gateway.responses import queries as responses
 
 _EVERY_SECONDS = 60
 # Any number that only this task uses: who holds it sweeps, the other replicas skip their turn.
@@ -21,8 +23,10 @@ _logger = structlog.get_logger(__name__)
 class Housekeeping:
     """A background task of the gateway. What goes wrong in it is logged and tried again a minute later."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, longest_draft: timedelta) -> None:
+        """`longest_draft`: a draft that has been in work for longer has lost the gateway that wrote it."""
         self._database = database
+        self._longest_draft = longest_draft
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -35,13 +39,15 @@ class Housekeeping:
                 await self._task
 
     async def sweep(self) -> None:
-        """Forget old idempotent answers, refresh tokens and codes that have expired, and accounts that nobody ever verified."""
+        """Forget old idempotent answers, refresh tokens and codes that have expired, and accounts that nobody ever verified; close drafts
+        whose gateway was killed."""
         async with self._database.transaction() as db:
             if not await db.fetchval("select pg_try_advisory_xact_lock($1)", _LOCK):
                 return
             await idempotency.forget_old(db)
             await devices.forget_expired(db)
             await devices.forget_unverified(db)
+            await responses.fail_abandoned(db, self._longest_draft)
 
     async def _run(self) -> None:
         while True:

@@ -1,0 +1,8 @@
+"""Query parameters that lists share."""
+
+from typing import Annotated
+
+from litestar.params import Parameter
+
+PageQuery = Annotated[int, Parameter(query="page", ge=1, le=1_000_000, description="Which page, from 1.")]
+PageSizeQuery = Annotated[int, Parameter(query="pageSize", ge=1, le=100, description="Rows a page.")]

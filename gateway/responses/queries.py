@@ -1,0 +1,165 @@
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from asyncpg import Record
+
+from gateway.database import Db
+from gateway.responses.schemas import Candidate
+from shared.contracts.generation import Turn
+
+BEGIN = """
+    insert into response (account_id, id, conversation_id, message_id, device_id, status, messages, message_ids, cached, created_at)
+    values ($1, $2, $3, $4, $5, 'generating', $6, $7, false, $8)
+"""
+# A draft that was cancelled, or whose thread was deleted meanwhile, stays that way: these two say so by touching no row.
+COMPLETE = """
+    update response set status = 'completed', completed_at = $3, text = $4, candidates = $5, confidence = $6, model_version = $7,
+        tokens_used = $8, cached = $9, messages = coalesce($10, messages), message_ids = coalesce($11, message_ids)
+    where account_id = $1 and id = $2 and status = 'generating' returning true
+"""
+CLOSE = """
+    update response set status = $3, error = $4, completed_at = $5
+    where account_id = $1 and id = $2 and status in ('queued', 'generating') returning true
+"""
+
+DETAILS = """
+    id, status, text, confidence, model_version, tokens_used, conversation_id, message_id, candidates, cached, created_at, completed_at,
+    error, action, edited_response, rejection_reason, sample_id
+"""
+FIND = f"select {DETAILS} from response where account_id = $1 and id = $2"  # noqa: S608 - our own words
+FILTER = """
+    from response where account_id = $1
+    and ($2::uuid is null or conversation_id = $2) and ($3::varchar is null or status = $3)
+"""
+COUNT = f"select count(*) {FILTER}"
+PAGE = f"select {DETAILS} {FILTER} order by created_at desc, id desc limit $4 offset $5"
+
+LOCK = f"select {DETAILS}, messages, message_ids from response where account_id = $1 and id = $2 for update"  # noqa: S608 - our own words
+ACT = """
+    update response set action = $3, text = $4, edited_response = $5, rejection_reason = $6, sample_id = $7, acted_at = $8
+    where account_id = $1 and id = $2
+"""
+
+# What the owner accepted or wrote is the owner's; anything else that the model made of a retracted message may quote it.
+FORGET = """
+    update response set
+        messages = null,
+        candidates = null,
+        text = case when action = 'accept' then text end,
+        status = case when action is null and status in ('queued', 'generating', 'completed') then 'cancelled' else status end,
+        error = case when action is null and status in ('queued', 'generating', 'completed') then $4 else error end,
+        completed_at = coalesce(completed_at, $5)
+    where account_id = $1 and conversation_id = $2 and message_ids && $3
+"""
+
+# For this process's own drafts and for all accounts' forgotten ones: the two queries that no account asks.
+NO_LONGER_GENERATING = """
+    select wanted.id from unnest($1::uuid[]) as wanted (id)
+    where not exists (select from response where response.id = wanted.id and response.status = 'generating')
+"""
+FAIL_ABANDONED = """
+    update response set status = 'failed', completed_at = now(), error = 'The gateway that wrote this draft was stopped; ask for a new one'
+    where status = 'generating' and created_at < now() - $1::interval
+"""
+
+
+async def begin(
+    db: Db,
+    account_id: UUID,
+    response_id: UUID,
+    *,
+    conversation_id: UUID,
+    message_id: UUID,
+    device_id: UUID,
+    turns: Sequence[Turn],
+    message_ids: Sequence[UUID],
+    created_at: datetime,
+) -> None:
+    await db.execute(BEGIN, account_id, response_id, conversation_id, message_id, device_id, turns, message_ids, created_at)
+
+
+async def complete(
+    db: Db,
+    account_id: UUID,
+    response_id: UUID,
+    *,
+    completed_at: datetime,
+    text: str,
+    candidates: Sequence[Candidate] | None,
+    confidence: float,
+    model_version: str,
+    tokens_used: int,
+    cached: bool,
+    turns: Sequence[Turn] | None,
+    message_ids: Sequence[UUID] | None,
+) -> bool:
+    """False when the draft is not wanted any more. `turns` and `message_ids` are given when the model read fewer than were stored."""
+    return bool(
+        await db.fetchval(
+            COMPLETE,
+            account_id,
+            response_id,
+            completed_at,
+            text,
+            candidates,
+            confidence,
+            model_version,
+            tokens_used,
+            cached,
+            turns,
+            message_ids,
+        )
+    )
+
+
+async def close(db: Db, account_id: UUID, response_id: UUID, status: str, error: str | None, completed_at: datetime) -> bool:
+    """End an unfinished draft without a text; False when it was not unfinished."""
+    return bool(await db.fetchval(CLOSE, account_id, response_id, status, error, completed_at))
+
+
+async def find(db: Db, account_id: UUID, response_id: UUID) -> Record | None:
+    return await db.fetchrow(FIND, account_id, response_id)
+
+
+async def count(db: Db, account_id: UUID, conversation_id: UUID | None, status: str | None) -> int:
+    return int(await db.fetchval(COUNT, account_id, conversation_id, status))
+
+
+async def page(db: Db, account_id: UUID, conversation_id: UUID | None, status: str | None, limit: int, offset: int) -> list[Record]:
+    return list(await db.fetch(PAGE, account_id, conversation_id, status, limit, offset))
+
+
+async def lock(db: Db, account_id: UUID, response_id: UUID) -> Record | None:
+    """A draft with its prompt; nobody else changes it before the transaction ends."""
+    return await db.fetchrow(LOCK, account_id, response_id)
+
+
+async def act(
+    db: Db,
+    account_id: UUID,
+    response_id: UUID,
+    *,
+    action: str,
+    text: str,
+    edited_response: str | None,
+    rejection_reason: str | None,
+    sample_id: UUID,
+    acted_at: datetime,
+) -> None:
+    await db.execute(ACT, account_id, response_id, action, text, edited_response, rejection_reason, sample_id, acted_at)
+
+
+async def forget(db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID], error: str, now: datetime) -> None:
+    """Take the text of these messages, and what may quote it, out of the drafts that were made from them."""
+    await db.execute(FORGET, account_id, conversation_id, message_ids, error, now)
+
+
+async def no_longer_generating(db: Db, response_ids: Sequence[UUID]) -> list[UUID]:
+    """Those of the drafts that were cancelled, or are gone."""
+    return [row["id"] for row in await db.fetch(NO_LONGER_GENERATING, response_ids)]
+
+
+async def fail_abandoned(db: Db, longest: timedelta) -> None:
+    """Close every account's drafts that are older than any draft can take: whoever wrote them was killed."""
+    await db.execute(FAIL_ABANDONED, longest)

@@ -1,0 +1,95 @@
+from functools import partial
+from typing import Annotated, Any
+from uuid import UUID
+
+from litestar import Controller, Request, Response, get, post
+from litestar.datastructures import Headers
+from litestar.params import Parameter
+
+from gateway import sse
+from gateway.auth.authentication import Caller
+from gateway.idempotency.middleware import IDEMPOTENT
+from gateway.openapi import errors
+from gateway.parameters import PageQuery, PageSizeQuery
+from gateway.responses.actions import ActionService
+from gateway.responses.leaving import while_client_waits
+from gateway.responses.schemas import Action, ActionResult, Draft, DraftDetails, DraftPage, GenerateBody, ResponseStatus
+from gateway.responses.service import ResponseService
+from gateway.responses.streaming import DraftStream
+
+ConversationQuery = Annotated[UUID | None, Parameter(query="conversationId", description="Only drafts of this conversation.")]
+StatusQuery = Annotated[ResponseStatus | None, Parameter(query="status", description="Only drafts in this state.")]
+
+
+class ResponseController(Controller):
+    path = "/api/responses"
+    tags = ("responses",)
+
+    @post(
+        "/generate",
+        status_code=200,
+        summary="Draft a reply",
+        opt=IDEMPOTENT,
+        responses=errors(400, 401, 403, 404, 409, 413, 422, 503),
+    )
+    async def generate(
+        self, request: Request[Any, Any, Any], principal: Caller, responses: ResponseService, data: GenerateBody
+    ) -> Response[Draft]:
+        """Draft an answer to an incoming text message, in the owner's voice. Waits until the draft is there; closing the connection
+        aborts it. `Cache-Control: no-cache` asks for a new draft even if the same was asked before.
+
+        With `Accept: text/event-stream` the draft comes as server-sent events: `token` (`{"text", "index"}`) …, then exactly one of
+        `completed` (the same body), `failed` (an error body) and `cancelled` (the same body without a text).
+
+        `status` is `cancelled`, and there is no text, if the draft was cancelled or the message retracted meanwhile.
+        """
+        write = partial(responses.write, principal, data, fresh=_wants_fresh(request.headers))
+        if _wants_events(request.headers):
+            return DraftStream(lambda on_token: write(on_token=on_token))
+        async with while_client_waits(request.receive):
+            return Response(await write())
+
+    @get("/{response_id:uuid}", summary="Get a draft", responses=errors(400, 401, 403, 404, 503))
+    async def read(self, principal: Caller, responses: ResponseService, response_id: UUID) -> DraftDetails:
+        """A draft in whatever state it is, and what was done with it."""
+        return await responses.get(principal.account_id, response_id)
+
+    @get("/", summary="List drafts", responses=errors(400, 401, 403, 503))
+    async def list(
+        self,
+        principal: Caller,
+        responses: ResponseService,
+        conversation_id: ConversationQuery = None,
+        status: StatusQuery = None,
+        page: PageQuery = 1,
+        page_size: PageSizeQuery = 20,
+    ) -> DraftPage:
+        """All of the account's drafts, newest first."""
+        return await responses.list(principal.account_id, conversation_id, status, page, page_size)
+
+    @post("/{response_id:uuid}/cancel", status_code=200, summary="Stop a draft", responses=errors(400, 401, 403, 404, 409, 503))
+    async def cancel(self, principal: Caller, responses: ResponseService, response_id: UUID) -> DraftDetails:
+        """Stops it in the model within a second, whichever device asked for it. 409 if it has ended already."""
+        return await responses.cancel(principal.account_id, response_id)
+
+    @post(
+        "/{response_id:uuid}/action",
+        status_code=200,
+        summary="Accept, edit or reject a draft",
+        opt=IDEMPOTENT,
+        responses=errors(400, 401, 403, 404, 409, 413, 422, 503),
+    )
+    async def act(self, principal: Caller, actions: ActionService, response_id: UUID, data: Action) -> ActionResult:
+        """Tells the assistant whether it found the owner's voice, and makes a training sample of it. The same action again gives the
+        same answer; another one, or one on an unfinished draft, is 409.
+        """
+        return await actions.act(principal.account_id, response_id, data)
+
+
+def _wants_fresh(headers: Headers) -> bool:
+    """RFC 9111 section 5.2.1.4: a stored answer will not do."""
+    return "no-cache" in [part.strip().lower() for part in headers.get("cache-control", "").split(",")]
+
+
+def _wants_events(headers: Headers) -> bool:
+    return sse.CONTENT_TYPE in [part.partition(";")[0].strip().lower() for part in headers.get("accept", "").split(",")]

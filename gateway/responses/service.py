@@ -1,0 +1,288 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+import structlog
+from asyncpg import Record
+
+from gateway.auth.principal import Principal
+from gateway.conversations.prompt import Prompt
+from gateway.conversations.service import DraftContext, draft_context
+from gateway.database import Database
+from gateway.errors import AppError, BadRequest, Conflict, NotFound, Unavailable
+from gateway.ml_client import MlClient
+from gateway.responses import queries
+from gateway.responses.running import RunningDrafts, Stopped
+from gateway.responses.schemas import Candidate, Draft, DraftDetails, DraftPage, GenerateBody, GenerateContext, ResponseStatus
+from gateway.wire import utc_now
+from shared.contracts.generation import Candidate as GeneratedCandidate
+from shared.contracts.generation import GenerateRequest, GenerateResponse, TokenEvent
+from shared.ids import new_id
+
+_UNEXPECTED = "Something went wrong while this draft was written; ask for a new one"
+_DEFAULT_CONTEXT = GenerateContext()
+
+_logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Begun:
+    """A draft whose row says `generating`."""
+
+    id: UUID
+    account_id: UUID
+    conversation_id: UUID
+    message_id: UUID
+    prompt: Prompt
+    created_at: datetime
+
+
+class ResponseService:
+    """Writes drafts, and knows what became of them.
+
+    A draft's row is there before the model is asked and says how it ended: `generating` is followed by exactly one of `completed`,
+    `failed` and `cancelled`, whoever dies meanwhile.
+    """
+
+    def __init__(self, database: Database, ml: MlClient, running: RunningDrafts) -> None:
+        self._database = database
+        self._ml = ml
+        self._running = running
+
+    async def write(
+        self, caller: Principal, body: GenerateBody, *, fresh: bool, on_token: Callable[[TokenEvent], Awaitable[None]] | None = None
+    ) -> Draft:
+        """Write a draft of an answer to an incoming message.
+
+        Cancelling the call aborts the generation and leaves the row `cancelled`.
+
+        Args:
+            fresh: generate anew even if the very same prompt was answered before.
+            on_token: is awaited for each piece of text; raising from it ends the draft like a cancellation.
+
+        Returns:
+            The completed draft; or the cancelled one, if it was cancelled meanwhile through `cancel` or by a retraction.
+
+        Raises:
+            NotFound: no such message.
+            BadRequest: it is not a message that can be answered, or too long.
+            Unavailable: the model cannot draft now; the row says `failed`.
+        """
+        draft = await self._begin(caller, body)
+        request = _request(draft, body, fresh=fresh)
+        try:
+            async with self._running.writing(draft.id):
+                answer = await (self._ml.generate(request) if on_token is None else self._stream(request, on_token))
+        except Stopped:
+            return _cancelled(draft)
+        except (Unavailable, BadRequest) as error:
+            await self._close(draft, "failed", error.message)
+            raise
+        except (asyncio.CancelledError, AppError):  # whoever asked has gone
+            await self._close(draft, "cancelled", None)
+            raise
+        except Exception:
+            await self._close(draft, "failed", _UNEXPECTED)
+            raise
+        return await self._complete(draft, answer, several=body.n > 1)
+
+    async def _begin(self, caller: Principal, body: GenerateBody) -> _Begun:
+        context = body.context or _DEFAULT_CONTEXT
+        response_id, created_at = new_id(), utc_now()
+        async with self._database.transaction() as db:
+            start = await draft_context(
+                db,
+                caller.account_id,
+                body.message_id,
+                max_history=context.max_history,
+                include_contact_info=context.include_contact_info,
+            )
+            _check_answerable(start)
+            await queries.begin(
+                db,
+                caller.account_id,
+                response_id,
+                conversation_id=start.conversation_id,
+                message_id=body.message_id,
+                device_id=caller.device_id,
+                turns=start.prompt.turns,
+                message_ids=start.prompt.message_ids,
+                created_at=created_at,
+            )
+        return _Begun(
+            id=response_id,
+            account_id=caller.account_id,
+            conversation_id=start.conversation_id,
+            message_id=body.message_id,
+            prompt=start.prompt,
+            created_at=created_at,
+        )
+
+    async def _stream(self, request: GenerateRequest, on_token: Callable[[TokenEvent], Awaitable[None]]) -> GenerateResponse:
+        async with aclosing(self._ml.stream(request)) as events:
+            async for event in events:
+                if isinstance(event, GenerateResponse):
+                    return event
+                await on_token(event)
+        raise Unavailable("The model stopped in the middle of the draft; try again")
+
+    async def _complete(self, begun: _Begun, answer: GenerateResponse, *, several: bool) -> Draft:
+        """Store the answer, unless the draft was cancelled at the last moment. One statement, which is a transaction of its own."""
+        text, confidence = _storable(answer.response), round(answer.confidence, 4)
+        candidates = [_candidate(candidate) for candidate in answer.candidates] if several else None
+        read = _without_oldest(begun.prompt, answer.dropped_messages) if answer.dropped_messages else None
+        async with self._database.connection() as db:
+            stored = await queries.complete(
+                db,
+                begun.account_id,
+                begun.id,
+                completed_at=utc_now(),
+                text=text,
+                candidates=candidates,
+                confidence=confidence,
+                model_version=answer.model_version,
+                tokens_used=answer.tokens_used,
+                cached=answer.cached,
+                turns=read.turns if read else None,
+                message_ids=read.message_ids if read else None,
+            )
+        if not stored:
+            return _cancelled(begun)
+        return Draft(
+            response_id=begun.id,
+            status="completed",
+            response=text,
+            confidence=confidence,
+            model_version=answer.model_version,
+            tokens_used=answer.tokens_used,
+            conversation_id=begun.conversation_id,
+            message_id=begun.message_id,
+            candidates=candidates,
+            cached=answer.cached,
+            created_at=begun.created_at,
+        )
+
+    async def _close(self, begun: _Begun, status: ResponseStatus, error: str | None) -> None:
+        _logger.info("draft ended", response_id=str(begun.id), status=status)
+        async with self._database.connection() as db:
+            await queries.close(db, begun.account_id, begun.id, status, error, utc_now())
+
+    async def cancel(self, account_id: UUID, response_id: UUID) -> DraftDetails:
+        """Stop a draft that is being written, wherever that is; cancelling twice is fine.
+
+        Raises:
+            NotFound: no such draft, or another account's.
+            Conflict: it has ended already.
+        """
+        async with self._database.transaction() as db:
+            await queries.close(db, account_id, response_id, "cancelled", None, utc_now())
+            row = await queries.find(db, account_id, response_id)
+        if row is None:
+            raise NotFound("There is no response with this id")
+        self._running.stop(response_id)
+        if row["status"] != "cancelled":
+            raise Conflict(f"This response has already {row['status']}; there is nothing to cancel")
+        return _details(row)
+
+    async def get(self, account_id: UUID, response_id: UUID) -> DraftDetails:
+        """A draft and what became of it.
+
+        Raises:
+            NotFound: no such draft, or another account's.
+        """
+        async with self._database.connection() as db:
+            row = await queries.find(db, account_id, response_id)
+        if row is None:
+            raise NotFound("There is no response with this id")
+        return _details(row)
+
+    async def list(
+        self, account_id: UUID, conversation_id: UUID | None, status: ResponseStatus | None, page: int, page_size: int
+    ) -> DraftPage:
+        async with self._database.connection() as db:
+            total = await queries.count(db, account_id, conversation_id, status)
+            rows = await queries.page(db, account_id, conversation_id, status, page_size, (page - 1) * page_size)
+        return DraftPage(responses=[_details(row) for row in rows], total=total, page=page, page_size=page_size)
+
+
+def _check_answerable(start: DraftContext) -> None:
+    if start.direction != "incoming":
+        raise BadRequest.field("messageId", "this is a message of your own; choose one that you received")
+    if start.retracted:
+        raise BadRequest.field("messageId", "this message was retracted; choose another one")
+    if start.message_type != "text" or not start.has_text:
+        raise BadRequest.field("messageId", "this message has no text to answer; choose a text message")
+
+
+def _request(begun: _Begun, body: GenerateBody, *, fresh: bool) -> GenerateRequest:
+    context = body.context or _DEFAULT_CONTEXT
+    return GenerateRequest(
+        messages=begun.prompt.turns,
+        max_tokens=context.max_tokens,
+        temperature=context.temperature,
+        n=body.n,
+        scope=str(begun.account_id),
+        use_cache=not fresh,
+        overflow="drop_oldest",
+    )
+
+
+def _without_oldest(prompt: Prompt, count: int) -> Prompt:
+    """What the model read of a prompt whose oldest turns did not fit: system turns always stay."""
+    read = Prompt()
+    for turn, message_ids in zip(prompt.turns, prompt.turn_message_ids, strict=True):
+        if turn.role != "system" and count > 0:
+            count -= 1
+        else:
+            read.turns.append(turn)
+            read.turn_message_ids.append(message_ids)
+    return read
+
+
+def _candidate(candidate: GeneratedCandidate) -> Candidate:
+    return Candidate(
+        text=_storable(candidate.text),
+        confidence=round(candidate.confidence, 4),
+        tokens_used=candidate.tokens_used,
+        finish_reason=candidate.finish_reason,
+    )
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL has no place for a NUL, which a model can utter."""
+    return text.replace("\0", "")
+
+
+def _cancelled(begun: _Begun) -> Draft:
+    return Draft(
+        response_id=begun.id,
+        status="cancelled",
+        response=None,
+        confidence=None,
+        model_version=None,
+        tokens_used=None,
+        conversation_id=begun.conversation_id,
+        message_id=begun.message_id,
+        candidates=None,
+        cached=False,
+        created_at=begun.created_at,
+    )
+
+
+def _details(row: Record) -> DraftDetails:
+    fields = dict(row)
+    confidence = fields["confidence"]
+    return DraftDetails(
+        response_id=fields.pop("id"),
+        response=fields.pop("text"),
+        **{
+            **fields,
+            # A `real` comes back with the noise of its 24 bits.
+            "confidence": None if confidence is None else round(confidence, 4),
+            "candidates": msgspec.convert(fields["candidates"], list[Candidate] | None),
+        },
+    )
