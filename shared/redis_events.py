@@ -1,0 +1,37 @@
+"""How the ML service tells the gateway what became of jobs: one Redis Stream, read with a consumer group.
+
+An entry has one field, `event`, that holds a `JobEvent` as JSON. A job's state and its event are written in one transaction, so neither
+is there without the other. Delivery is at least once: readers must not mind an event that they have seen.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from shared.contracts.generation import GenerateResponse
+
+JOB_EVENTS: Final = "events:jobs"
+"""The stream's key."""
+JOB_EVENTS_GROUP: Final = "gateway"
+"""The gateways' consumer group: each event is handled by one of them."""
+EVENT_FIELD: Final = "event"
+JOB_EVENTS_LENGTH: Final = 100_000
+"""About how many entries are kept; those that every reader has handled are of no more use."""
+
+JobEventType = Literal["generating", "token", "completed", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEvent:
+    """Something happened to a job. `scope` is whose it is (the account).
+
+    `result` comes with `completed`; `error`, a sentence for people, with `failed`; `text` and its `index` with `token`. Tokens are told only
+    if the job asked for it, and are the one thing that may get lost.
+    """
+
+    type: JobEventType
+    job_id: str
+    scope: str
+    result: GenerateResponse | None = None
+    error: str | None = None
+    text: str | None = None
+    index: int = 0
