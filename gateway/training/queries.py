@@ -19,7 +19,7 @@ PAGE = """
     order by created_at desc, id desc limit $2 offset $3
 """
 DELETE = "delete from sample where account_id = $1 and id = $2 returning id"
-FORGET = "delete from sample where account_id = $1 and message_ids && $2"
+FORGET = "delete from sample where account_id = $1 and conversation_id = $2 and message_ids && $3"
 
 
 async def add(
@@ -54,6 +54,6 @@ async def delete(db: Db, account_id: UUID, sample_id: UUID) -> bool:
     return await db.fetchval(DELETE, account_id, sample_id) is not None
 
 
-async def forget(db: Db, account_id: UUID, message_ids: Sequence[UUID]) -> None:
-    """Remove the samples whose prompt has any of these messages in it."""
-    await db.execute(FORGET, account_id, message_ids)
+async def forget(db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID]) -> None:
+    """Remove a conversation's samples whose prompt has any of these messages in it."""
+    await db.execute(FORGET, account_id, conversation_id, message_ids)

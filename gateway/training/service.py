@@ -55,9 +55,9 @@ class SampleService:
         )
         return sample_id
 
-    async def forget(self, db: Db, account_id: UUID, message_ids: Sequence[UUID]) -> None:
-        """Remove, inside the caller's transaction, the samples that have any of these messages in their prompt."""
-        await queries.forget(db, account_id, message_ids)
+    async def forget(self, db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID]) -> None:
+        """Remove, inside the caller's transaction, a conversation's samples that have any of these messages in their prompt."""
+        await queries.forget(db, account_id, conversation_id, message_ids)
 
     async def list(self, account_id: UUID, page: int, page_size: int) -> SamplePage:
         async with self._database.connection() as db:
