@@ -35,6 +35,10 @@ from gateway.responses.running import RunningDrafts
 from gateway.responses.service import ResponseService
 from gateway.settings import Settings
 from gateway.strict_request import StrictRequest
+from gateway.sync.contacts import ContactSyncService
+from gateway.sync.forgetting import CachedDrafts
+from gateway.sync.routes import SyncController
+from gateway.sync.service import SyncService
 from gateway.training.routes import SampleController
 from gateway.training.service import SampleService
 
@@ -53,15 +57,18 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
     housekeeping = Housekeeping(database, longest_draft=timedelta(seconds=settings.ml_timeout_seconds + 60))
     running = RunningDrafts(database)
     samples = SampleService(database)
+    cached_drafts = CachedDrafts(ml)
 
     services = {
         "account": AccountService(database, ml),
         "actions": ActionService(database, samples),
+        "contact_sync": ContactSyncService(database),
         "devices": DeviceService(database, keys, tokens, PairingRateLimit(redis), settings.registration),
         "health": HealthService(database, redis, ml),
         "metrics": metrics,
         "responses": ResponseService(database, ml, running),
         "samples": samples,
+        "sync": SyncService(database, cached_drafts),
     }
 
     @asynccontextmanager
@@ -73,6 +80,7 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
             yield
         finally:
             await running.close()
+            await cached_drafts.close()
             await housekeeping.stop()
             await ml.close()
             await redis.aclose()
@@ -84,6 +92,7 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
             MetricsController,
             DeviceController,
             AccountController,
+            SyncController,
             ResponseController,
             SampleController,
             openapi_document,

@@ -1,0 +1,166 @@
+"""SQL of syncing messages. Whoever writes to a thread holds its conversation's row, so the batches of one thread come one after another."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from asyncpg import Record
+
+from gateway.database import Db
+from gateway.sync.merging import Content, KnownMessage
+from shared.ids import new_id
+
+# The thread, locked, and which of the given handles are not among its participants yet.
+LOCK_THREAD = """
+    select id, display_name, is_group,
+           array(
+               select handle from unnest($3::text[]) handle
+               where not exists (select from participant where conversation_id = conversation.id and participant.handle = handle.handle)
+           ) as strangers
+    from conversation where account_id = $1 and imessage_id = $2
+    for no key update
+"""
+# `do update` because, unlike `do nothing`, it locks and returns a row that another batch made a moment ago.
+ADD_THREAD = """
+    insert into conversation (id, account_id, imessage_id, display_name, is_group, created_at, updated_at)
+    values ($3, $1, $2, $4, $5, now(), now())
+    on conflict on constraint conversation_thread do update set updated_at = now()
+    returning id, display_name, is_group
+"""
+NAME_THREAD = "update conversation set display_name = $3, is_group = $4, updated_at = now() where account_id = $1 and id = $2"
+# Contacts are synced under the same lock, exclusively: a participant and its contact that come at the same moment find each other.
+SHARE_CONTACTS = "select pg_advisory_xact_lock_shared(hashtextextended('contacts of ' || $1::uuid, 0))"
+ADD_PARTICIPANTS = """
+    insert into participant (id, conversation_id, handle, contact_id)
+    select stranger.id, $2, stranger.handle, contact_handle.contact_id
+    from unnest($3::uuid[], $4::text[]) stranger (id, handle)
+    left join contact_handle on contact_handle.account_id = $1 and contact_handle.handle = stranger.handle
+    order by stranger.handle
+    on conflict on constraint participant_handle do nothing
+"""
+# In the order of their guids, so that batches that share some (of two threads of an account) cannot wait for each other in a circle.
+INSERT = """
+    with created as (
+        insert into message (
+            id, account_id, conversation_id, imessage_guid, sender_id, direction, message_type, text, sent_at, edited_at, retracted_at,
+            reply_to_guid, associated_message_guid, associated_message_type, attachments
+        )
+        select sent.id, $1, $2, sent.guid, sent.sender_id, sent.direction, sent.message_type, sent.text, sent.sent_at, sent.edited_at,
+               sent.retracted_at, sent.reply_to_guid, sent.associated_guid, sent.associated_type, sent.attachments
+        from unnest(
+            $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::timestamptz[], $10::timestamptz[],
+            $11::timestamptz[], $12::text[], $13::text[], $14::text[], $15::jsonb[]
+        ) sent (
+            id, guid, sender_id, direction, message_type, text, sent_at, edited_at, retracted_at, reply_to_guid, associated_guid,
+            associated_type, attachments
+        )
+        order by sent.guid
+        on conflict on constraint message_guid do nothing
+        returning id, sent_at
+    ), newest as (
+        select id, sent_at from created order by sent_at desc, id desc limit 1
+    ), counted as (
+        update conversation set
+            message_count = message_count + (select count(*) from created),
+            last_message_id = case when overtaken then newest.id else last_message_id end,
+            last_message_at = case when overtaken then newest.sent_at else last_message_at end,
+            updated_at = now()
+        from newest, lateral (
+            select last_message_at is null or (newest.sent_at, newest.id) > (last_message_at, last_message_id) as overtaken
+        ) comparison
+        where conversation.account_id = $1 and conversation.id = $2
+    )
+    select count(*) from created
+"""
+FIND_KNOWN = """
+    select id, conversation_id, imessage_guid, sender_id, direction, message_type, text, sent_at, edited_at, retracted_at, reply_to_guid,
+           associated_message_guid, associated_message_type, attachments
+    from message
+    where account_id = $1 and imessage_guid = any($2::text[])
+    order by imessage_guid
+    for no key update
+"""
+UPDATE = """
+    update message set
+        sender_id = sent.sender_id, direction = sent.direction, message_type = sent.message_type, text = sent.text, sent_at = sent.sent_at,
+        edited_at = sent.edited_at, retracted_at = sent.retracted_at, reply_to_guid = sent.reply_to_guid,
+        associated_message_guid = sent.associated_guid, associated_message_type = sent.associated_type, attachments = sent.attachments
+    from unnest(
+        $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[], $9::timestamptz[],
+        $10::text[], $11::text[], $12::text[], $13::jsonb[]
+    ) sent (
+        id, sender_id, direction, message_type, text, sent_at, edited_at, retracted_at, reply_to_guid, associated_guid, associated_type,
+        attachments
+    )
+    where message.account_id = $1 and message.id = sent.id
+"""
+FIND_LAST = """
+    update conversation set (last_message_id, last_message_at) = (
+        select id, sent_at from message where account_id = $1 and conversation_id = $2 order by sent_at desc, id desc limit 1
+    )
+    where account_id = $1 and id = $2
+"""
+STATE = """
+    select conversation.id, conversation.imessage_id, conversation.message_count, message.imessage_guid, conversation.last_message_at
+    from conversation
+    left join message on message.account_id = $1 and message.id = conversation.last_message_id
+    where conversation.account_id = $1
+    order by conversation.last_message_at desc nulls last, conversation.id desc
+"""
+_CHANGING = (
+    "sender_id", "direction", "message_type", "text", "sent_at", "edited_at", "retracted_at", "reply_to_guid", "associated_message_guid",
+    "associated_message_type", "attachments",
+)  # fmt: skip
+
+
+async def lock_thread(db: Db, account_id: UUID, imessage_id: str, handles: list[str]) -> Record | None:
+    """A known thread, locked until the transaction ends, and the handles that are no participants of it."""
+    return await db.fetchrow(LOCK_THREAD, account_id, imessage_id, handles)
+
+
+async def add_thread(db: Db, account_id: UUID, imessage_id: str, display_name: str | None, is_group: bool) -> Record:
+    """A new thread, locked; or, if another batch has just made it, that one."""
+    thread = await db.fetchrow(ADD_THREAD, account_id, imessage_id, new_id(), display_name, is_group)
+    assert thread is not None
+    return thread
+
+
+async def name_thread(db: Db, account_id: UUID, conversation_id: UUID, display_name: str | None, is_group: bool) -> None:
+    await db.execute(NAME_THREAD, account_id, conversation_id, display_name, is_group)
+
+
+async def add_participants(db: Db, account_id: UUID, conversation_id: UUID, handles: list[str]) -> None:
+    """Add participants, each with the contact that its handle means, if there is one."""
+    await db.execute(SHARE_CONTACTS, account_id)
+    await db.execute(ADD_PARTICIPANTS, account_id, conversation_id, [new_id() for _ in handles], handles)
+
+
+async def insert_messages(db: Db, account_id: UUID, conversation_id: UUID, columns: Sequence[list[Any]]) -> int:
+    """Store the messages whose guid is new and count them in the thread; returns how many these were. Known ones stay untouched."""
+    return int(await db.fetchval(INSERT, account_id, conversation_id, *columns))
+
+
+async def find_known(db: Db, account_id: UUID, guids: list[str]) -> dict[str, KnownMessage]:
+    """Stored messages by guid, locked until the transaction ends."""
+    rows = await db.fetch(FIND_KNOWN, account_id, guids)
+    return {row["imessage_guid"]: _known_message(row) for row in rows}
+
+
+async def update_messages(db: Db, account_id: UUID, contents: dict[UUID, Content]) -> None:
+    """Replace the content of messages."""
+    columns = [[getattr(content, name) for content in contents.values()] for name in _CHANGING]
+    await db.execute(UPDATE, account_id, list(contents), *columns)
+
+
+async def find_last(db: Db, account_id: UUID, conversation_id: UUID) -> None:
+    """Look up a thread's last message anew, after the time of one was corrected."""
+    await db.execute(FIND_LAST, account_id, conversation_id)
+
+
+async def state(db: Db, account_id: UUID) -> list[Record]:
+    return list(await db.fetch(STATE, account_id))
+
+
+def _known_message(row: Record) -> KnownMessage:
+    content = Content(**{name: row[name] for name in _CHANGING})
+    return KnownMessage(id=row["id"], conversation_id=row["conversation_id"], content=content)

@@ -1,0 +1,45 @@
+from litestar import Controller, get, post
+
+from gateway.auth.authentication import Caller
+from gateway.idempotency.middleware import IDEMPOTENT
+from gateway.openapi import errors
+from gateway.sync.contacts import ContactSyncService
+from gateway.sync.schemas import ContactBatch, MessageBatch, SyncedContacts, SyncedMessages, SyncState
+from gateway.sync.service import SyncService
+
+
+class SyncController(Controller):
+    path = "/api/sync"
+    tags = ("sync",)
+
+    @post(
+        "/messages",
+        status_code=200,
+        opt=IDEMPOTENT,
+        summary="Store messages of a thread",
+        responses=errors(400, 401, 403, 409, 413, 422, 503),
+    )
+    async def sync_messages(self, principal: Caller, sync: SyncService, data: MessageBatch) -> SyncedMessages:
+        """Up to 1,000 messages. A message is known by its `imessageGuid`: sending it again, from any device, duplicates nothing; after an
+        edit or a retraction it changes what is known. A retraction removes the text for good. One bad message refuses the whole batch and
+        is named. After 503, or no answer, send the batch again.
+        """
+        return await sync.sync_messages(principal.account_id, data)
+
+    @post(
+        "/contacts",
+        status_code=200,
+        opt=IDEMPOTENT,
+        summary="Store contacts",
+        responses=errors(400, 401, 403, 409, 413, 422, 503),
+    )
+    async def sync_contacts(self, principal: Caller, contact_sync: ContactSyncService, data: ContactBatch) -> SyncedContacts:
+        """Up to 1,000 contacts, each with at least one of `appleId`, `phoneNumber`, `email`. A contact that shares any of them with a known
+        one is that contact; one that shares them with two known ones makes these one, the older.
+        """
+        return await contact_sync.sync_contacts(principal.account_id, data)
+
+    @get("/state", summary="Where to resume", responses=errors(401, 403, 503))
+    async def state(self, principal: Caller, sync: SyncService) -> SyncState:
+        """What is known of each thread: how many messages, and the last."""
+        return await sync.state(principal.account_id)

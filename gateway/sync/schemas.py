@@ -1,0 +1,147 @@
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from msgspec import Meta
+
+from gateway.wire import Wire
+
+MAXIMUM_MESSAGES = 1_000
+MAXIMUM_CONTACTS = 1_000
+# Enough for the longest message there is, and little enough that its search index entry fits (PostgreSQL: a tsvector has at most 1 MB).
+MAXIMUM_TEXT = 100_000
+_NO_NUL = r"^[^\x00]*$"
+_SOMETHING = r"^[^\x00]*[^\s\x00][^\x00]*$"  # not blank
+# Documented here, checked in `batch.py` for all strings of a batch at once: a regular expression on each costs as much as storing them.
+_STORABLE = {"extra": {"pattern": _NO_NUL}}
+
+Direction = Literal["incoming", "outgoing"]
+MessageType = Literal["text", "attachment", "reaction", "system"]
+
+Guid = Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema=_STORABLE)]
+Handle = Annotated[str, Meta(min_length=1, max_length=320, extra_json_schema=_STORABLE)]
+Time = Annotated[datetime, Meta(tz=True, description="RFC 3339 with a zone; years 1970 to 2199.")]
+
+
+class Attachment(Wire, frozen=True, kw_only=True, gc=False):
+    """What is known of a file that came with a message; the file itself is not synced."""
+
+    guid: Guid | None = None
+    mime_type: Annotated[str, Meta(max_length=200, extra_json_schema=_STORABLE)] | None = None
+    filename: Annotated[str, Meta(max_length=500, extra_json_schema=_STORABLE)] | None = None
+    byte_size: Annotated[int, Meta(ge=0, le=2**53 - 1)] | None = None
+
+
+class SyncedMessage(Wire, frozen=True, kw_only=True, gc=False):
+    """A message as the client has it now. `imessageGuid` is what it is known by; send it again after an edit or a retraction."""
+
+    imessage_guid: Guid
+    sender_id: Annotated[Handle, Meta(description="The sender's handle (telephone number, address), or a contact's id.")]
+    direction: Direction
+    message_type: MessageType
+    text: Annotated[str, Meta(max_length=MAXIMUM_TEXT, extra_json_schema=_STORABLE)] | None = None
+    sent_at: Time
+    edited_at: Time | None = None
+    retracted_at: Time | None = None
+    reply_to_guid: Guid | None = None
+    associated_message_guid: Annotated[Guid, Meta(description="The message that a reaction is about.")] | None = None
+    associated_message_type: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=50,
+                description="Which reaction: love, like, dislike, laugh, emphasize, question, an emoji; with a leading `-` it is taken"
+                " back. Apple's numbers (2000, 3000, …) are understood.",
+                extra_json_schema=_STORABLE,
+            ),
+        ]
+        | None
+    ) = None
+    attachments: Annotated[list[Attachment], Meta(max_length=100)] | None = None
+
+
+class MessageBatch(Wire, frozen=True, kw_only=True, gc=False):
+    """Some messages of one thread. A display name or group flag that is left out stays as it is known."""
+
+    conversation_imessage_id: Annotated[str, Meta(min_length=1, max_length=500, extra_json_schema=_STORABLE)]
+    conversation_display_name: Annotated[str, Meta(max_length=500, extra_json_schema=_STORABLE)] | None = None
+    is_group: bool | None = None
+    participant_ids: Annotated[list[Handle], Meta(max_length=MAXIMUM_MESSAGES)] = []  # noqa: RUF012  # msgspec copies it
+    messages: Annotated[list[SyncedMessage], Meta(max_length=MAXIMUM_MESSAGES)]
+
+
+class MessageId(Wire, frozen=True, kw_only=True, gc=False):
+    imessage_guid: str
+    id: UUID
+
+
+class SyncedMessages(Wire, frozen=True, kw_only=True, gc=False):
+    """What became of a batch; `messages` are in the order sent."""
+
+    conversation_id: UUID
+    created: int
+    updated: int
+    unchanged: int
+    messages: list[MessageId]
+
+
+AppleId = Annotated[
+    str, Meta(min_length=1, max_length=320, pattern=_SOMETHING, description="An address, a telephone number, or an id of the client's own.")
+]
+PhoneNumber = Annotated[
+    str, Meta(min_length=1, max_length=60, pattern=_SOMETHING, description="With its country code, or of `defaultRegion`. Kept as E.164.")
+]
+Email = Annotated[str, Meta(max_length=320, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$", description="Kept in lower case.")]
+Region = Annotated[
+    str, Meta(pattern="^[A-Z]{2}$", description="The country (ISO 3166-1) of telephone numbers that are written without a country code.")
+]
+
+
+class ContactCard(Wire, frozen=True, kw_only=True):
+    """A person in the owner's address book. At least one of `appleId`, `phoneNumber` and `email`."""
+
+    apple_id: AppleId | None = None
+    phone_number: PhoneNumber | None = None
+    email: Email | None = None
+    display_name: Annotated[str, Meta(min_length=1, max_length=500, pattern=_NO_NUL)]
+    avatar_hash: Annotated[str, Meta(max_length=200, pattern=_NO_NUL)] | None = None
+
+
+class ContactBatch(Wire, frozen=True, kw_only=True):
+    contacts: Annotated[list[ContactCard], Meta(max_length=MAXIMUM_CONTACTS)]
+    default_region: Region | None = None
+
+
+class Contact(Wire, frozen=True, kw_only=True):
+    """A known contact. Its numbers and addresses are the newest that were synced; older ones still mean it."""
+
+    id: UUID
+    apple_id: str | None
+    phone_number: str | None
+    email: str | None
+    display_name: str
+    avatar_hash: str | None
+
+
+class SyncedContacts(Wire, frozen=True, kw_only=True):
+    """What became of a batch; `contacts` are in the order sent. The counts are of contacts: one that was sent twice counts once."""
+
+    created: int
+    updated: int
+    unchanged: int
+    contacts: list[Contact]
+
+
+class ThreadState(Wire, frozen=True, kw_only=True, gc=False):
+    conversation_imessage_id: str
+    conversation_id: UUID
+    message_count: int
+    last_message_guid: str | None
+    last_sent_at: datetime | None
+
+
+class SyncState(Wire, frozen=True, kw_only=True):
+    """How far each thread is synced, latest first."""
+
+    conversations: list[ThreadState]

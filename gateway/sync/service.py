@@ -1,0 +1,144 @@
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from uuid import UUID
+
+from gateway.database import Database, Db
+from gateway.errors import Unavailable
+from gateway.sync import queries
+from gateway.sync.batch import Batch, stored_attachments, target_guid
+from gateway.sync.forgetting import CachedDrafts, ForgetsMessages
+from gateway.sync.merging import Content, KnownMessage, merge, text_went
+from gateway.sync.schemas import MessageBatch, MessageId, SyncedMessage, SyncedMessages, SyncState, ThreadState
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What a batch did: the id of every message in it, the new contents, and whose text went, by conversation."""
+
+    ids: dict[str, UUID]
+    created: int
+    changed: dict[UUID, Content] = field(default_factory=dict)
+    forgotten: dict[UUID, list[UUID]] = field(default_factory=lambda: defaultdict(list))
+    moved_in_time: bool = False
+
+
+class SyncService:
+    """Takes in the messages of a thread. A batch is stored as a whole or not at all, and sending it again changes nothing."""
+
+    def __init__(self, database: Database, cached_drafts: CachedDrafts, forgetful: Sequence[ForgetsMessages] = ()) -> None:
+        """`forgetful` are those that keep text of messages and must let go of it."""
+        self._database = database
+        self._cached_drafts = cached_drafts
+        self._forgetful = forgetful
+
+    async def sync_messages(self, account_id: UUID, sent: MessageBatch) -> SyncedMessages:
+        """Store a batch; when this returns it is committed.
+
+        Raises:
+            BadRequest: a message cannot be stored; nothing of the batch is.
+            Unavailable: the database went away, or a message's thread. Send the batch again: whether it was stored makes no difference.
+        """
+        batch = Batch(sent)
+        async with self._database.transaction() as db:
+            conversation_id = await self._thread(db, account_id, batch)
+            outcome = await self._store(db, account_id, conversation_id, batch)
+            for thread, message_ids in outcome.forgotten.items():
+                for keeper in self._forgetful:
+                    await keeper.forget_messages(db, account_id, thread, message_ids)
+        if outcome.forgotten:
+            self._cached_drafts.drop(account_id)
+        ids = outcome.ids
+        return SyncedMessages(
+            conversation_id=conversation_id,
+            created=outcome.created,
+            updated=len(outcome.changed),
+            unchanged=len(ids) - outcome.created - len(outcome.changed),
+            messages=[MessageId(imessage_guid=guid, id=ids[guid]) for guid in [message.imessage_guid for message in sent.messages]],
+        )
+
+    async def state(self, account_id: UUID) -> SyncState:
+        """How far each thread is synced."""
+        async with self._database.connection() as db:
+            rows = await queries.state(db, account_id)
+        return SyncState(
+            conversations=[
+                ThreadState(
+                    conversation_imessage_id=row["imessage_id"],
+                    conversation_id=row["id"],
+                    message_count=row["message_count"],
+                    last_message_guid=row["imessage_guid"],
+                    last_sent_at=row["last_message_at"],
+                )
+                for row in rows
+            ]
+        )
+
+    async def _thread(self, db: Db, account_id: UUID, batch: Batch) -> UUID:
+        """The batch's thread, locked: made if it is new, with its name and participants as they are now."""
+        sent = batch.sent
+        thread = await queries.lock_thread(db, account_id, sent.conversation_imessage_id, batch.participants)
+        if thread is not None:
+            strangers: list[str] = thread["strangers"]
+        else:
+            strangers = batch.participants
+            thread = await queries.add_thread(
+                db, account_id, sent.conversation_imessage_id, sent.conversation_display_name or None, bool(sent.is_group)
+            )
+        conversation_id: UUID = thread["id"]
+        known = (thread["display_name"], thread["is_group"])
+        now = (sent.conversation_display_name or known[0], known[1] if sent.is_group is None else sent.is_group)
+        if now != known:
+            await queries.name_thread(db, account_id, conversation_id, *now)
+        if strangers:
+            await queries.add_participants(db, account_id, conversation_id, strangers)
+        return conversation_id
+
+    async def _store(self, db: Db, account_id: UUID, conversation_id: UUID, batch: Batch) -> _Outcome:
+        if not batch.messages:
+            return _Outcome(ids={}, created=0)
+        created = await queries.insert_messages(db, account_id, conversation_id, batch.columns())
+        outcome = _Outcome(ids=batch.ids, created=created)
+        if created < len(batch.messages):
+            await self._merge(db, account_id, conversation_id, batch, outcome)
+        return outcome
+
+    async def _merge(self, db: Db, account_id: UUID, conversation_id: UUID, batch: Batch, outcome: _Outcome) -> None:
+        """Bring in the copies of messages that were known already."""
+        known_messages = await queries.find_known(db, account_id, list(batch.messages))
+        if len(known_messages) < len(batch.messages):  # another thread that had one of them was deleted in this moment
+            raise Unavailable("Some of these messages are being deleted with another conversation; send the batch again")
+        outcome.ids = {guid: known_messages[guid].id for guid in batch.messages}
+        for guid, message in batch.messages.items():
+            known = known_messages[guid]
+            if known.id == batch.ids[guid]:  # this batch has just stored it
+                continue
+            merged = merge(known.content, _content(batch, message, known, conversation_id))
+            if merged is known.content:
+                continue
+            outcome.changed[known.id] = merged
+            outcome.moved_in_time |= merged.sent_at != known.content.sent_at
+            if text_went(known.content, merged):
+                outcome.forgotten[known.conversation_id].append(known.id)
+        if outcome.changed:
+            await queries.update_messages(db, account_id, outcome.changed)
+        if outcome.moved_in_time:
+            await queries.find_last(db, account_id, conversation_id)
+
+
+def _content(batch: Batch, message: SyncedMessage, known: KnownMessage, conversation_id: UUID) -> Content:
+    """A copy as it would be stored; one that comes in another thread's batch does not move in time."""
+    content = Content(
+        sender_id=batch.sender_of[message.sender_id],
+        direction=message.direction,
+        message_type=message.message_type,
+        text=message.text if message.retracted_at is None else None,
+        sent_at=message.sent_at,
+        edited_at=message.edited_at,
+        retracted_at=message.retracted_at,
+        reply_to_guid=message.reply_to_guid,
+        associated_message_guid=target_guid(message.associated_message_guid),
+        associated_message_type=message.associated_message_type,
+        attachments=stored_attachments(message),
+    )
+    return content if known.conversation_id == conversation_id else replace(content, sent_at=known.content.sent_at)
