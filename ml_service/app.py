@@ -88,6 +88,10 @@ def default_engine_factory(settings: Settings) -> EngineFactory:
     logs.configure_engine_processes(settings, Path(settings.data_dir).resolve())
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
     os.environ["VLLM_NO_USAGE_STATS"] = "1"  # nothing about this service is sent anywhere
+    if not has_gpu():
+        os.environ["TORCH_COMPILE_DISABLE"] = (
+            "1"  # gains nothing where all runs eagerly, and needs a C++ compiler and 18 s at the first start
+        )
     os.environ["VLLM_ENGINE_READY_TIMEOUT_S"] = str(int(settings.engine_start_timeout_seconds))
 
     async def load(entry: ModelEntry) -> LoadedModel:

@@ -68,7 +68,7 @@ def _render_http_error(_request: Request, error: Exception) -> Response:
 
 def _render_validation_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    problems = [FieldProblem(field=_field_name(problem["loc"]), message=_sentence(problem)) for problem in error.errors()[:20]]
+    problems = [_problem(problem) for problem in error.errors()[:20]]
     first = problems[0]
     return _render_app_error(_request, BadRequest(f"{first.field}: {first.message}", details=problems))
 
@@ -81,7 +81,7 @@ def _field_name(location: tuple[str | int, ...]) -> str:
     return name or str(location[0])
 
 
-def _sentence(problem: dict[str, Any]) -> str:
-    if problem["type"] == "json_invalid":
-        return "is not valid JSON"
-    return str(problem["msg"])
+def _problem(problem: dict[str, Any]) -> FieldProblem:
+    if problem["type"] == "json_invalid":  # its location is a position in the text
+        return FieldProblem(field="body", message="is not valid JSON")
+    return FieldProblem(field=_field_name(problem["loc"]), message=str(problem["msg"]))

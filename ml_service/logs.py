@@ -34,7 +34,10 @@ def configure_engine_processes(settings: Settings, folder: Path) -> None:
         "disable_existing_loggers": False,
         "formatters": {SERVICE: arguments},
         "handlers": {SERVICE: {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": SERVICE}},
-        "loggers": {"vllm": {"handlers": [SERVICE], "level": level, "propagate": False}},
+        "loggers": {
+            "vllm": {"handlers": [SERVICE], "level": level, "propagate": False},
+            "uvicorn.access": {"handlers": [], "propagate": False},  # such a file would switch it on again
+        },
     }
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "vllm-logging.json"

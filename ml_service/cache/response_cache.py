@@ -41,6 +41,7 @@ class ResponseCache:
         )
         self._ttl_seconds = ttl_seconds
         self._left_alone_until = 0.0
+        self._away = False
 
     async def get(self, key: str) -> list[Candidate] | None:
         """The cached answer; None when there is none, or Redis is away."""
@@ -92,8 +93,14 @@ class ResponseCache:
                 command.close()
             raise Unavailable("Redis is away")
         try:
-            return await command
+            result = await command
         except (RedisError, OSError, TimeoutError) as error:
             self._left_alone_until = time.monotonic() + PAUSE_SECONDS
-            log.warning("redis is away", kind=type(error).__name__)
+            if not self._away:
+                log.warning("redis is away, nothing is cached", kind=type(error).__name__)
+            self._away = True
             raise Unavailable("Redis is away") from error
+        if self._away:
+            log.info("redis is back")
+        self._away = False
+        return result

@@ -231,6 +231,7 @@ def _engine_args(entry: ModelEntry, model: str, settings: Settings) -> AsyncEngi
         pipeline_parallel_size=settings.pipeline_parallel_size,
         limit_mm_per_prompt={"image": 0} if entry.text_only else {},
         enable_log_requests=False,
+        use_tqdm_on_load=False,
     )
 
 
