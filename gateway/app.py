@@ -30,6 +30,7 @@ from gateway.ml_client import MlClient
 from gateway.openapi import docs_assets, openapi_config, openapi_document
 from gateway.request_context import RequestContext
 from gateway.responses.actions import ActionService
+from gateway.responses.forgetting import DraftsOfMessages
 from gateway.responses.routes import ResponseController
 from gateway.responses.running import RunningDrafts
 from gateway.responses.service import ResponseService
@@ -68,7 +69,7 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
         "metrics": metrics,
         "responses": ResponseService(database, ml, running),
         "samples": samples,
-        "sync": SyncService(database, cached_drafts),
+        "sync": SyncService(database, cached_drafts, [DraftsOfMessages(samples)]),
     }
 
     @asynccontextmanager
