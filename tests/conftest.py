@@ -10,6 +10,7 @@ from redis import Redis
 from gateway.database import migrate
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ports import free_port
+from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.servers import Server, running_postgres, running_valkey
 
 
@@ -58,6 +59,24 @@ def redis(redis_url: str) -> Iterator["Redis"]:
 def gateway(run_folder: Path, database_url: str, redis_url: str) -> Iterator[GatewayProcess]:
     """A gateway without an ML service: nothing listens where it looks for one."""
     process = GatewayProcess(run_folder, database_url=database_url, redis_url=redis_url, ml_service_url=f"http://127.0.0.1:{free_port()}")
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="session")
+def ml_service(run_folder: Path, redis_url: str) -> Iterator[ScriptedMlService]:
+    """The real ML service over an engine that always says the same."""
+    service = ScriptedMlService(run_folder, redis_url)
+    service.start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="session")
+def drafting_gateway(run_folder: Path, database_url: str, redis_url: str, ml_service: ScriptedMlService) -> Iterator[GatewayProcess]:
+    """A gateway with an ML service."""
+    process = GatewayProcess(run_folder, database_url=database_url, redis_url=redis_url, ml_service_url=ml_service.url)
     process.start()
     yield process
     process.stop()
