@@ -62,12 +62,12 @@ INSERT = """
     ), counted as (
         update conversation set
             message_count = message_count + (select count(*) from created),
-            last_message_id = case when overtaken then newest.id else last_message_id end,
-            last_message_at = case when overtaken then newest.sent_at else last_message_at end,
+            (last_message_at, last_message_id) = (
+                select sent_at, id from (values (last_message_at, last_message_id), (newest.sent_at, newest.id)) last (sent_at, id)
+                order by sent_at desc nulls last, id desc limit 1
+            ),
             updated_at = now()
-        from newest, lateral (
-            select last_message_at is null or (newest.sent_at, newest.id) > (last_message_at, last_message_id) as overtaken
-        ) comparison
+        from newest
         where conversation.account_id = $1 and conversation.id = $2
     )
     select count(*) from created
