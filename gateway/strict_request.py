@@ -20,12 +20,35 @@ class StrictRequest(Request[Any, Any, State]):
         field = self.route_handler.parsed_fn_signature.parameters.get("data")
         if field is None:
             return await super().json()
+        body = await self.body()
         try:
-            return _decoder(field.annotation).decode(await self.body())
+            return _decode(body, field.annotation)
         except msgspec.DecodeError as error:  # its message ends with where the fault is, which the error renderer turns into `details`
             raise ClientException(str(error)) from None
         except (UnicodeDecodeError, RecursionError):
             raise ClientException("The body is not JSON in UTF-8") from None
+
+
+def _decode(body: bytes, body_type: Any) -> Any:
+    try:
+        return _decoder(body_type).decode(body)
+    except msgspec.ValidationError as error:
+        if "got `float`" not in str(error):
+            raise
+        # To JSON Schema 1.0 is an integer (its section 6.1.1), and some clients know no other numbers; to msgspec it is a float.
+        return msgspec.convert(_with_whole_numbers(msgspec.json.decode(body)), body_type)
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case list():
+            return [_with_whole_numbers(item) for item in value]
+        case dict():
+            return {key: _with_whole_numbers(item) for key, item in value.items()}
+        case _:
+            return value
 
 
 @lru_cache(maxsize=256)

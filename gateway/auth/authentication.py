@@ -1,11 +1,12 @@
 """Who may come in. Every route is closed unless its handler says otherwise in `opt`."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from litestar.datastructures import Headers
+from litestar.di import NamedDependency
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
-from litestar.params import Dependency
+from litestar.params import SkipValidation
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gateway.auth import queries
@@ -89,5 +90,5 @@ def provide_optional_principal(scope: Scope) -> Principal | None:
     return principal if isinstance(principal, Principal) else None
 
 
-Caller = Annotated[Principal, Dependency(skip_validation=True)]
-OptionalCaller = Annotated[Principal | None, Dependency(skip_validation=True)]
+Caller = NamedDependency[SkipValidation[Principal]]
+OptionalCaller = NamedDependency[SkipValidation[Principal | None]]

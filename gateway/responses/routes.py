@@ -4,7 +4,7 @@ from uuid import UUID
 
 from litestar import Controller, Request, Response, get, post
 from litestar.datastructures import Headers
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from gateway import sse
 from gateway.auth.authentication import Caller
@@ -17,8 +17,8 @@ from gateway.responses.schemas import Action, ActionResult, Draft, DraftDetails,
 from gateway.responses.service import ResponseService
 from gateway.responses.streaming import DraftStream
 
-ConversationQuery = Annotated[UUID | None, Parameter(query="conversationId", description="Only drafts of this conversation.")]
-StatusQuery = Annotated[ResponseStatus | None, Parameter(query="status", description="Only drafts in this state.")]
+ConversationQuery = Annotated[UUID | None, QueryParameter(name="conversationId", description="Only drafts of this conversation.")]
+StatusQuery = Annotated[ResponseStatus | None, QueryParameter(name="status", description="Only drafts in this state.")]
 
 
 class ResponseController(Controller):

@@ -1,0 +1,50 @@
+"""Schemathesis against the gateway's own OpenAPI document, with all of its checks: what the page says is what the service does."""
+
+import asyncio
+import os
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.openapi import from_dict
+
+from gateway.app import create_app
+from gateway.settings import Settings
+from tests.factories import Device, paired_device
+from tests.fixtures.gateway import JWT_KEYS, GatewayProcess
+
+# Enough to find in a minute what breaks easily; for a long hunt set SCHEMATHESIS_EXAMPLES to some hundreds.
+EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "20"))
+
+
+def document() -> dict[str, Any]:
+    """The document as the app gives it; the app opens nothing for that."""
+
+    async def fetch() -> dict[str, Any]:
+        app = create_app(Settings(database_url="postgresql://nowhere", redis_url="redis://nowhere", jwt_keys=[JWT_KEYS]))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://gateway") as client:  # type: ignore[arg-type]
+            return dict((await client.get("/openapi.json")).json())
+
+    return asyncio.run(fetch())
+
+
+schema = from_dict(document())
+
+
+@pytest.fixture(scope="module")
+def device(gateway: GatewayProcess) -> Device:
+    return paired_device(gateway.url)
+
+
+@schema.parametrize()
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.generate],
+)
+def test_does_what_its_page_says(case: schemathesis.Case, gateway: GatewayProcess, device: Device) -> None:
+    case.call_and_validate(base_url=gateway.url, headers={"Authorization": f"Bearer {device.token}"})
