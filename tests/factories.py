@@ -48,10 +48,11 @@ def device_with(gateway_url: str, token: str, refresh_token: str) -> Device:
     return Device(account_id=UUID(claims["acc"]), device_id=UUID(claims["sub"]), token=token, refresh_token=refresh_token, client=client)
 
 
-def calls_from(gateway_url: str, address: str) -> httpx.Client:
-    """A client without a token that calls from this loopback address, so that the wrong codes it sends are its own."""
+def calls_from(gateway_url: str, address: str, token: str | None = None) -> httpx.Client:
+    """A client that calls from this loopback address, so that the wrong codes it sends are its own."""
     transport = httpx.HTTPTransport(local_address=address, limits=httpx.Limits(max_keepalive_connections=0), verify=NO_TLS)
-    return httpx.Client(base_url=gateway_url, transport=transport, timeout=30)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return httpx.Client(base_url=gateway_url, headers=headers, transport=transport, timeout=30)
 
 
 def new_address() -> str:
