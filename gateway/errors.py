@@ -78,7 +78,13 @@ def _problem(entry: Any) -> FieldProblem:
     key = str(entry.get("key", ""))
     if entry.get("source") == "body" or key.startswith("data"):
         return FieldProblem(field=inner or key.removeprefix("data").lstrip("."), message=what)
-    return FieldProblem(field=key, message=what)
+    return FieldProblem(field=_on_the_wire(key), message=what)
+
+
+def _on_the_wire(parameter: str) -> str:
+    """A parameter as clients write it: `pageSize` for our `page_size`."""
+    first, *others = parameter.split("_")
+    return first + "".join(word.capitalize() for word in others)
 
 
 def _without_path(detail: str) -> str:
