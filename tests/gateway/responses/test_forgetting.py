@@ -1,0 +1,108 @@
+"""A message that is retracted or edited takes with it what was made from it."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.factories import Device
+from tests.fixtures.database import rows
+from tests.fixtures.scripted_ml_service import ScriptedMlService
+from tests.gateway.responses.situations import DRAFT, drafted, eventually, line, read, synced
+from tests.gateway.responses.test_actions import act, samples
+from tests.gateway.responses.test_cancelling import drafting
+from tests.gateway.responses.test_streaming import streamed
+
+NOW = datetime.now(UTC).isoformat()
+
+
+class Thread:
+    """A thread of two incoming messages, the first of which will be changed."""
+
+    def __init__(self, owner: Device) -> None:
+        self.owner = owner
+        self.name = uuid4().hex
+        self.first = line("My secret", sentAt="2026-01-01T12:00:00Z")
+        self.ids = synced(owner, [self.first, line("Dinner on Friday?", sentAt="2026-01-01T13:00:00Z")], self.name)
+
+    def change(self, **changes: Any) -> None:
+        synced(self.owner, [{**self.first, **changes}], self.name)
+
+
+@pytest.fixture
+def thread(owner: Device) -> Thread:
+    return Thread(owner)
+
+
+@pytest.fixture(params=[{"text": None, "retractedAt": NOW}, {"text": "Other words", "editedAt": NOW}], ids=["retracted", "edited"])
+def change(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return dict(request.param)
+
+
+def test_a_waiting_draft_is_withdrawn(owner: Device, thread: Thread, change: dict[str, Any], database_url: str) -> None:
+    response_id = drafted(owner, thread.ids[1])["responseId"]
+
+    thread.change(**change)
+
+    draft = read(owner, response_id)
+    assert (draft["status"], draft["response"], draft["candidates"]) == ("cancelled", None, None)
+    assert "retracted" in draft["error"]
+    (row,) = rows(database_url, "select messages from response where id = $1", UUID(response_id))
+    assert row["messages"] is None
+    assert act(owner, response_id, {"action": "accept"}).status_code == 409
+
+
+def test_samples_go(owner: Device, thread: Thread, change: dict[str, Any]) -> None:
+    act(owner, drafted(owner, thread.ids[1])["responseId"], {"action": "accept"})
+
+    thread.change(**change)
+
+    assert samples(owner) == []
+
+
+@pytest.mark.parametrize(
+    ("action", "kept"),
+    [
+        ({"action": "accept"}, DRAFT),
+        ({"action": "edit", "editedResponse": "My own words"}, None),
+        ({"action": "reject"}, None),
+    ],
+    ids=["accept", "edit", "reject"],
+)
+def test_the_owners_own_words_stay(owner: Device, thread: Thread, action: dict[str, Any], kept: str | None) -> None:
+    response_id = drafted(owner, thread.ids[1])["responseId"]
+    answer = act(owner, response_id, action)
+
+    thread.change(text=None, retractedAt=NOW)
+
+    draft = read(owner, response_id)
+    assert (draft["status"], draft["response"], draft["editedResponse"]) == ("completed", kept, action.get("editedResponse"))
+    assert act(owner, response_id, action).json() == answer.json()
+
+
+def test_other_drafts_stay(owner: Device, thread: Thread) -> None:
+    elsewhere = drafted(owner, Thread(owner).ids[1])["responseId"]
+    without_it = drafted(owner, thread.ids[1], maxHistory=1)["responseId"]
+
+    thread.change(text=None, retractedAt=NOW)
+
+    assert [read(owner, response_id)["status"] for response_id in (elsewhere, without_it)] == ["completed", "completed"]
+
+
+def test_a_draft_that_is_being_written_stops(owner: Device, thread: Thread, ml_service: ScriptedMlService) -> None:
+    aborted = ml_service.aborted
+    with ml_service.paced(0.3), streamed(owner, messageId=thread.ids[1]) as (_, events):
+        next(events)
+        thread.change(text=None, retractedAt=NOW)
+        *_, (last, draft) = events
+
+    assert (last, draft["response"]) == ("cancelled", None)
+    eventually(lambda: ml_service.aborted == aborted + 1, seconds=1)
+
+
+def test_a_deleted_conversations_draft_stops(owner: Device, ml_service: ScriptedMlService, database_url: str) -> None:
+    with ml_service.paced(0.3), drafting(owner) as waiting:
+        rows(database_url, "delete from conversation where account_id = $1", owner.account_id)
+
+        assert waiting.result(timeout=3).json()["status"] == "cancelled"
