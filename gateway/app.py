@@ -15,6 +15,8 @@ from gateway.account.service import AccountService
 from gateway.auth.authentication import AuthenticationMiddleware, Authenticator, provide_optional_principal, provide_principal
 from gateway.auth.keys import KeyRing
 from gateway.auth.tokens import DeviceTokens
+from gateway.conversations.routes import ConversationController, MessageController
+from gateway.conversations.service import ConversationService
 from gateway.database import Database
 from gateway.devices.rate_limit import PairingRateLimit
 from gateway.devices.routes import DeviceController
@@ -64,6 +66,7 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
         "account": AccountService(database, ml),
         "actions": ActionService(database, samples),
         "contact_sync": ContactSyncService(database),
+        "conversations": ConversationService(database, cached_drafts),
         "devices": DeviceService(database, keys, tokens, PairingRateLimit(redis), settings.registration),
         "health": HealthService(database, redis, ml),
         "metrics": metrics,
@@ -94,6 +97,8 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
             DeviceController,
             AccountController,
             SyncController,
+            ConversationController,
+            MessageController,
             ResponseController,
             SampleController,
             openapi_document,

@@ -2,6 +2,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from gateway.conversations.cursor import Place
 from gateway.database import Db
 
 # FOR SHARE makes a draft and a sync of the same thread take turns: either the draft no longer reads a text that is being retracted, or
@@ -41,6 +42,139 @@ DRAFT_CONTEXT = r"""
     where chosen.account_id = $1 and chosen.id = $2
     order by line.sent_at, line.id
 """
+
+
+_COLUMNS = """
+    message.id, message.conversation_id, message.imessage_guid, message.sender_id, message.direction, message.message_type, message.text,
+    message.sent_at, message.edited_at, message.retracted_at, message.reply_to_guid, message.associated_message_guid,
+    message.associated_message_type, message.attachments
+"""
+# Who sent an incoming message: looked up for the few rows of a page, after they were picked.
+_WITH_SENDER = """
+    select page.*, contact.display_name as sender_name, contact.id as contact_id
+    from page
+    left join participant on page.direction = 'incoming' and participant.conversation_id = page.conversation_id
+        and participant.handle = page.sender_id
+    left join contact on contact.account_id = $1 and contact.id = participant.contact_id
+"""
+COUNT = "select message_count from conversation where account_id = $1 and id = $2"
+PAGE = f"""
+    with page as (
+        select {_COLUMNS} from message where account_id = $1 and conversation_id = $2
+        order by sent_at desc, id desc limit $3 offset $4
+    )
+    {_WITH_SENDER} order by page.sent_at desc, page.id desc
+"""  # noqa: S608 - our own words
+PAGE_BEFORE = f"""
+    with page as (
+        select {_COLUMNS} from message where account_id = $1 and conversation_id = $2 and (sent_at, id) < ($4, $5)
+        order by sent_at desc, id desc limit $3
+    )
+    {_WITH_SENDER} order by page.sent_at desc, page.id desc
+"""  # noqa: S608 - our own words
+REACTIONS = f"""
+    with page as (
+        select {_COLUMNS} from message
+        where account_id = $1 and associated_message_guid = any($2::text[]) and message_type = 'reaction' and retracted_at is null
+    )
+    {_WITH_SENDER} order by page.sent_at, page.id
+"""  # noqa: S608 - our own words
+SEARCH = f"""
+    with page as (
+        select {_COLUMNS}, count(*) over () as total from message
+        where account_id = $1 and text is not null and to_tsvector('simple', text) @@ websearch_to_tsquery('simple', $2)
+          and ($3::uuid is null or conversation_id = $3)
+        order by sent_at desc, id desc limit $4 offset $5
+    )
+    {_WITH_SENDER} order by page.sent_at desc, page.id desc
+"""  # noqa: S608 - our own words
+COUNT_FOUND = """
+    select count(*) from message
+    where account_id = $1 and text is not null and to_tsvector('simple', text) @@ websearch_to_tsquery('simple', $2)
+      and ($3::uuid is null or conversation_id = $3)
+"""
+_NAMED = """
+    ($2::text is null or strpos(lower(conversation.display_name), lower($2)) > 0 or exists (
+        select from participant left join contact on contact.account_id = $1 and contact.id = participant.contact_id
+        where participant.conversation_id = conversation.id
+          and (strpos(lower(contact.display_name), lower($2)) > 0 or strpos(lower(participant.handle), lower($2)) > 0)
+    ))
+"""
+COUNT_CONVERSATIONS = f"select count(*) from conversation where account_id = $1 and {_NAMED}"  # noqa: S608 - our own words
+CONVERSATIONS = f"""
+    with page as (
+        select * from conversation where account_id = $1 and {_NAMED}
+        order by last_message_at desc nulls last, id desc limit $3 offset $4
+    )
+    select page.id, page.imessage_id, page.display_name, page.is_group, page.message_count, page.last_message_at,
+           left(message.text, 1000) as last_text, message.attachments -> 0 ->> 'filename' as last_attachment
+    from page left join message on message.account_id = $1 and message.id = page.last_message_id
+    order by page.last_message_at desc nulls last, page.id desc
+"""  # noqa: S608 - our own words
+# A contact that takes part with two handles is one participant, the first of them.
+PARTICIPANTS = """
+    select * from (
+        select distinct on (participant.conversation_id, coalesce(contact.id, participant.id))
+               participant.id, participant.conversation_id, coalesce(contact.display_name, participant.handle) as display_name,
+               contact.id as contact_id
+        from participant
+        join conversation on conversation.account_id = $1 and conversation.id = participant.conversation_id
+        left join contact on contact.account_id = $1 and contact.id = participant.contact_id
+        where participant.conversation_id = any($2::uuid[])
+        order by participant.conversation_id, coalesce(contact.id, participant.id), participant.id
+    ) present
+    order by conversation_id, id
+"""
+DELETE = "delete from conversation where account_id = $1 and id = $2 returning id"
+
+
+async def count_conversations(db: Db, account_id: UUID, name_part: str | None) -> int:
+    return int(await db.fetchval(COUNT_CONVERSATIONS, account_id, name_part))
+
+
+async def conversations(db: Db, account_id: UUID, name_part: str | None, limit: int, offset: int) -> list[Record]:
+    """Threads, latest first; with `name_part` those whose name, or whose participants' names or handles, contain it."""
+    return list(await db.fetch(CONVERSATIONS, account_id, name_part, limit, offset))
+
+
+async def participants(db: Db, account_id: UUID, conversation_ids: list[UUID]) -> list[Record]:
+    return list(await db.fetch(PARTICIPANTS, account_id, conversation_ids))
+
+
+async def message_count(db: Db, account_id: UUID, conversation_id: UUID) -> int | None:
+    """How many messages a thread has; None when there is no such thread."""
+    count: int | None = await db.fetchval(COUNT, account_id, conversation_id)
+    return count
+
+
+async def page(db: Db, account_id: UUID, conversation_id: UUID, limit: int, offset: int) -> list[Record]:
+    """Messages of a thread, newest first."""
+    return list(await db.fetch(PAGE, account_id, conversation_id, limit, offset))
+
+
+async def page_before(db: Db, account_id: UUID, conversation_id: UUID, limit: int, before: Place) -> list[Record]:
+    """Messages of a thread that are older than a place, newest first. Costs the same at any depth."""
+    return list(await db.fetch(PAGE_BEFORE, account_id, conversation_id, limit, before.sent_at, before.id))
+
+
+async def reactions(db: Db, account_id: UUID, guids: list[str]) -> list[Record]:
+    """Reactions about messages, oldest first."""
+    return list(await db.fetch(REACTIONS, account_id, guids))
+
+
+async def search(db: Db, account_id: UUID, words: str, conversation_id: UUID | None, limit: int, offset: int) -> list[Record]:
+    """Messages whose text matches, newest first, each with the `total` that do. Retracted ones have no text to match."""
+    return list(await db.fetch(SEARCH, account_id, words, conversation_id, limit, offset))
+
+
+async def count_found(db: Db, account_id: UUID, words: str, conversation_id: UUID | None) -> int:
+    """How many messages match: for a page past the end, whose rows cannot say it."""
+    return int(await db.fetchval(COUNT_FOUND, account_id, words, conversation_id))
+
+
+async def delete(db: Db, account_id: UUID, conversation_id: UUID) -> bool:
+    """Delete a thread and by cascade its participants, messages, drafts and samples; False when there is no such thread."""
+    return await db.fetchval(DELETE, account_id, conversation_id) is not None
 
 
 async def lock_thread(db: Db, account_id: UUID, message_id: UUID) -> bool:

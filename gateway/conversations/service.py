@@ -1,12 +1,103 @@
+from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
+import msgspec
 from asyncpg import Record
 
-from gateway.conversations import queries
+from gateway.conversations import cursor, queries
+from gateway.conversations.cursor import Place
 from gateway.conversations.prompt import Line, Prompt, Thread, render
-from gateway.database import Db
-from gateway.errors import NotFound
+from gateway.conversations.reactions import SentReaction, standing
+from gateway.conversations.schemas import (
+    Conversation,
+    ConversationPage,
+    FoundMessage,
+    FoundPage,
+    Message,
+    MessagePage,
+    Participant,
+    Reaction,
+)
+from gateway.database import Database, Db
+from gateway.errors import BadRequest, NotFound
+from gateway.sync.forgetting import CachedDrafts
+from gateway.sync.schemas import Attachment
+
+_PREVIEW = 140  # characters
+
+
+class ConversationService:
+    """The threads of an account, read, searched and deleted."""
+
+    def __init__(self, database: Database, cached_drafts: CachedDrafts) -> None:
+        self._database = database
+        self._cached_drafts = cached_drafts
+
+    async def list(self, account_id: UUID, name_part: str | None, page: int, page_size: int) -> ConversationPage:
+        """Threads, latest first; with `name_part` those that are named so or have somebody in them who is."""
+        async with self._database.connection() as db:
+            total = await queries.count_conversations(db, account_id, name_part)
+            rows = await queries.conversations(db, account_id, name_part, page_size, (page - 1) * page_size)
+            people = await queries.participants(db, account_id, [row["id"] for row in rows])
+        present: dict[UUID, list[Participant]] = defaultdict(list)
+        for person in people:
+            present[person["conversation_id"]].append(
+                Participant(id=person["id"], display_name=person["display_name"], contact_id=person["contact_id"])
+            )
+        return ConversationPage(
+            conversations=[_conversation(row, present[row["id"]]) for row in rows], total=total, page=page, page_size=page_size
+        )
+
+    async def messages(self, account_id: UUID, conversation_id: UUID, page: int, page_size: int, before: str | None) -> MessagePage:
+        """Messages of a thread, newest first: a page by its number, or what comes `before` a cursor.
+
+        Raises:
+            NotFound: no such thread, or another account's.
+            BadRequest: the cursor is none, or a page number came with it.
+        """
+        if before is not None and page != 1:
+            raise BadRequest.field("before", "goes without page; send one of them")
+        place = cursor.decode(before) if before is not None else None
+        async with self._database.connection() as db:
+            total = await queries.message_count(db, account_id, conversation_id)
+            if total is None:
+                raise NotFound("No conversation with this id")
+            if place is None:
+                rows = await queries.page(db, account_id, conversation_id, page_size + 1, (page - 1) * page_size)
+            else:
+                rows = await queries.page_before(db, account_id, conversation_id, page_size + 1, place)
+            shown = rows[:page_size]
+            about = await _reactions(db, account_id, shown)
+        more = len(rows) > page_size
+        return MessagePage(
+            messages=[_message(row, about) for row in shown],
+            total=total,
+            page=page if place is None else None,
+            page_size=page_size,
+            next_cursor=cursor.encode(Place(shown[-1]["sent_at"], shown[-1]["id"])) if more else None,
+        )
+
+    async def search(self, account_id: UUID, words: str, conversation_id: UUID | None, page: int, page_size: int) -> FoundPage:
+        """Messages whose text matches, newest first. `words` may have quotes, `or` and `-`; nothing a person types is an error."""
+        async with self._database.connection() as db:
+            rows = await queries.search(db, account_id, words, conversation_id, page_size, (page - 1) * page_size)
+            total = rows[0]["total"] if rows else await queries.count_found(db, account_id, words, conversation_id)
+            about = await _reactions(db, account_id, rows)
+        return FoundPage(messages=[_found(row, about) for row in rows], total=total, page=page, page_size=page_size)
+
+    async def delete(self, account_id: UUID, conversation_id: UUID) -> None:
+        """Delete a thread and all that came from it: messages, drafts, samples, cached answers.
+
+        Raises:
+            NotFound: no such thread, or another account's.
+        """
+        async with self._database.transaction() as db:
+            deleted = await queries.delete(db, account_id, conversation_id)
+        if not deleted:
+            raise NotFound("No conversation with this id")
+        self._cached_drafts.drop(account_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,3 +150,73 @@ def _line(row: Record) -> Line:
         name=row["sender_name"],
         attachment=row["attachment"],
     )
+
+
+async def _reactions(db: Db, account_id: UUID, rows: "list[Record]") -> "dict[str, list[Reaction]]":
+    """The reactions that stand on messages, by the messages' guids."""
+    sent: dict[str, list[SentReaction]] = defaultdict(list)
+    for row in await queries.reactions(db, account_id, [row["imessage_guid"] for row in rows]) if rows else ():
+        sent[row["associated_message_guid"]].append(
+            SentReaction(
+                type=row["associated_message_type"] or "",
+                speaker=str(row["contact_id"] or row["sender_id"]),
+                direction=row["direction"],
+                sender_id=row["sender_id"],
+                sender_name=row["sender_name"],
+                sent_at=row["sent_at"],
+            )
+        )
+    return {guid: [_reaction(word, reaction) for word, reaction in standing(about)] for guid, about in sent.items()}
+
+
+def _reaction(word: str, sent: SentReaction) -> Reaction:
+    return Reaction(type=word, direction=sent.direction, sender_id=sent.sender_id, sender_name=sent.sender_name, sent_at=sent.sent_at)
+
+
+def _conversation(row: Record, participants: "list[Participant]") -> Conversation:
+    return Conversation(
+        id=row["id"],
+        imessage_id=row["imessage_id"],
+        display_name=row["display_name"] or ", ".join(person.display_name for person in participants) or None,
+        is_group=row["is_group"],
+        participants=participants,
+        message_count=row["message_count"],
+        last_message_at=row["last_message_at"],
+        last_message_preview=_preview(row["last_text"], row["last_attachment"]),
+    )
+
+
+def _preview(text: str | None, attachment: str | None) -> str | None:
+    """A message in one short line; an attachment without words is its file's name."""
+    line = " ".join((text or "").replace("\ufffc", " ").split()) or attachment
+    if line is None or len(line) <= _PREVIEW:
+        return line
+    return line[: _PREVIEW - 1].rstrip() + "…"
+
+
+def _message(row: Record, about: "dict[str, list[Reaction]]") -> Message:
+    return Message(**_fields(row, about))
+
+
+def _found(row: Record, about: "dict[str, list[Reaction]]") -> FoundMessage:
+    return FoundMessage(**_fields(row, about), conversation_id=row["conversation_id"])
+
+
+def _fields(row: Record, about: "dict[str, list[Reaction]]") -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "imessage_guid": row["imessage_guid"],
+        "sender_id": row["sender_id"],
+        "sender_name": row["sender_name"],
+        "direction": row["direction"],
+        "message_type": row["message_type"],
+        "text": row["text"],
+        "sent_at": row["sent_at"],
+        "edited_at": row["edited_at"],
+        "retracted_at": row["retracted_at"],
+        "reply_to_guid": row["reply_to_guid"],
+        "associated_message_guid": row["associated_message_guid"],
+        "associated_message_type": row["associated_message_type"],
+        "reactions": about.get(row["imessage_guid"], []),
+        "attachments": msgspec.convert(row["attachments"] or [], list[Attachment]),
+    }
