@@ -35,7 +35,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), help="which parts")
     parser.add_argument("--rounds", type=int, default=3, help="rounds a side")
     arguments = parser.parse_args()
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
     measurements: list[Measurement] = []
     with tempfile.TemporaryDirectory() as name, running_system(Path(name), console) as system:
         for part in arguments.only:
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def _table(measurements: list[Measurement]) -> Table:
-    table = Table("what", "ours: median [low–high]", "against", "raw: median [low–high]", "ratio", "goal", "")
+    table = Table("what", "ours: median [low…high]", "against", "raw: median [low…high]", "ratio", "goal", "")
     for each in measurements:
         goal = f"{each.goal.rule} {each.goal.value:g}" if each.goal else "report"
         verdict = {True: "[green]reached[/]", False: "[red]short[/]", None: ""}[each.reached]
@@ -65,9 +65,7 @@ def _report(measurements: list[Measurement]) -> dict[str, object]:
     return {
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": {"cores": len(os.sched_getaffinity(0)), "python": platform.python_version(), "system": platform.machine()},
-        "measurements": [
-            {**asdict(each), "ratio": each.ratio, "judged": each.judged, "reached": each.reached} for each in measurements
-        ],
+        "measurements": [{**asdict(each), "ratio": each.ratio, "judged": each.judged, "reached": each.reached} for each in measurements],
     }
 
 

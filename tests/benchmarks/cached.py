@@ -19,8 +19,8 @@ def measure(system: BenchmarkSystem, rounds: int) -> list[Measurement]:
     draft = {"messageId": system.incoming_messages[0], "context": {"maxTokens": 16}}
     with (
         Redis.from_url(system.redis_url) as redis,
-        httpx.Client(base_url=system.ml_service_url, headers=system.ml_headers, timeout=120) as ml,
-        httpx.Client(base_url=system.gateway.url, headers={"Authorization": f"Bearer {system.token}"}, timeout=120) as gateway,
+        system.ml_service.client() as ml,
+        httpx.Client(base_url=system.gateway.url, headers={"Authorization": f"Bearer {system.device.token}"}, timeout=120) as gateway,
     ):
         for _ in range(2):
             assert ml.post("/generate", json=prompt).status_code == 200
@@ -36,9 +36,7 @@ def measure(system: BenchmarkSystem, rounds: int) -> list[Measurement]:
             raw.append(_median_milliseconds(lambda: redis.get("benchmark")))
             for call, values in sides.values():
                 values.append(_median_milliseconds(call))
-    return [
-        Measurement(what=name, unit="ms", ours=values, against="a raw Redis GET", theirs=raw) for name, (_, values) in sides.items()
-    ]
+    return [Measurement(what=name, unit="ms", ours=values, against="a raw Redis GET", theirs=raw) for name, (_, values) in sides.items()]
 
 
 def _median_milliseconds(call: Callable[[], object]) -> float:

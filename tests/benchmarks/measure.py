@@ -64,7 +64,7 @@ def spread(values: Sequence[float]) -> str:
     if not values:
         return ""
     median, low, high = statistics.median(values), min(values), max(values)
-    return f"{_short(median)} [{_short(low)}–{_short(high)}]" if len(values) > 1 else _short(median)
+    return f"{_short(median)} [{_short(low)}…{_short(high)}]" if len(values) > 1 else _short(median)
 
 
 def alternate(rounds: int, *sides: Callable[[], float]) -> list[list[float]]:

@@ -46,7 +46,7 @@ class GatewayClient:
 
     def __init__(self, system: BenchmarkSystem) -> None:
         self._url = f"{system.gateway.url}/api/responses/generate"
-        self._headers = {"Authorization": f"Bearer {system.token}", "Accept": "text/event-stream", "Cache-Control": "no-cache"}
+        self._headers = {"Authorization": f"Bearer {system.device.token}", "Accept": "text/event-stream", "Cache-Control": "no-cache"}
         self._messages = itertools.cycle(system.incoming_messages)
 
     async def ask(self, session: aiohttp.ClientSession) -> Streamed:
@@ -153,10 +153,10 @@ class DirectEngine:
 @asynccontextmanager
 async def vllm_server(system: BenchmarkSystem, folder: Path) -> AsyncIterator[str]:
     """vLLM's own OpenAI-compatible server with the flags that the ML service gives its engine."""
-    defaults = MlSettings()
+    defaults, entry = MlSettings(), builtin_catalogue()[MODEL]
     port = free_port()
     flags = [
-        "--model", str(system.model_folder), "--served-model-name", MODEL, "--dtype", "bfloat16", "--max-model-len", str(builtin_catalogue()[MODEL].context_length),
+        "--model", str(system.model_folder), "--served-model-name", MODEL, "--dtype", entry.dtype, "--max-model-len", str(entry.context_length),
         "--max-num-seqs", str(defaults.max_num_seqs), "--enable-lora", "--max-loras", str(defaults.max_loras),
         "--max-lora-rank", str(defaults.max_lora_rank), "--enforce-eager", "--kv-cache-memory-bytes", str(2**30),
         "--host", "127.0.0.1", "--port", str(port), "--disable-uvicorn-access-log",
@@ -195,9 +195,13 @@ async def measure(system: BenchmarkSystem, folder: Path, rounds: int) -> list[Me
                     values.append(await tokens_per_second(client, streams, requests))
             results.append(
                 Measurement(
-                    what=f"tokens through gateway and ML service, {streams} streams", unit="tokens/s", ours=ours,
-                    against="vLLM's own server", theirs=theirs, goal=Goal(rule="ratio at least", value=0.93),
-                )  # fmt: skip
+                    what=f"tokens through gateway and ML service, {streams} streams",
+                    unit="tokens/s",
+                    ours=ours,
+                    against="vLLM's own server",
+                    theirs=theirs,
+                    goal=Goal(rule="ratio at least", value=0.93),
+                )
             )
     engine = await DirectEngine.start(system)
     try:
@@ -210,8 +214,12 @@ async def measure(system: BenchmarkSystem, folder: Path, rounds: int) -> list[Me
         await engine.stop()
     results.append(
         Measurement(
-            what="first token through gateway and ML service, 1 stream", unit="ms", ours=ours,
-            against="the bare engine", theirs=theirs, goal=Goal(rule="added at most", value=15),
-        )  # fmt: skip
+            what="first token through gateway and ML service, 1 stream",
+            unit="ms",
+            ours=ours,
+            against="the bare engine",
+            theirs=theirs,
+            goal=Goal(rule="added at most", value=15),
+        )
     )
     return results

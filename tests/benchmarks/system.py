@@ -1,0 +1,99 @@
+"""The whole system for benchmarks: embedded servers, the real ML service with the bundled model, one gateway, one synced thread."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from rich.console import Console
+
+from deploy.local.postgres import EmbeddedPostgres
+from deploy.local.valkey import EmbeddedValkey
+from gateway.conversations.prompt import Thread, system_text
+from gateway.database import migrate
+from tests.factories import Device, paired_device
+from tests.fixtures.gateway import GatewayProcess
+from tests.fixtures.ml_service import DATA_DIR, MlServiceProcess
+
+_MESSAGES = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkSystem:
+    """What runs. `incoming_messages` can be answered; `prompts` are the chat turns that answering them with a history of 1 gives."""
+
+    database_url: str
+    redis_url: str
+    gateway: GatewayProcess
+    ml_service: MlServiceProcess
+    device: Device
+    incoming_messages: list[str]
+    prompts: list[list[dict[str, str]]]
+
+    @property
+    def data_dir(self) -> Path:
+        return DATA_DIR
+
+    @property
+    def model_folder(self) -> Path:
+        return DATA_DIR / "models" / "smollm2-135m-instruct"
+
+
+@contextmanager
+def running_system(folder: Path, console: Console) -> Iterator[BenchmarkSystem]:
+    """Start everything, and stop it again."""
+    with ExitStack() as stack:
+        with console.status("starting PostgreSQL, Valkey, the ML service and the gateway"):
+            system = _start(stack, folder)
+        yield system
+
+
+def _start(stack: ExitStack, folder: Path) -> BenchmarkSystem:
+    postgres = EmbeddedPostgres(folder / "postgres", folder / "postgres.log")
+    valkey = EmbeddedValkey(folder / "valkey", folder / "valkey.log")
+    for server in (postgres, valkey):
+        stack.callback(server.stop)
+        server.start()
+    asyncio.run(migrate(postgres.url))
+    ml_service = MlServiceProcess(folder, redis_url=valkey.url)
+    stack.callback(ml_service.stop)
+    ml_service.start()
+    gateway = GatewayProcess(
+        folder, database_url=postgres.url, redis_url=valkey.url, ml_service_url=ml_service.url, ml_service_token=ml_service.token
+    )
+    stack.callback(gateway.stop)
+    gateway.start()
+    device = paired_device(gateway.url)
+    texts = [
+        f"Question {number}: what should we bring for dinner on Saturday, and how many of us are coming?" for number in range(_MESSAGES)
+    ]
+    return BenchmarkSystem(
+        database_url=postgres.url,
+        redis_url=valkey.url,
+        gateway=gateway,
+        ml_service=ml_service,
+        device=device,
+        incoming_messages=_synced(device, texts),
+        prompts=[_prompt(text) for text in texts],
+    )
+
+
+def _synced(device: Device, texts: list[str]) -> list[str]:
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    messages = [
+        {
+            "imessageGuid": f"benchmark-{number}", "senderId": "sam@example.com", "direction": "incoming", "messageType": "text",
+            "text": text, "sentAt": (begin + timedelta(hours=number)).isoformat(),
+        }
+        for number, text in enumerate(texts)
+    ]  # fmt: skip
+    thread = {"conversationImessageId": "benchmark", "isGroup": False, "participantIds": ["sam@example.com"], "messages": messages}
+    answer = device.client.post("/api/sync/messages", json=thread).raise_for_status().json()
+    return [message["id"] for message in answer["messages"]]
+
+
+def _prompt(text: str) -> list[dict[str, str]]:
+    system = system_text(Thread(is_group=False), include_contact_info=False)
+    return [{"role": "system", "content": system}, {"role": "user", "content": text}]
