@@ -59,7 +59,7 @@ def own_rows(database_url: str, owner: Device) -> dict[str, UUID]:
         ),
         (
             "insert into response (id, account_id, conversation_id, message_id, status, message_ids, text, created_at, completed_at)"
-            " values ($1, $2, $3, $4, 'completed', array[$4], 'Hi', now(), now())",
+            " values ($1, $2, $3, $4, 'completed', array[$4::uuid], 'Hi', now(), now())",
             [response, owner.account_id, conversation, message],
         ),
         (
