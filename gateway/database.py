@@ -105,11 +105,14 @@ class Database:
 
         Raises:
             Unavailable: PostgreSQL is away, and nothing of the block is stored, unless it went away while answering the COMMIT.
+            Unavailable: it and another transaction waited for each other, and this one gave way.
             Conflict: something that the block refers to was deleted while it ran, such as the whole account.
         """
         try:
             async with self.connection() as connection, connection.transaction():
                 yield connection
+        except asyncpg.exceptions.TransactionRollbackError as error:  # a deadlock: the other transaction goes on, this one left nothing
+            raise Unavailable("Another request changed the same things; try again in a moment", retry_after=1) from error
         except asyncpg.ForeignKeyViolationError as error:
             raise Conflict("Something that this request refers to was deleted meanwhile; look again and retry") from error
 

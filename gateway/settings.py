@@ -43,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Annotated[Literal["json", "console"], Meta(description="`json` for machines, `console` for people.")] = "json"
 
     def __post_init__(self) -> None:
+        if len({key.partition(":")[0] for key in self.jwt_keys}) != len(self.jwt_keys):
+            raise ValueError("JWT_KEYS cannot be used: two keys have the same id")
         for key in self.jwt_keys:
             key_id, separator, secret = key.partition(":")
             if not key_id or not separator or len(secret.encode()) < _MINIMUM_KEY_BYTES:

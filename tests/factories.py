@@ -1,10 +1,13 @@
 """Makes what tests need, through the real calls."""
 
+import asyncio
 import secrets
 import ssl
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import httpx
 import jwt
 
@@ -34,7 +37,8 @@ def paired_device(gateway_url: str, owner: Device | None = None) -> Device:
     pairing = httpx.post(f"{gateway_url}/api/devices/register", json=registration(), headers=headers, verify=NO_TLS)
     assert pairing.status_code == 201, pairing.text
     proof = {"deviceId": pairing.json()["deviceId"], "code": pairing.json()["code"]}
-    verified = httpx.post(f"{gateway_url}/api/devices/verify", json=proof, verify=NO_TLS)
+    # From an address of its own: other tests' wrong codes are not its own.
+    verified = calls_from(gateway_url, new_address()).post("/api/devices/verify", json=proof)
     assert verified.status_code == 200, verified.text
     return device_with(gateway_url, verified.json()["token"], verified.json()["refreshToken"])
 
@@ -63,3 +67,43 @@ def new_address() -> str:
 def wrong_code(code: str) -> str:
     """Another code of six digits."""
     return f"{(int(code) + 1) % 1_000_000:06d}"
+
+
+def own_rows(database_url: str, owner: Device) -> dict[str, UUID]:
+    """One real row of the account for every kind of id in an address."""
+    ids = {name: uuid4() for name in ("conversation_id", "message_id", "response_id", "sample_id")}
+    ids["device_id"] = owner.device_id
+    conversation, message, response, sample = (ids[name] for name in ("conversation_id", "message_id", "response_id", "sample_id"))
+    statements: list[tuple[str, list[Any]]] = [
+        (
+            "insert into conversation (id, account_id, imessage_id, is_group, created_at, updated_at)"
+            " values ($1, $2, $1::uuid::text, false, now(), now())",
+            [conversation, owner.account_id],
+        ),
+        (
+            "insert into message (id, account_id, conversation_id, imessage_guid, sender_id, direction, message_type, text, sent_at)"
+            " values ($1, $2, $3, $1::uuid::text, 'them', 'incoming', 'text', 'Hello', now())",
+            [message, owner.account_id, conversation],
+        ),
+        (
+            "insert into response (id, account_id, conversation_id, message_id, status, message_ids, text, created_at, completed_at)"
+            " values ($1, $2, $3, $4, 'completed', array[$4::uuid], 'Hi', now(), now())",
+            [response, owner.account_id, conversation, message],
+        ),
+        (
+            "insert into sample (id, account_id, conversation_id, source, messages, message_ids, output, quality, created_at)"
+            " values ($1, $2, $3, 'history', '[]', array[$4::uuid], 'Hi', 1, now())",
+            [sample, owner.account_id, conversation, message],
+        ),
+    ]
+
+    async def insert() -> None:
+        connection = await asyncpg.connect(database_url)
+        try:
+            for statement, values in statements:
+                await connection.execute(statement, *values)
+        finally:
+            await connection.close()
+
+    asyncio.run(insert())
+    return ids

@@ -1,17 +1,15 @@
 """Walks every address that the gateway documents, so that a new slice is covered without a line here."""
 
-import asyncio
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-import asyncpg
 import httpx
 import pytest
 
-from tests.factories import NO_TLS, Device, calls_from, new_address, paired_device
+from tests.factories import NO_TLS, calls_from, new_address, own_rows, paired_device
 from tests.fixtures.gateway import GatewayProcess
 
 PUBLIC = {
@@ -39,46 +37,6 @@ def operations(gateway: GatewayProcess) -> Iterator[Operation]:
     for path, methods in document["paths"].items():
         for method in methods:
             yield Operation(method.upper(), path)
-
-
-def own_rows(database_url: str, owner: Device) -> dict[str, UUID]:
-    """One real row of the account for every kind of id in an address."""
-    ids = {name: uuid4() for name in ("conversation_id", "message_id", "response_id", "sample_id")}
-    ids["device_id"] = owner.device_id
-    conversation, message, response, sample = (ids[name] for name in ("conversation_id", "message_id", "response_id", "sample_id"))
-    statements: list[tuple[str, list[Any]]] = [
-        (
-            "insert into conversation (id, account_id, imessage_id, is_group, created_at, updated_at)"
-            " values ($1, $2, $1::uuid::text, false, now(), now())",
-            [conversation, owner.account_id],
-        ),
-        (
-            "insert into message (id, account_id, conversation_id, imessage_guid, sender_id, direction, message_type, text, sent_at)"
-            " values ($1, $2, $3, $1::uuid::text, 'them', 'incoming', 'text', 'Hello', now())",
-            [message, owner.account_id, conversation],
-        ),
-        (
-            "insert into response (id, account_id, conversation_id, message_id, status, message_ids, text, created_at, completed_at)"
-            " values ($1, $2, $3, $4, 'completed', array[$4::uuid], 'Hi', now(), now())",
-            [response, owner.account_id, conversation, message],
-        ),
-        (
-            "insert into sample (id, account_id, conversation_id, source, messages, message_ids, output, quality, created_at)"
-            " values ($1, $2, $3, 'history', '[]', array[$4::uuid], 'Hi', 1, now())",
-            [sample, owner.account_id, conversation, message],
-        ),
-    ]
-
-    async def insert() -> None:
-        connection = await asyncpg.connect(database_url)
-        try:
-            for statement, values in statements:
-                await connection.execute(statement, *values)
-        finally:
-            await connection.close()
-
-    asyncio.run(insert())
-    return ids
 
 
 def test_every_address_but_the_documented_ones_asks_for_a_token(gateway: GatewayProcess) -> None:

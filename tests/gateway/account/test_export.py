@@ -1,0 +1,147 @@
+import io
+import json
+import time
+import zipfile
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.factories import NO_TLS, Device, paired_device
+from tests.fixtures.database import rows
+from tests.fixtures.gateway import GatewayProcess
+from tests.gateway.conftest import METRICS_TOKEN
+
+FILES = ["account", "devices", "contacts", "conversations", "messages", "responses", "samples"]
+MANY = 40_000
+
+
+@pytest.fixture(scope="module")
+def full(gateway: GatewayProcess, database_url: str) -> Device:
+    """An account whose export is far larger than any buffer on its way: random text does not compress well."""
+    device = paired_device(gateway.url)
+    conversation = uuid4()
+    rows(
+        database_url,
+        "insert into conversation (id, account_id, imessage_id, display_name, is_group, created_at, updated_at)"
+        " values ($1, $2, 'thread-1', 'John', false, now(), now())",
+        conversation,
+        device.account_id,
+    )
+    rows(database_url, "insert into participant (id, conversation_id, handle) values ($1, $2, 'john@example.com')", uuid4(), conversation)
+    text = " || ".join(["md5(random()::text)"] * 20)
+    rows(
+        database_url,
+        "insert into message (id, account_id, conversation_id, imessage_guid, sender_id, direction, message_type, text, sent_at)"
+        f" select gen_random_uuid(), $2, $1, 'guid-' || n, 'john@example.com', 'incoming', 'text', {text}, now()"
+        " from generate_series(1, $3) n",
+        conversation,
+        device.account_id,
+        MANY,
+    )
+    return device
+
+
+def lines(archive: zipfile.ZipFile, kind: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in archive.read(f"{kind}.ndjson").splitlines()]
+
+
+def test_an_export_is_a_zip_with_all_of_the_accounts_rows(full: Device) -> None:
+    answer = full.client.get("/api/account/export")
+
+    assert answer.headers["Content-Type"] == "application/zip"
+    assert "attachment" in answer.headers["Content-Disposition"]
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == [f"{kind}.ndjson" for kind in FILES]
+        assert lines(archive, "account")[0]["id"] == str(full.account_id)
+        assert lines(archive, "conversations")[0]["participants"][0]["handle"] == "john@example.com"  # type: ignore[index]
+        messages = lines(archive, "messages")
+    assert len(messages) == len({message["imessageGuid"] for message in messages}) == MANY
+    assert set(messages[0]) >= {"id", "conversationId", "imessageGuid", "senderId", "direction", "messageType", "text", "sentAt"}
+    assert str(messages[0]["sentAt"]).endswith("Z")
+
+
+def test_it_holds_nothing_of_others_and_no_secrets(gateway: GatewayProcess, full: Device) -> None:
+    device = paired_device(gateway.url)
+
+    content = device.client.get("/api/account/export").content
+
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert lines(archive, "messages") == []
+        [listed] = lines(archive, "devices")
+        everything = b"".join(archive.read(name) for name in archive.namelist())
+    assert set(listed) == {"id", "name", "hardwareId", "platform", "osVersion", "status", "createdAt", "verifiedAt", "lastSeenAt"}
+    assert str(full.account_id).encode() not in everything
+    assert device.refresh_token.encode() not in everything
+
+
+def test_it_starts_before_it_is_read_and_takes_no_more_memory_for_more_rows(gateway: GatewayProcess, full: Device) -> None:
+    before = resident_bytes(gateway)
+    started = time.monotonic()
+    with full.client.stream("GET", "/api/account/export") as answer:
+        chunks = answer.iter_raw()
+        next(chunks)
+        first_chunk_after = time.monotonic() - started
+        time.sleep(0.5)  # an unread export has to wait for its reader
+        waiting = resident_bytes(gateway)
+        for _ in chunks:
+            pass
+
+    assert first_chunk_after < 0.5
+    assert waiting - before < 20_000_000
+
+
+def test_a_failure_in_the_middle_does_not_look_like_a_complete_file(full: Device, database_url: str) -> None:
+    received = bytearray()
+
+    with full.client.stream("GET", "/api/account/export") as answer:
+        chunks = answer.iter_raw()
+        received += next(chunks)
+        stop_exports(database_url)
+        with pytest.raises(httpx.RemoteProtocolError):
+            received.extend(b"".join(chunks))
+
+    assert not zipfile.is_zipfile(io.BytesIO(received))
+
+
+def test_a_reader_that_leaves_gives_its_connection_back(second_gateway: GatewayProcess, full: Device) -> None:
+    for _ in range(3):  # one more than may run at once
+        with httpx.stream("GET", f"{second_gateway.url}/api/account/export", headers=full.client.headers, verify=NO_TLS) as answer:
+            assert answer.status_code == 200
+            next(answer.iter_raw())
+        wait_until_unused(second_gateway)
+
+
+def test_a_third_export_at_once_is_asked_to_wait(full: Device) -> None:
+    with full.client.stream("GET", "/api/account/export") as one, full.client.stream("GET", "/api/account/export") as two:
+        unread = [one.iter_raw(), two.iter_raw()]  # kept: a forgotten iterator closes its connection
+        for chunks in unread:
+            next(chunks)
+
+        third = full.client.get("/api/account/export")
+
+    assert third.status_code == 503
+    assert int(third.headers["Retry-After"]) > 0
+
+
+def stop_exports(database_url: str) -> None:
+    stopped = rows(
+        database_url,
+        "select pg_terminate_backend(pid) from pg_stat_activity where state = 'idle in transaction' and query not like '%terminate%'",
+    )
+    assert stopped
+
+
+def resident_bytes(gateway: GatewayProcess) -> int:
+    with open(f"/proc/{gateway.process.pid}/statm", encoding="ascii") as statm:  # noqa: PTH123
+        return int(statm.read().split()[1]) * 4096
+
+
+def wait_until_unused(gateway: GatewayProcess) -> None:
+    headers = {"Authorization": f"Bearer {METRICS_TOKEN}"}
+    for _ in range(100):
+        if 'gateway_database_connections{state="used"} 0.0' in httpx.get(f"{gateway.url}/metrics", headers=headers, verify=NO_TLS).text:
+            return
+        time.sleep(0.05)
+    raise AssertionError("an export that nobody reads keeps its connection")

@@ -1,0 +1,48 @@
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.factories import NO_TLS, paired_device
+from tests.fixtures.gateway import GatewayProcess
+from tests.gateway.conftest import METRICS_TOKEN
+
+
+def metrics(gateway: GatewayProcess, authorization: str = f"Bearer {METRICS_TOKEN}") -> httpx.Response:
+    return httpx.get(f"{gateway.url}/metrics", headers={"Authorization": authorization}, verify=NO_TLS)
+
+
+def test_without_a_token_in_the_settings_there_is_nothing(gateway: GatewayProcess) -> None:
+    assert metrics(gateway).status_code == 404
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer wrong", METRICS_TOKEN])
+def test_without_the_right_token_there_is_nothing(second_gateway: GatewayProcess, authorization: str) -> None:
+    answer = metrics(second_gateway, authorization)
+
+    assert answer.status_code == 404
+    assert answer.json()["message"] == httpx.get(f"{second_gateway.url}/nothing", verify=NO_TLS).json()["message"]
+
+
+def test_requests_are_counted_by_method_template_and_status_never_by_path(gateway: GatewayProcess, second_gateway: GatewayProcess) -> None:
+    device = paired_device(gateway.url)
+    unknown = uuid4()
+    httpx.post(f"{second_gateway.url}/api/devices/{unknown}/deactivate", headers=device.client.headers, verify=NO_TLS)
+    httpx.get(f"{second_gateway.url}/nowhere/{unknown}", verify=NO_TLS)
+    httpx.request("PROPFIND", f"{second_gateway.url}/nowhere", verify=NO_TLS)
+
+    text = metrics(second_gateway).text
+
+    count = "gateway_request_duration_seconds_count"
+    assert f'{count}{{method="POST",route="/api/devices/{{device_id}}/deactivate",status="404"}} ' in text
+    assert f'{count}{{method="GET",route="none",status="404"}} ' in text
+    assert f'{count}{{method="other",route="none",status="404"}} ' in text
+    assert str(unknown) not in text
+    assert "PROPFIND" not in text
+
+
+def test_the_pool_and_the_process_are_there(second_gateway: GatewayProcess) -> None:
+    text = metrics(second_gateway).text
+
+    assert 'gateway_database_connections{state="limit"} 10.0' in text
+    assert "process_resident_memory_bytes" in text
