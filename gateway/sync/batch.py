@@ -1,6 +1,5 @@
 """A batch of messages as it came in: what no schema can say about it, checked at the price of a few passes over it."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -35,11 +34,13 @@ class Batch:
         others = {spelling[message.sender_id] for message in sent.messages if message.direction == "incoming"}
         self.participants = list(dict.fromkeys([*map(handle_of, sent.participant_ids), *sorted(others)]))
 
-    def columns(self) -> tuple[list[Any], ...]:
-        """The messages as columns, in the order of `queries.INSERT`."""
+    def columns(self) -> list[list[Any]]:
+        """The messages as columns, in the order of `queries.INSERT`. A column without a value is empty: `unnest` fills it with nulls, and
+        that is a fifth of the encoding saved for each.
+        """
         messages = self.messages.values()
         spelling = self.sender_of
-        return (
+        return [
             list(self.ids.values()),
             list(self.messages),
             [spelling[message.sender_id] for message in messages],
@@ -47,13 +48,17 @@ class Batch:
             [message.message_type for message in messages],
             [message.text if message.retracted_at is None else None for message in messages],
             [message.sent_at for message in messages],
-            [message.edited_at for message in messages],
-            [message.retracted_at for message in messages],
-            [message.reply_to_guid for message in messages],
-            [target_guid(message.associated_message_guid) for message in messages],
-            [message.associated_message_type for message in messages],
-            [stored_attachments(message) for message in messages],
-        )
+            _or_empty([message.edited_at for message in messages]),
+            _or_empty([message.retracted_at for message in messages]),
+            _or_empty([message.reply_to_guid for message in messages]),
+            _or_empty([target_guid(message.associated_message_guid) for message in messages]),
+            _or_empty([message.associated_message_type for message in messages]),
+            _or_empty([stored_attachments(message) for message in messages]),
+        ]
+
+
+def _or_empty(column: list[Any]) -> list[Any]:
+    return [] if column.count(None) == len(column) else column
 
 
 def stored_attachments(message: SyncedMessage) -> list[dict[str, Any]] | None:
@@ -98,9 +103,19 @@ def _check_times(messages: list[SyncedMessage]) -> None:
 
 def _check_text(sent: MessageBatch) -> None:
     """Refuse NUL, which JSON can carry and PostgreSQL cannot store, and handles of nothing but white space."""
-    together = "".join([value for message in sent.messages for value in _strings(message)])
-    if "\0" in together:
-        for index, message in enumerate(sent.messages):
+    messages = sent.messages
+    attachments = [attachment for message in messages if message.attachments for attachment in message.attachments]
+    columns: list[list[str | None]] = [
+        [message.imessage_guid for message in messages],
+        [message.sender_id for message in messages],
+        [message.text for message in messages],
+        [message.reply_to_guid for message in messages],
+        [message.associated_message_guid for message in messages],
+        [message.associated_message_type for message in messages],
+        [text for attachment in attachments for text in (attachment.guid, attachment.mime_type, attachment.filename)],
+    ]
+    if any("\0" in "".join(filter(None, column)) for column in columns):
+        for index, message in enumerate(messages):
             _refuse_nul(f"messages[{index}].", message)
             for place, attachment in enumerate(message.attachments or ()):
                 _refuse_nul(f"messages[{index}].attachments[{place}].", attachment)
@@ -108,26 +123,10 @@ def _check_text(sent: MessageBatch) -> None:
     for index, handle in enumerate(sent.participant_ids):
         if "\0" in handle or not handle.strip():
             raise BadRequest.field(f"participantIds[{index}]", "must not be blank or contain the character NUL")
-    if not all(map(str.strip, {message.sender_id for message in sent.messages})):
-        for index, message in enumerate(sent.messages):
+    if not all(map(str.strip, {message.sender_id for message in messages})):
+        for index, message in enumerate(messages):
             if not message.sender_id.strip():
                 raise BadRequest.field(f"messages[{index}].senderId", "must not be blank")
-
-
-def _strings(message: SyncedMessage) -> Iterable[str]:
-    """Every string of a message."""
-    yield message.imessage_guid
-    yield message.sender_id
-    if message.text is not None:
-        yield message.text
-    if message.reply_to_guid is not None:
-        yield message.reply_to_guid
-    if message.associated_message_guid is not None:
-        yield message.associated_message_guid
-    if message.associated_message_type is not None:
-        yield message.associated_message_type
-    for attachment in message.attachments or ():
-        yield from (value for value in (attachment.guid, attachment.mime_type, attachment.filename) if value is not None)
 
 
 def _refuse_nul(prefix: str, struct: MessageBatch | SyncedMessage | Attachment) -> None:

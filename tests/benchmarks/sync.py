@@ -18,7 +18,8 @@ from tests.benchmarks.measure import Goal, Measurement, alternate
 CLIENTS = 4
 MESSAGES_A_ROUND = {500: 40_000, 100: 24_000}
 GOALS = {500: 0.75, 100: 0.60}
-_WORDS = "see you at the station around seven if the train is on time tonight maybe we could eat something before the film starts".split()
+_TEXT = "see you at the station around seven if the train is on time tonight maybe we could eat something before the film starts"
+_WORDS = tuple(_TEXT.split())
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 
 UPSERT = """
@@ -67,7 +68,7 @@ def _measure(target: Target, size: int, rounds: int) -> Measurement:
 
 async def _through_the_endpoint(target: Target, size: int) -> float:
     """The bodies are encoded beforehand, and the client reads no more of an answer than it must: the server is what is measured."""
-    requests = [[_request(target, size, uuid4().hex) for _ in range(_batches(size))] for _ in range(CLIENTS)]
+    requests = [[_request(target, size, number) for _ in range(_batches(size))] for number in range(CLIENTS)]
     address = urlsplit(target.gateway_url)
 
     async def client(number: int) -> None:
@@ -129,14 +130,14 @@ def _columns(size: int, batch: str) -> list[list[Any]]:
     return [[new_id() for _ in messages], *([message[name] for message in messages] for name in names)]
 
 
-def _request(target: Target, size: int, batch: str) -> bytes:
+def _request(target: Target, size: int, client: int) -> bytes:
     body = msgspec.json.encode(
         {
-            "conversationImessageId": f"benchmark-{batch[:2]}",
+            "conversationImessageId": f"benchmark-{client}",
             "conversationDisplayName": "John Doe",
             "isGroup": False,
             "participantIds": ["+14155550100"],
-            "messages": _messages(size, batch),
+            "messages": _messages(size, uuid4().hex),
         }
     )
     head = (
