@@ -1,10 +1,14 @@
 from typing import Literal
 
 from litestar import Controller, Response, get
+from litestar.openapi import ResponseSpec
 
 from gateway.auth.authentication import PUBLIC
 from gateway.health.service import HealthService, Readiness
+from gateway.openapi import NO_TOKEN
 from gateway.wire import Wire
+
+_UNAVAILABLE = {503: ResponseSpec(data_container=Readiness, description="PostgreSQL is away", generate_examples=False)}
 
 
 class Liveness(Wire, frozen=True, kw_only=True):
@@ -18,12 +22,12 @@ class HealthController(Controller):
     tags = ("health",)
     opt = PUBLIC
 
-    @get("/live", summary="Does the process answer?")
+    @get("/live", summary="Does the process answer?", security=NO_TOKEN)
     async def live(self) -> Liveness:
         """Never looks at anything else, so that an orchestrator does not restart the gateway because Postgres is away."""
         return Liveness()
 
-    @get("/ready", summary="Can it serve requests?")
+    @get("/ready", summary="Can it serve requests?", security=NO_TOKEN, responses=_UNAVAILABLE)
     async def ready(self, health: HealthService) -> Response[Readiness]:
         """200 while PostgreSQL answers, else 503. Redis and the ML service are reported: without them only some calls fail."""
         readiness = await health.readiness()
