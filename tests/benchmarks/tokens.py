@@ -156,7 +156,8 @@ async def vllm_server(system: BenchmarkSystem, folder: Path) -> AsyncIterator[st
     defaults, entry = MlSettings(), builtin_catalogue()[MODEL]
     port = free_port()
     flags = [
-        "--model", str(system.model_folder), "--served-model-name", MODEL, "--dtype", entry.dtype, "--max-model-len", str(entry.context_length),
+        "--model", str(system.model_folder), "--served-model-name", MODEL, "--dtype", entry.dtype,
+        "--max-model-len", str(entry.context_length),
         "--max-num-seqs", str(defaults.max_num_seqs), "--enable-lora", "--max-loras", str(defaults.max_loras),
         "--max-lora-rank", str(defaults.max_lora_rank), "--enforce-eager", "--kv-cache-memory-bytes", str(2**30),
         "--host", "127.0.0.1", "--port", str(port), "--disable-uvicorn-access-log",

@@ -1,0 +1,147 @@
+"""`make run` from start to stop, as a process of its own on ports of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.factories import device_with, paired_device
+from tests.fixtures.ml_service import DATA_DIR
+from tests.fixtures.ports import free_port
+
+
+@dataclass
+class LocalRun:
+    """A running `python -m deploy.local`."""
+
+    process: "subprocess.Popen[str]"
+    url: str
+    environment: dict[str, str]
+    output: str = ""
+
+    def wait_ready(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output += line
+            if line.startswith("Ready after"):
+                return
+        raise AssertionError(self.output)
+
+    def family(self) -> list[psutil.Process]:
+        """Every process that it started, directly or not."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def end(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        self.output += self.process.communicate(timeout=60)[0]
+        return self.process.returncode
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, smollm2: Path) -> Path:
+    """A data folder of its own, in which the model is unpacked already."""
+    (tmp_path / "models").symlink_to(DATA_DIR / "models")
+    return tmp_path
+
+
+@contextmanager
+def local_run(data_dir: Path, **settings: str) -> Iterator[LocalRun]:
+    port = free_port()
+    ports = {"GATEWAY_PORT": str(port), "ML_SERVICE_PORT": str(free_port())}
+    environment = {**os.environ, "DATA_DIR": str(data_dir), "COLUMNS": "250", **ports, **settings}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deploy.local"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    run = LocalRun(process, f"http://127.0.0.1:{port}", environment)
+    try:
+        run.wait_ready()
+        yield run
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def all_end(processes: list[psutil.Process]) -> bool:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_the_demo_tells_its_story_and_ctrl_c_leaves_nothing_running(data_dir: Path) -> None:
+    with local_run(data_dir) as run:
+        demo = subprocess.run(
+            [sys.executable, "-m", "deploy.local.demo"], env=run.environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        family = run.family()
+        code = run.end(signal.SIGINT)
+
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    for part in ("1. Pair a device", "7 created", "7 unchanged", "smollm2-135m-instruct wrote", "rejectedOutput"):
+        assert part in demo.stdout
+    assert len(family) > 5
+    assert code == 0
+    assert all_end(family)
+    stopped = [line.removeprefix("stopped ") for line in run.output.splitlines() if line.startswith("stopped ")]
+    assert stopped[0] == "Gateway"
+    assert stopped[-3:] == ["ML service", "Valkey", "PostgreSQL"]
+
+
+def test_a_second_run_finds_the_data_of_the_first_and_sigterm_stops_it(data_dir: Path) -> None:
+    with local_run(data_dir, ENGINE="scripted") as first:
+        device = paired_device(first.url)
+        family = first.family()
+        assert first.end(signal.SIGTERM) == 0
+        assert all_end(family)
+
+    with local_run(data_dir, ENGINE="scripted") as second:
+        again = device_with(second.url, device.token, device.refresh_token)
+
+        assert [each["current"] for each in again.client.get("/api/devices").json()["devices"]] == [True]
+
+
+def test_a_child_that_dies_ends_the_run_with_a_line_that_names_it(data_dir: Path) -> None:
+    with local_run(data_dir, ENGINE="scripted") as run:
+        family = run.family()
+        (gateway,) = [process for process in family if "gateway" in process.cmdline()]
+        gateway.kill()
+        run.output += run.process.communicate(timeout=60)[0]
+
+    assert run.process.returncode == 1
+    assert "✗ Gateway ended with code -9" in run.output
+    assert all_end(family)
+
+
+def test_nothing_is_left_running_when_it_is_killed_itself(data_dir: Path) -> None:
+    with local_run(data_dir, ENGINE="scripted") as run:
+        family = run.family()
+        run.process.kill()
+        run.process.communicate()
+
+    assert all_end(family)
+
+
+def test_the_answers_of_both_services_are_for_this_machine_only(data_dir: Path) -> None:
+    with local_run(data_dir, ENGINE="scripted") as run:
+        listening = {
+            connection.laddr.ip
+            for process in [*run.family()]
+            for connection in process.net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        without_token = httpx.post(f"http://127.0.0.1:{run.environment['ML_SERVICE_PORT']}/generate", json={"prompt": "Hello"})
+
+    assert listening == {"127.0.0.1"}
+    assert without_token.status_code == 401

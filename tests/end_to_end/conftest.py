@@ -1,0 +1,26 @@
+"""The whole system on real parts: PostgreSQL, Valkey, vLLM with the bundled model, both services on real sockets."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.factories import Device, paired_device
+from tests.fixtures.gateway import GatewayProcess
+from tests.fixtures.ml_service import MlServiceProcess
+
+
+@pytest.fixture(scope="session")
+def whole_system(run_folder: Path, database_url: str, redis_url: str, model_service: MlServiceProcess) -> Iterator[GatewayProcess]:
+    """A gateway before the real model."""
+    process = GatewayProcess(
+        run_folder, database_url=database_url, redis_url=redis_url, ml_service_url=model_service.url, ml_service_token=model_service.token
+    )
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def device(whole_system: GatewayProcess) -> Device:
+    return paired_device(whole_system.url)

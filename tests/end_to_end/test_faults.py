@@ -1,0 +1,107 @@
+"""Parts die under load, and come back."""
+
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from tests.end_to_end.client import draft, draft_events, synced_thread
+from tests.factories import Device, paired_device
+from tests.fixtures.gateway import GatewayProcess
+from tests.fixtures.ml_service import MlServiceProcess
+from tests.fixtures.servers import Server
+
+
+def eventually(holds: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if holds():
+            return True
+        time.sleep(0.1)
+    return holds()
+
+
+def test_the_engine_is_killed_in_the_middle_of_a_draft(device: Device, model_service: MlServiceProcess) -> None:
+    message_id = synced_thread(device)
+    events = draft_events(device, message_id, max_tokens=500)
+    first, _ = next(events)
+
+    model_service.kill_engine()
+    rest = list(events)
+
+    assert first == "token"
+    assert [name for name, _ in rest if name != "token"] == ["failed"]
+    assert rest[-1][1]["statusCode"] == 503
+
+    refused = draft(device, message_id, temperature=0.1)
+    assert refused.status_code == 503
+    assert int(refused.headers["Retry-After"]) > 0
+    assert {row["status"] for row in device.client.get("/api/responses").json()["responses"]} == {"failed"}
+
+    model_service.wait_ready()
+    assert draft(device, message_id).status_code == 200
+
+
+def test_valkey_is_away(device: Device, valkey: Server, whole_system: GatewayProcess) -> None:
+    message_id = synced_thread(device)
+    valkey.kill()
+    try:
+        answers = [draft(device, message_id).json() for _ in range(2)]
+        pairing = httpx.post(f"{whole_system.url}/api/devices/verify", json={"deviceId": str(device.device_id), "code": "000000"})
+    finally:
+        valkey.start()
+
+    assert [answer["cached"] for answer in answers] == [False, False]
+    assert pairing.status_code == 503
+    assert "Retry-After" in pairing.headers
+    assert eventually(lambda: bool(draft(device, message_id).json()["cached"]), seconds=20)
+
+
+def test_postgres_is_away(device: Device, postgres: Server, whole_system: GatewayProcess) -> None:
+    message_id = synced_thread(device)
+    postgres.kill()
+    try:
+        refused = [device.client.get("/api/conversations"), draft(device, message_id)]
+        health = httpx.get(f"{whole_system.url}/health/ready")
+    finally:
+        postgres.start()
+
+    assert [answer.status_code for answer in refused] == [503, 503]
+    assert all("Retry-After" in answer.headers for answer in refused)
+    assert health.json()["status"] == "unavailable"
+    assert eventually(lambda: device.client.get("/api/conversations").status_code == 200, seconds=20)
+    assert draft(device, message_id).status_code == 200
+
+
+def test_the_client_goes_away_and_the_engine_stops_writing(device: Device, model_service: MlServiceProcess) -> None:
+    message_id = synced_thread(device)
+    body = {"messageId": message_id, "context": {"maxTokens": 2000}}
+
+    with pytest.raises(httpx.ReadTimeout):
+        device.client.post("/api/responses/generate", json=body, headers={"Cache-Control": "no-cache"}, timeout=1)
+
+    def running() -> int:
+        with model_service.client() as client:
+            lines = client.get("/metrics").text.splitlines()
+        return int(sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:num_requests_running{")))
+
+    assert eventually(lambda: running() == 0, seconds=5)
+    (row,) = device.client.get("/api/responses").json()["responses"]
+    assert row["status"] == "cancelled"
+
+
+def test_a_gateway_is_killed_in_the_middle_of_a_draft(
+    device: Device, whole_system: GatewayProcess, model_service: MlServiceProcess
+) -> None:
+    message_id = synced_thread(device)
+    events = draft_events(device, message_id, max_tokens=500)
+    next(events)
+
+    whole_system.kill()
+    with pytest.raises(httpx.TransportError):
+        list(events)
+    whole_system.start()
+
+    other = paired_device(whole_system.url, owner=device)
+    assert draft(other, message_id).status_code == 200
