@@ -1,0 +1,179 @@
+"""The gateway's share of a draft: straight to an ML service that answers at once, and through the gateway, with the row stored."""
+
+import asyncio
+import itertools
+import os
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+import httpx
+
+from deploy.local.postgres import EmbeddedPostgres
+from deploy.local.processes import ChildProcess
+from deploy.local.valkey import EmbeddedValkey
+from gateway.database import migrate
+from tests.benchmarks.measure import Goal, Measurement, alternate
+from tests.factories import Device, paired_device
+from tests.fixtures.gateway import GatewayProcess
+from tests.fixtures.ports import free_port
+
+CLIENTS = 32
+_HISTORY = 10
+_WARM_UP = 200
+_ALONE = 500
+_TOGETHER = 3000
+
+
+@dataclass(frozen=True, kw_only=True)
+class HopSystem:
+    """What runs: an instant ML service, one gateway process over it, and for each client a thread to answer in."""
+
+    ml_url: str
+    gateway: GatewayProcess
+    device: Device
+    messages: list[str]
+
+
+def measure(folder: Path, rounds: int) -> list[Measurement]:
+    """Milliseconds that the gateway adds for one client, and requests a second for 32."""
+    with running_hop(folder) as system:
+        for target in (direct(system), through(system)):
+            load(target, _WARM_UP, CLIENTS)
+        ours, theirs = alternate(rounds, lambda: alone(through(system)), lambda: alone(direct(system)))
+        our_rate, their_rate = alternate(rounds, lambda: together(through(system)), lambda: together(direct(system)))
+    return [
+        Measurement(
+            what="a draft through the gateway, row stored, 1 client, p50",
+            unit="ms",
+            ours=ours,
+            against="straight to the same instant ML service",
+            theirs=theirs,
+            goal=Goal(rule="added at most", value=3),
+        ),
+        Measurement(
+            what=f"drafts through one gateway process, rows stored, {CLIENTS} clients",
+            unit="requests/s",
+            ours=our_rate,
+            against="straight to the same instant ML service",
+            theirs=their_rate,
+            goal=Goal(rule="at least", value=1000),
+        ),
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where to send what."""
+
+    url: str
+    headers: dict[str, str]
+    bodies: Sequence[dict[str, object]]
+
+
+def direct(system: HopSystem) -> Target:
+    turns = [{"role": "user", "content": f"Question {number}: what shall we bring for dinner?"} for number in range(_HISTORY)]
+    return Target(url=f"{system.ml_url}/generate", headers={}, bodies=[{"messages": turns, "max_tokens": 256}])
+
+
+def through(system: HopSystem) -> Target:
+    return Target(
+        url=f"{system.gateway.url}/api/responses/generate",
+        headers={"Authorization": f"Bearer {system.device.token}"},
+        bodies=[{"messageId": message_id} for message_id in system.messages],
+    )
+
+
+def alone(target: Target) -> float:
+    """Median milliseconds a call of one client."""
+    return statistics.median(load(target, _ALONE, 1)[0]) * 1000
+
+
+def together(target: Target) -> float:
+    """Calls a second of all clients together."""
+    seconds, elapsed = load(target, _TOGETHER, CLIENTS)
+    return len(seconds) / elapsed
+
+
+def load(target: Target, calls: int, clients: int) -> tuple[list[float], float]:
+    """Seconds of each call, and of all."""
+    return asyncio.run(_load(target, calls, clients))
+
+
+async def _load(target: Target, calls: int, clients: int) -> tuple[list[float], float]:
+    seconds: list[float] = []
+    left = iter(range(calls))
+    bodies = itertools.cycle(target.bodies)
+
+    async def client(session: aiohttp.ClientSession) -> None:
+        for _ in left:
+            begin = time.perf_counter()
+            async with session.post(target.url, json=next(bodies), headers=target.headers) as answer:
+                body = await answer.read()
+            assert answer.status == 200, body
+            seconds.append(time.perf_counter() - begin)
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()) as session:
+        begin = time.perf_counter()
+        await asyncio.gather(*(client(session) for _ in range(clients)))
+        return seconds, time.perf_counter() - begin
+
+
+@contextmanager
+def running_hop(folder: Path) -> Iterator[HopSystem]:
+    """Start everything, and stop it again."""
+    with ExitStack() as stack:
+        postgres = EmbeddedPostgres(folder / "hop-postgres", folder / "hop-postgres.log")
+        valkey = EmbeddedValkey(folder / "hop-valkey", folder / "hop-valkey.log")
+        for server in (postgres, valkey):
+            stack.callback(server.stop)
+            server.start()
+        asyncio.run(migrate(postgres.url))
+        ml_url = _start_instant_ml_service(stack, folder)
+        gateway = GatewayProcess(folder, database_url=postgres.url, redis_url=valkey.url, ml_service_url=ml_url)
+        stack.callback(gateway.stop)
+        gateway.start()
+        device = paired_device(gateway.url)
+        yield HopSystem(ml_url=ml_url, gateway=gateway, device=device, messages=[_thread(device, number) for number in range(CLIENTS)])
+
+
+def _start_instant_ml_service(stack: ExitStack, folder: Path) -> str:
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "tests.benchmarks.instant_ml_service:app", "--port", str(port), "--no-access-log"]
+    process = ChildProcess("instant ML service", command, log_path=folder / "instant-ml.log", environment=dict(os.environ))
+    stack.callback(process.stop)
+    process.start()
+    url = f"http://127.0.0.1:{port}"
+    process.wait_until(lambda: _answers(url), timeout=30)
+    return url
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=1).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _thread(device: Device, number: int) -> str:
+    """A thread with a history; the id of its last message, which can be answered."""
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    messages = [
+        {
+            "imessageGuid": f"hop-{number}-{index}",
+            "senderId": "sam@example.com" if index % 2 else "me",
+            "direction": "incoming" if index % 2 else "outgoing",
+            "messageType": "text",
+            "text": f"Question {index}: what shall we bring for dinner?",
+            "sentAt": (begin + timedelta(minutes=10 * index)).isoformat(),
+        }
+        for index in range(2 * _HISTORY)
+    ]
+    body = {"conversationImessageId": f"hop-{number}", "isGroup": False, "participantIds": ["sam@example.com"], "messages": messages}
+    return str(device.client.post("/api/sync/messages", json=body).raise_for_status().json()["messages"][-1]["id"])
