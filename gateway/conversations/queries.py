@@ -5,14 +5,6 @@ from asyncpg import Record
 from gateway.conversations.cursor import Place
 from gateway.database import Db
 
-# FOR SHARE makes a draft and a sync of the same thread take turns: either the draft no longer reads a text that is being retracted, or
-# the retraction finds the draft's row. It must be a statement of its own, since a statement reads as of when it began, not as of when it
-# got the lock.
-LOCK_THREAD = """
-    select id from conversation
-    where account_id = $1 and id = (select conversation_id from message where account_id = $1 and id = $2)
-    for share
-"""
 # What a prompt has no use for is left out before counting to the limit. Characters trimmed: white space and U+FFFC.
 DRAFT_CONTEXT = r"""
     select chosen.conversation_id, chosen.direction as chosen_direction, chosen.message_type as chosen_type,
@@ -175,11 +167,6 @@ async def count_found(db: Db, account_id: UUID, words: str, conversation_id: UUI
 async def delete(db: Db, account_id: UUID, conversation_id: UUID) -> bool:
     """Delete a thread and by cascade its participants, messages, drafts and samples; False when there is no such thread."""
     return await db.fetchval(DELETE, account_id, conversation_id) is not None
-
-
-async def lock_thread(db: Db, account_id: UUID, message_id: UUID) -> bool:
-    """Hold off syncs of the message's thread until the transaction ends; False when there is no such message."""
-    return await db.fetchval(LOCK_THREAD, account_id, message_id) is not None
 
 
 async def draft_context(db: Db, account_id: UUID, message_id: UUID, max_history: int) -> list[Record]:

@@ -116,14 +116,11 @@ class DraftContext:
 async def draft_context(db: Db, account_id: UUID, message_id: UUID, *, max_history: int, include_contact_info: bool) -> DraftContext:
     """The prompt for an answer to a message, from the last `max_history` messages up to and with it.
 
-    Call it inside the transaction that stores the draft's row: until that ends, no sync of the thread goes on, so a retraction either comes
-    before the prompt is read or finds the row.
+    Call it when the draft's row is committed: a retraction then either comes before the prompt is read or finds the row.
 
     Raises:
         NotFound: no such message, or another account's.
     """
-    if not await queries.lock_thread(db, account_id, message_id):
-        raise NotFound("No message with this id; sync it first")
     rows = await queries.draft_context(db, account_id, message_id, max_history)
     if not rows:
         raise NotFound("No message with this id; sync it first")

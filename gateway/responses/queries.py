@@ -8,14 +8,26 @@ from gateway.database import Db
 from gateway.responses.schemas import Candidate
 from shared.contracts.generation import Turn
 
+# FOR SHARE makes a draft and a sync of the same thread take turns: a sync that holds the thread is waited for, and a later one finds the
+# row. The prompt is read after this statement, so it has no text whose retraction missed the row.
+# A row that says `generating` need not survive a power cut, so nobody waits for the disk here; `COMPLETE` does.
 BEGIN = """
-    insert into response (account_id, id, conversation_id, message_id, device_id, status, messages, message_ids, cached, created_at)
-    values ($1, $2, $3, $4, $5, 'generating', $6, $7, false, $8)
+    with thread as (
+        select conversation.id, set_config('synchronous_commit', 'off', true)
+        from message join conversation on conversation.account_id = $1 and conversation.id = message.conversation_id
+        where message.account_id = $1 and message.id = $3
+          and message.direction = 'incoming' and message.message_type = 'text' and message.retracted_at is null
+        for share of conversation
+    )
+    insert into response (account_id, id, conversation_id, message_id, device_id, status, message_ids, cached, created_at)
+    select $1, $2, thread.id, $3, $4, 'generating', '{}', false, $5 from thread
+    returning true
 """
+DISCARD = "delete from response where account_id = $1 and id = $2"
 # A draft that was cancelled, or whose thread was deleted meanwhile, stays that way: these two say so by touching no row.
 COMPLETE = """
     update response set status = 'completed', completed_at = $3, text = $4, candidates = $5, confidence = $6, model_version = $7,
-        tokens_used = $8, cached = $9, messages = coalesce($10, messages), message_ids = coalesce($11, message_ids)
+        tokens_used = $8, cached = $9, messages = $10, message_ids = $11
     where account_id = $1 and id = $2 and status = 'generating' returning true
 """
 CLOSE = """
@@ -41,6 +53,7 @@ ACT = """
     where account_id = $1 and id = $2
 """
 
+# A draft that is being written has no prompt yet, and is taken to have read the messages.
 # What the owner accepted or wrote is the owner's; anything else that the model made of a retracted message may quote it.
 FORGET = """
     update response set
@@ -50,7 +63,7 @@ FORGET = """
         status = case when action is null and status in ('queued', 'generating', 'completed') then 'cancelled' else status end,
         error = case when action is null and status in ('queued', 'generating', 'completed') then $4 else error end,
         completed_at = coalesce(completed_at, $5)
-    where account_id = $1 and conversation_id = $2 and message_ids && $3
+    where account_id = $1 and conversation_id = $2 and (message_ids && $3 or status = 'generating')
 """
 
 # For this process's own drafts and for all accounts' forgotten ones: the two queries that no account asks.
@@ -69,14 +82,17 @@ async def begin(
     account_id: UUID,
     response_id: UUID,
     *,
-    conversation_id: UUID,
     message_id: UUID,
     device_id: UUID,
-    turns: Sequence[Turn],
-    message_ids: Sequence[UUID],
     created_at: datetime,
-) -> None:
-    await db.execute(BEGIN, account_id, response_id, conversation_id, message_id, device_id, turns, message_ids, created_at)
+) -> bool:
+    """Store a draft that is being written; False when there is no such message, or none that can be answered."""
+    return bool(await db.fetchval(BEGIN, account_id, response_id, message_id, device_id, created_at))
+
+
+async def discard(db: Db, account_id: UUID, response_id: UUID) -> None:
+    """Remove a draft that turned out to be impossible."""
+    await db.execute(DISCARD, account_id, response_id)
 
 
 async def complete(
@@ -91,10 +107,10 @@ async def complete(
     model_version: str,
     tokens_used: int,
     cached: bool,
-    turns: Sequence[Turn] | None,
-    message_ids: Sequence[UUID] | None,
+    turns: Sequence[Turn],
+    message_ids: Sequence[UUID],
 ) -> bool:
-    """False when the draft is not wanted any more. `turns` and `message_ids` are given when the model read fewer than were stored."""
+    """Store a draft and the prompt that the model read; False when the draft is not wanted any more."""
     return bool(
         await db.fetchval(
             COMPLETE,

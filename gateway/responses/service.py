@@ -91,28 +91,25 @@ class ResponseService:
         return await self._complete(draft, answer, several=body.n > 1)
 
     async def _begin(self, caller: Principal, body: GenerateBody) -> _Begun:
+        """Store the row and read the prompt, in this order and as two transactions: see `queries.BEGIN`."""
         context = body.context or _DEFAULT_CONTEXT
         response_id, created_at = new_id(), utc_now()
-        async with self._database.transaction() as db:
-            start = await draft_context(
-                db,
-                caller.account_id,
-                body.message_id,
-                max_history=context.max_history,
-                include_contact_info=context.include_contact_info,
-            )
-            _check_answerable(start)
-            await queries.begin(
-                db,
-                caller.account_id,
-                response_id,
-                conversation_id=start.conversation_id,
-                message_id=body.message_id,
-                device_id=caller.device_id,
-                turns=start.prompt.turns,
-                message_ids=start.prompt.message_ids,
-                created_at=created_at,
-            )
+        try:
+            async with self._database.connection() as db:
+                begun = await queries.begin(
+                    db, caller.account_id, response_id, message_id=body.message_id, device_id=caller.device_id, created_at=created_at
+                )
+                start = await draft_context(
+                    db,
+                    caller.account_id,
+                    body.message_id,
+                    max_history=context.max_history,
+                    include_contact_info=context.include_contact_info,
+                )
+            _check_answerable(start, begun=begun)
+        except BaseException:
+            await self._discard(caller.account_id, response_id)
+            raise
         return _Begun(
             id=response_id,
             account_id=caller.account_id,
@@ -134,7 +131,7 @@ class ResponseService:
         """Store the answer, unless the draft was cancelled at the last moment. One statement, which is a transaction of its own."""
         text, confidence = _storable(answer.response), round(answer.confidence, 4)
         candidates = [_candidate(candidate) for candidate in answer.candidates] if several else None
-        read = _without_oldest(begun.prompt, answer.dropped_messages) if answer.dropped_messages else None
+        read = _without_oldest(begun.prompt, answer.dropped_messages) if answer.dropped_messages else begun.prompt
         async with self._database.connection() as db:
             stored = await queries.complete(
                 db,
@@ -147,8 +144,8 @@ class ResponseService:
                 model_version=answer.model_version,
                 tokens_used=answer.tokens_used,
                 cached=answer.cached,
-                turns=read.turns if read else None,
-                message_ids=read.message_ids if read else None,
+                turns=read.turns,
+                message_ids=read.message_ids,
             )
         if not stored:
             return _cancelled(begun)
@@ -170,6 +167,10 @@ class ResponseService:
         _logger.info("draft ended", response_id=str(begun.id), status=status)
         async with self._database.connection() as db:
             await queries.close(db, begun.account_id, begun.id, status, error, utc_now())
+
+    async def _discard(self, account_id: UUID, response_id: UUID) -> None:
+        async with self._database.connection() as db:
+            await queries.discard(db, account_id, response_id)
 
     async def cancel(self, account_id: UUID, response_id: UUID) -> DraftDetails:
         """Stop a draft that is being written, wherever that is; cancelling twice is fine.
@@ -209,13 +210,15 @@ class ResponseService:
         return DraftPage(responses=[_details(row) for row in rows], total=total, page=page, page_size=page_size)
 
 
-def _check_answerable(start: DraftContext) -> None:
+def _check_answerable(start: DraftContext, *, begun: bool) -> None:
     if start.direction != "incoming":
         raise BadRequest.field("messageId", "this is a message of your own; choose one that you received")
     if start.retracted:
         raise BadRequest.field("messageId", "this message was retracted; choose another one")
     if start.message_type != "text" or not start.has_text:
         raise BadRequest.field("messageId", "this message has no text to answer; choose a text message")
+    if not begun:  # it came, or came to be answerable, between the two statements
+        raise NotFound("No message with this id; sync it first")
 
 
 def _request(begun: _Begun, body: GenerateBody, *, fresh: bool) -> GenerateRequest:
