@@ -102,9 +102,10 @@ def test_the_same_hardware_of_an_account_is_the_same_device_with_a_new_code(gate
     second = register(owner.client, hardwareId="HW-1", name="New name")
 
     assert second["deviceId"] == first["deviceId"]
-    assert second["code"] != first["code"] or verify(caller, first["deviceId"], first["code"]).status_code == 200
     assert "New name" in names(owner)
     assert "Old name" not in names(owner)
+    assert verify(caller, first["deviceId"], first["code"]).status_code == 401
+    assert verify(caller, first["deviceId"], second["code"]).status_code == 200
 
 
 def test_a_hardware_id_never_reaches_another_accounts_device(gateway: GatewayProcess, caller: httpx.Client) -> None:
