@@ -117,7 +117,7 @@ def test_a_changed_signature_is_401(gateway: GatewayProcess, device: Device) -> 
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Basic dXNlcjpwYXNz", "Bearer a.b.c", "Bearer \xff\xfe", "Bearer " + "A" * 5000, "token"])
 def test_a_malformed_header_is_401(gateway: GatewayProcess, header: str) -> None:
-    answer = calls_from(gateway.url, new_address()).get("/api/devices", headers={"Authorization": header.encode("latin-1")})
+    answer = calls_from(gateway.url, new_address()).get("/api/devices", headers={b"Authorization": header.encode("latin-1")})
 
     assert answer.status_code == 401
     assert set(answer.json()) == {"statusCode", "message", "error", "requestId"}
