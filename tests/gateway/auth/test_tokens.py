@@ -1,6 +1,7 @@
 import base64
 import hmac
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -98,6 +99,15 @@ def test_an_expired_token_says_what_to_do(gateway: GatewayProcess, device: Devic
 
     assert "refresh token" in answer.json()["message"]
     assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_a_token_that_was_good_a_moment_ago_is_401_once_it_expires(gateway: GatewayProcess, device: Device) -> None:
+    token = signed(claims(device, exp=datetime.now(UTC) + timedelta(seconds=2)))
+    assert ask(gateway.url, token).status_code == 200
+
+    time.sleep(2)
+
+    assert ask(gateway.url, token).status_code == 401
 
 
 @pytest.mark.parametrize(("key", "kid"), [("x" * 32, "test"), (KEY, "unknown"), (KEY, ""), (KEY, "../test")])
