@@ -1,4 +1,6 @@
 from litestar import Controller, delete, get
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
 from litestar.response import Stream
 
 from gateway.account.schemas import AccountDeletion
@@ -20,11 +22,11 @@ class AccountController(Controller):
         response_description="A zip with account, devices, contacts, conversations, messages, responses and samples, each as NDJSON",
         responses=errors(401, 403, 503),
     )
-    async def export(self, principal: Caller, account: AccountService) -> Stream:
+    async def export(self, principal: Caller, account: NamedDependency[AccountService]) -> Stream:
         """Streams at once and at any size. A download that breaks off is not a readable zip: start it again."""
         return Stream(account.export(principal), media_type="application/zip", headers=_EXPORT_HEADERS)
 
     @delete("/", summary="Delete the account and all of its data", responses=errors(400, 401, 403, 413, 503))
-    async def delete(self, principal: Caller, account: AccountService, data: AccountDeletion) -> None:
+    async def delete(self, principal: Caller, account: NamedDependency[AccountService], data: JSONBody[AccountDeletion]) -> None:
         """Everything goes, at once and for good: devices, contacts, conversations, messages, drafts, samples. All tokens are void."""
         await account.delete(principal, data.confirm)

@@ -2,7 +2,8 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import Controller, delete, get
-from litestar.params import QueryParameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter
 
 from gateway.auth.authentication import Caller
 from gateway.conversations.schemas import ConversationPage, FoundPage, MessagePage
@@ -33,7 +34,7 @@ class ConversationController(Controller):
     async def list(
         self,
         principal: Caller,
-        conversations: ConversationService,
+        conversations: NamedDependency[ConversationService],
         q: NamePart = None,
         page: PageQuery = 1,
         page_size: PageSizeQuery = 20,
@@ -45,8 +46,8 @@ class ConversationController(Controller):
     async def messages(
         self,
         principal: Caller,
-        conversations: ConversationService,
-        conversation_id: UUID,
+        conversations: NamedDependency[ConversationService],
+        conversation_id: FromPath[UUID],
         page: PageQuery = 1,
         page_size: MessagesPageSize = 50,
         before: Before = None,
@@ -57,7 +58,7 @@ class ConversationController(Controller):
         return await conversations.messages(principal.account_id, conversation_id, page, page_size, before)
 
     @delete("/{conversation_id:uuid}", summary="Delete a thread", responses=errors(400, 401, 403, 404, 503))
-    async def delete(self, principal: Caller, conversations: ConversationService, conversation_id: UUID) -> None:
+    async def delete(self, principal: Caller, conversations: NamedDependency[ConversationService], conversation_id: FromPath[UUID]) -> None:
         """With its messages, drafts and samples. Contacts stay. A client that syncs the thread again makes it anew."""
         await conversations.delete(principal.account_id, conversation_id)
 
@@ -70,7 +71,7 @@ class MessageController(Controller):
     async def search(
         self,
         principal: Caller,
-        conversations: ConversationService,
+        conversations: NamedDependency[ConversationService],
         q: Words,
         conversation_id: ConversationFilter = None,
         page: PageQuery = 1,

@@ -1,7 +1,8 @@
 from uuid import UUID
 
 from litestar import Controller, get, post
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, JSONBody
 from litestar.types import Scope
 
 from gateway.auth.authentication import OPTIONAL, PUBLIC, Caller, OptionalCaller
@@ -29,7 +30,9 @@ class DeviceController(Controller):
         security=MAYBE_TOKEN,
         responses=errors(400, 401, 403, 409, 413, 422, 503),
     )
-    async def register(self, optional_principal: OptionalCaller, devices: DeviceService, data: DeviceRegistration) -> Pairing:
+    async def register(
+        self, optional_principal: OptionalCaller, devices: NamedDependency[DeviceService], data: JSONBody[DeviceRegistration]
+    ) -> Pairing:
         """Without a token this makes a new account and its first device (403 where the operator has closed that). With the token of an
         active device it adds a device to that account: type `deviceId` and `code` into the new one. The same `hardwareId` again is the
         same device with a new code. The code works once, for 10 minutes.
@@ -44,7 +47,9 @@ class DeviceController(Controller):
         security=NO_TOKEN,
         responses=errors(400, 401, 409, 413, 422, 429, 503),
     )
-    async def verify(self, devices: DeviceService, client_address: str, data: Verification) -> Tokens:
+    async def verify(
+        self, devices: NamedDependency[DeviceService], client_address: NamedDependency[str], data: JSONBody[Verification]
+    ) -> Tokens:
         """5 attempts in 15 minutes a device, and 50 wrong ones a client address; then 429 with `Retry-After`. The fifth wrong code burns
         the code. Tokens that the device had before are void.
         """
@@ -58,18 +63,18 @@ class DeviceController(Controller):
         security=NO_TOKEN,
         responses=errors(400, 401, 409, 413, 422, 503),
     )
-    async def refresh(self, devices: DeviceService, data: Refresh) -> Tokens:
+    async def refresh(self, devices: NamedDependency[DeviceService], data: JSONBody[Refresh]) -> Tokens:
         """A refresh token works once. Using it twice revokes all tokens that came from it: send an `Idempotency-Key` to be able to ask
         again after an answer that got lost.
         """
         return await devices.refresh(data)
 
     @get("/", summary="List the account's devices", responses=errors(401, 403, 503))
-    async def list(self, principal: Caller, devices: DeviceService) -> DeviceList:
+    async def list(self, principal: Caller, devices: NamedDependency[DeviceService]) -> DeviceList:
         """All of them, oldest first; `current` is the one that asks."""
         return DeviceList(devices=await devices.devices(principal))
 
     @post("/{device_id:uuid}/deactivate", status_code=200, summary="Shut a device out", responses=errors(400, 401, 403, 404, 503))
-    async def deactivate(self, principal: Caller, devices: DeviceService, device_id: UUID) -> DeviceAnswer:
+    async def deactivate(self, principal: Caller, devices: NamedDependency[DeviceService], device_id: FromPath[UUID]) -> DeviceAnswer:
         """Works at once: the device's next request is 403 and its refresh tokens are void. Also for the device that asks."""
         return DeviceAnswer(device=await devices.deactivate(principal, device_id))

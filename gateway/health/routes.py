@@ -1,6 +1,7 @@
 from typing import Literal
 
 from litestar import Controller, Response, get
+from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 
 from gateway.auth.authentication import PUBLIC
@@ -28,7 +29,7 @@ class HealthController(Controller):
         return Liveness()
 
     @get("/ready", summary="Can it serve requests?", security=NO_TOKEN, responses=_UNAVAILABLE)
-    async def ready(self, health: HealthService) -> Response[Readiness]:
+    async def ready(self, health: NamedDependency[HealthService]) -> Response[Readiness]:
         """200 while PostgreSQL answers, else 503. Redis and the ML service are reported: without them only some calls fail."""
         readiness = await health.readiness()
         return Response(readiness, status_code=200 if readiness.status != "unavailable" else 503)

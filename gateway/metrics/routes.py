@@ -1,6 +1,7 @@
 from typing import Any
 
 from litestar import Controller, Request, Response, get
+from litestar.di import NamedDependency
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from gateway.auth.authentication import PUBLIC
@@ -16,7 +17,7 @@ class MetricsController(Controller):
     include_in_schema = False
 
     @get("/", sync_to_thread=False)
-    def metrics(self, request: Request[Any, Any, Any], metrics: Metrics) -> Response[bytes]:
+    def metrics(self, request: Request[Any, Any, Any], metrics: NamedDependency[Metrics]) -> Response[bytes]:
         if not metrics.admits(request.headers.get("authorization", "")):
             raise NotFound("There is nothing at this address")
         return Response(metrics.render(), media_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -4,7 +4,8 @@ from uuid import UUID
 
 from litestar import Controller, Request, Response, get, post
 from litestar.datastructures import Headers
-from litestar.params import QueryParameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from gateway import sse
 from gateway.auth.authentication import Caller
@@ -33,7 +34,7 @@ class ResponseController(Controller):
         responses=errors(400, 401, 403, 404, 409, 413, 422, 503),
     )
     async def generate(
-        self, request: Request[Any, Any, Any], principal: Caller, responses: ResponseService, data: GenerateBody
+        self, request: Request[Any, Any, Any], principal: Caller, responses: NamedDependency[ResponseService], data: JSONBody[GenerateBody]
     ) -> Response[Draft]:
         """Draft an answer to an incoming text message, in the owner's voice. Waits until the draft is there; closing the connection
         aborts it. `Cache-Control: no-cache` asks for a new draft even if the same was asked before.
@@ -50,7 +51,7 @@ class ResponseController(Controller):
             return Response(await write())
 
     @get("/{response_id:uuid}", summary="Get a draft", responses=errors(400, 401, 403, 404, 503))
-    async def read(self, principal: Caller, responses: ResponseService, response_id: UUID) -> DraftDetails:
+    async def read(self, principal: Caller, responses: NamedDependency[ResponseService], response_id: FromPath[UUID]) -> DraftDetails:
         """A draft in whatever state it is, and what was done with it."""
         return await responses.get(principal.account_id, response_id)
 
@@ -58,7 +59,7 @@ class ResponseController(Controller):
     async def list(
         self,
         principal: Caller,
-        responses: ResponseService,
+        responses: NamedDependency[ResponseService],
         conversation_id: ConversationQuery = None,
         status: StatusQuery = None,
         page: PageQuery = 1,
@@ -68,7 +69,7 @@ class ResponseController(Controller):
         return await responses.list(principal.account_id, conversation_id, status, page, page_size)
 
     @post("/{response_id:uuid}/cancel", status_code=200, summary="Stop a draft", responses=errors(400, 401, 403, 404, 409, 503))
-    async def cancel(self, principal: Caller, responses: ResponseService, response_id: UUID) -> DraftDetails:
+    async def cancel(self, principal: Caller, responses: NamedDependency[ResponseService], response_id: FromPath[UUID]) -> DraftDetails:
         """Stops it in the model within a second, whichever device asked for it. 409 if it has ended already."""
         return await responses.cancel(principal.account_id, response_id)
 
@@ -79,7 +80,9 @@ class ResponseController(Controller):
         opt=IDEMPOTENT,
         responses=errors(400, 401, 403, 404, 409, 413, 422, 503),
     )
-    async def act(self, principal: Caller, actions: ActionService, response_id: UUID, data: Action) -> ActionResult:
+    async def act(
+        self, principal: Caller, actions: NamedDependency[ActionService], response_id: FromPath[UUID], data: JSONBody[Action]
+    ) -> ActionResult:
         """Tells the assistant whether it found the owner's voice, and makes a training sample of it. The same action again gives the
         same answer; another one, or one on an unfinished draft, is 409.
         """

@@ -1,4 +1,6 @@
 from litestar import Controller, get, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
 
 from gateway.auth.authentication import Caller
 from gateway.idempotency.middleware import IDEMPOTENT
@@ -19,7 +21,7 @@ class SyncController(Controller):
         summary="Store messages of a thread",
         responses=errors(400, 401, 403, 409, 413, 422, 503),
     )
-    async def sync_messages(self, principal: Caller, sync: SyncService, data: MessageBatch) -> SyncedMessages:
+    async def sync_messages(self, principal: Caller, sync: NamedDependency[SyncService], data: JSONBody[MessageBatch]) -> SyncedMessages:
         """Up to 1,000 messages. A message is known by its `imessageGuid`: sending it again, from any device, duplicates nothing; after an
         edit or a retraction it changes what is known. A retraction removes the text for good. One bad message refuses the whole batch and
         is named. After 503, or no answer, send the batch again.
@@ -33,13 +35,15 @@ class SyncController(Controller):
         summary="Store contacts",
         responses=errors(400, 401, 403, 409, 413, 422, 503),
     )
-    async def sync_contacts(self, principal: Caller, contact_sync: ContactSyncService, data: ContactBatch) -> SyncedContacts:
+    async def sync_contacts(
+        self, principal: Caller, contact_sync: NamedDependency[ContactSyncService], data: JSONBody[ContactBatch]
+    ) -> SyncedContacts:
         """Up to 1,000 contacts, each with at least one of `appleId`, `phoneNumber`, `email`. A contact that shares any of them with a known
         one is that contact; one that shares them with two known ones makes these one, the older.
         """
         return await contact_sync.sync_contacts(principal.account_id, data)
 
     @get("/state", summary="Where to resume", responses=errors(401, 403, 503))
-    async def state(self, principal: Caller, sync: SyncService) -> SyncState:
+    async def state(self, principal: Caller, sync: NamedDependency[SyncService]) -> SyncState:
         """What is known of each thread: how many messages, and the last."""
         return await sync.state(principal.account_id)

@@ -1,6 +1,8 @@
 from uuid import UUID
 
 from litestar import Controller, delete, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 
 from gateway.auth.authentication import Caller
 from gateway.openapi import errors
@@ -14,11 +16,13 @@ class SampleController(Controller):
     tags = ("training",)
 
     @get("/", summary="List samples", responses=errors(400, 401, 403, 503))
-    async def list(self, principal: Caller, samples: SampleService, page: PageQuery = 1, page_size: PageSizeQuery = 20) -> SamplePage:
+    async def list(
+        self, principal: Caller, samples: NamedDependency[SampleService], page: PageQuery = 1, page_size: PageSizeQuery = 20
+    ) -> SamplePage:
         """What was learnt from accepting, editing and rejecting drafts, newest first."""
         return await samples.list(principal.account_id, page, page_size)
 
     @delete("/{sample_id:uuid}", summary="Delete a sample", responses=errors(400, 401, 403, 404, 503))
-    async def delete(self, principal: Caller, samples: SampleService, sample_id: UUID) -> None:
+    async def delete(self, principal: Caller, samples: NamedDependency[SampleService], sample_id: FromPath[UUID]) -> None:
         """It is not trained with any more; adapters that were trained with it stay as they are."""
         await samples.delete(principal.account_id, sample_id)
