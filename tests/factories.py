@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -107,3 +108,28 @@ def own_rows(database_url: str, owner: Device) -> dict[str, UUID]:
 
     asyncio.run(insert())
     return ids
+
+
+def message(guid: str | None = None, **changes: Any) -> dict[str, Any]:
+    """One message of a batch, as documented, with a guid of its own."""
+    return {
+        "imessageGuid": guid or uuid4().hex,
+        "senderId": "+14155550100",
+        "direction": "incoming",
+        "messageType": "text",
+        "text": "Hello!",
+        "sentAt": "2024-01-01T12:00:00Z",
+        **changes,
+    }
+
+
+def thread(messages: Sequence[dict[str, Any]], name: str = "thread", **changes: Any) -> dict[str, Any]:
+    """The body of POST /api/sync/messages."""
+    return {"conversationImessageId": name, "participantIds": [], "messages": list(messages), **changes}
+
+
+def sync(device: Device, messages: Sequence[dict[str, Any]], name: str = "thread", **changes: Any) -> dict[str, Any]:
+    """Sync messages of a thread and return the answer."""
+    answer = device.client.post("/api/sync/messages", json=thread(messages, name, **changes))
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
