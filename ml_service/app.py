@@ -7,24 +7,32 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
 
 from fastapi import FastAPI
+from redis.asyncio import Redis
 
 from ml_service import errors, logs
 from ml_service.api.cache import cache_routes
 from ml_service.api.documentation import document
 from ml_service.api.generation import generation_routes
 from ml_service.api.health import health_routes
+from ml_service.api.jobs import job_routes
 from ml_service.api.model import OpenAiApi, model_routes
 from ml_service.cache.response_cache import ResponseCache
 from ml_service.engine.protocol import EngineFactory, LoadedModel
 from ml_service.engine.scripted_engine import scripted_factory
 from ml_service.engine.supervisor import EngineSupervisor, Timing
 from ml_service.generation import GenerationService
+from ml_service.jobs.metrics import JobMetrics
+from ml_service.jobs.queues import JobQueue, connection_pool
 from ml_service.metrics import Metrics
 from ml_service.middleware import BodyLimit, RequestContext, ServiceToken
 from ml_service.models.catalogue import CatalogueError, ModelEntry, default_model, has_gpu, load_catalogue
 from ml_service.settings import Settings
+
+REDIS_TIMEOUT_SECONDS: Final = 1.0
+"""How long the job queue may keep a request waiting."""
 
 
 def create_app(settings: Settings, engine_factory: EngineFactory | None = None) -> FastAPI:
@@ -57,6 +65,10 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
     metrics.observe_engine(supervisor)
     cache = ResponseCache(settings.redis_url, settings.cache_ttl_seconds)
     generation = GenerationService(supervisor, cache, metrics)
+    redis = Redis(connection_pool=connection_pool(settings.redis_url, REDIS_TIMEOUT_SECONDS))
+    queue = JobQueue(redis, settings)
+    job_metrics = JobMetrics(queue)
+    metrics.add(job_metrics)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -66,12 +78,14 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
         finally:
             await supervisor.stop()
             await cache.close()
+            await redis.aclose(close_connection_pool=True)
 
     app = FastAPI(title="ML service", version=version, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.include_router(generation_routes(generation))
+    app.include_router(job_routes(generation, queue))
     app.include_router(model_routes(supervisor, catalogue))
     app.include_router(cache_routes(cache))
-    app.include_router(health_routes(supervisor, cache, metrics, version))
+    app.include_router(health_routes(supervisor, cache, metrics, job_metrics, version))
     app.mount("/v1", OpenAiApi(supervisor))
     document(app, token_needed=bool(settings.ml_service_token))
     errors.install(app)

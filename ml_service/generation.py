@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +12,7 @@ import msgspec
 from ml_service.cache.flights import Flights, Seat
 from ml_service.cache.keys import answer_key, named_key
 from ml_service.cache.response_cache import ResponseCache
-from ml_service.engine.protocol import Adapter, Delta, LoadedModel, Sampling
+from ml_service.engine.protocol import Adapter, Delta, EngineAway, LoadedModel, Sampling
 from ml_service.engine.supervisor import EngineSupervisor
 from ml_service.errors import body_of
 from ml_service.metrics import Metrics, Outcome
@@ -77,6 +78,15 @@ class GenerationService:
                 return _response(prepared, candidates, cached=True)
             with self._board(request, prepared) as flight:
                 return _response(prepared, _candidates(await flight.landed()), cached=False)
+
+    async def check(self, request: GenerateRequest) -> None:
+        """Raise what `generate` would raise about the request itself; while there is no engine, as far as can be told without one.
+
+        Raises:
+            BadRequest, NotFound: as `generate`.
+        """
+        with suppress(EngineAway):
+            await self._prepare(request)
 
     async def events(self, request: GenerateRequest) -> AsyncGenerator[bytes, None]:
         """The answer as server-sent events: `token` …, then exactly one `completed` or `failed`.

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.registry import Collector
 
 from ml_service.engine.supervisor import STATES, EngineSupervisor
 
@@ -24,6 +25,10 @@ class Metrics:
             buckets=FIRST_TOKEN_BUCKETS,
             registry=self._registry,
         )
+
+    def add(self, collector: Collector) -> None:
+        """Report what it collects, too."""
+        self._registry.register(collector)
 
     def observe_engine(self, supervisor: EngineSupervisor) -> None:
         """Report the engine's state and load at each scrape."""

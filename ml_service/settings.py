@@ -3,6 +3,7 @@
 from ipaddress import ip_address
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -70,6 +71,30 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 30.0
 
     cache_ttl_seconds: Annotated[Annotated[int, Meta(ge=1)], Meta(description="How long a cached answer is kept, in seconds.")] = 3600
+    ml_service_url: Annotated[
+        list[str], Meta(description="Where workers have answers generated: the ML service's replicas, separated by commas.")
+    ] = msgspec.field(default_factory=lambda: ["http://127.0.0.1:8100"])
+    max_queued_jobs: Annotated[Annotated[int, Meta(ge=1)], Meta(description="Jobs that may wait; more are refused with 503.")] = 10_000
+    max_queued_jobs_per_scope: Annotated[
+        Annotated[int, Meta(ge=1)], Meta(description="Jobs of one account that may wait; more are refused with 503.")
+    ] = 2_000
+    job_ttl_seconds: Annotated[Annotated[int, Meta(ge=60)], Meta(description="How long a finished job can be asked for, in seconds.")] = (
+        86_400
+    )
+    job_patience_seconds: Annotated[
+        PositiveSeconds, Meta(description="A job for which there was no model for so long after it was accepted fails.")
+    ] = 21_600.0
+    job_lease_seconds: Annotated[
+        Annotated[float, Meta(ge=1)],
+        Meta(description="A worker that has not been heard of for so long is taken for dead, and its jobs go to others."),
+    ] = 10.0
+    job_stall_seconds: Annotated[
+        PositiveSeconds, Meta(description="An answer of which nothing new has come for so long is asked for again.")
+    ] = 300.0
+    worker_jobs: Annotated[Annotated[int, Meta(ge=1)], Meta(description="Answers that one worker has generated at the same time.")] = 32
+    worker_poll_seconds: Annotated[
+        Annotated[float, Meta(gt=0, le=1)], Meta(description="How often a worker looks for new jobs, in seconds.")
+    ] = 0.01
     shutdown_grace_seconds: Annotated[
         Annotated[int, Meta(ge=0)], Meta(description="How long open requests may finish after a stop signal, in seconds.")
     ] = 3

@@ -24,8 +24,9 @@ JobEventType = Literal["generating", "token", "completed", "failed", "cancelled"
 class JobEvent:
     """Something happened to a job. `scope` is whose it is (the account).
 
-    `result` comes with `completed`; `error`, a sentence for people, with `failed`; `text` and its `index` with `token`. Tokens are told only
-    if the job asked for it, and are the one thing that may get lost.
+    `result` comes with `completed`; `error`, a sentence for people, with `failed`; `text` and its `index` with `token`. Tokens are told
+    only if the job asked for it, and are the one thing that may get lost. `generating` comes again when a job is begun anew, on another
+    worker or after the engine was away: its text, too, then begins anew. `completed`, `failed` or `cancelled` is written once and last.
     """
 
     type: JobEventType

@@ -4,15 +4,18 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import TypeAdapter
 
 from ml_service.middleware import OPEN_PATHS
+from shared.contracts.generation import GenerateRequest
+from shared.contracts.jobs import AsyncGenerateRequest
 from shared.errors import ErrorBody
 
 MEANINGS = {
     400: "A field is missing, of the wrong type or out of range; `details` names it.",
     401: "The service token is missing or wrong.",
     404: "There is nothing with this id or name.",
-    409: "It is being done already.",
+    409: "It is being done already, or it is over.",
     413: "The body is larger than 4 MiB.",
     503: "The engine or Redis is away, or the queue is full; `Retry-After` says when to try again.",
 }
@@ -47,7 +50,11 @@ def _schema(app: FastAPI, *, token_needed: bool) -> dict[str, Any]:
         components["securitySchemes"] = {"serviceToken": {"type": "http", "scheme": "bearer"}}
     for unused in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(unused, None)
-    _say_prompt_or_messages(components["schemas"]["GenerateRequest"])
+    for body in (GenerateRequest, AsyncGenerateRequest):
+        request = components["schemas"][body.__name__]
+        # The framework passes limits through floats, and the largest seed is no float.
+        request["properties"] = TypeAdapter(body).json_schema(ref_template="#/components/schemas/{model}")["properties"]
+        _say_prompt_or_messages(request)
     return schema
 
 

@@ -6,11 +6,12 @@ from fastapi.responses import PlainTextResponse
 
 from ml_service.cache.response_cache import ResponseCache
 from ml_service.engine.supervisor import EngineSupervisor
+from ml_service.jobs.metrics import JobMetrics
 from ml_service.metrics import Metrics
 from shared.contracts.service import Health, HealthStatus
 
 
-def health_routes(supervisor: EngineSupervisor, cache: ResponseCache, metrics: Metrics, version: str) -> APIRouter:
+def health_routes(supervisor: EngineSupervisor, cache: ResponseCache, metrics: Metrics, jobs: JobMetrics, version: str) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/health", response_model=Health, responses={503: {"model": Health, "description": "It cannot generate."}})
@@ -19,6 +20,7 @@ def health_routes(supervisor: EngineSupervisor, cache: ResponseCache, metrics: M
         redis_connected = await cache.connected()
         state = supervisor.state
         load = supervisor.load
+        queued = await jobs.waiting() if redis_connected else 0
         can_generate = state == "ready"
         status: HealthStatus = "unhealthy"
         if can_generate:
@@ -30,7 +32,7 @@ def health_routes(supervisor: EngineSupervisor, cache: ResponseCache, metrics: M
             model_loaded=can_generate,
             model_version=supervisor.entry.name,
             redis_connected=redis_connected,
-            queue_length=load.waiting,
+            queue_length=load.waiting + queued,
             engine=state,
             adapters_loaded=0,
             version=version,
@@ -45,6 +47,7 @@ def health_routes(supervisor: EngineSupervisor, cache: ResponseCache, metrics: M
     @router.get("/metrics", response_class=PlainTextResponse)
     async def prometheus() -> Response:
         """Metrics of vLLM and of this service, in Prometheus' text format."""
+        await jobs.refresh()
         return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return router

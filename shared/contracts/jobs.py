@@ -9,6 +9,7 @@ from annotated_types import MaxLen, MinLen
 from shared.contracts.generation import GenerateRequest, GenerateResponse
 
 JobStatus = Literal["queued", "generating", "completed", "failed", "cancelled"]
+JobPriority = Literal["interactive", "background"]
 JobId = Annotated[str, MinLen(1), MaxLen(100)]
 
 
@@ -19,6 +20,8 @@ class AsyncGenerateRequest(GenerateRequest):
     job_id: JobId | None = None
     publish_tokens: bool = False
     """Put each piece of text on the event stream while it is generated."""
+    priority: JobPriority = "interactive"
+    """Of a scope's and others' jobs that wait, interactive ones get ten turns for each turn of background ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

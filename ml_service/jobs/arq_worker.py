@@ -1,0 +1,79 @@
+"""arq's worker, made to outlive its Redis."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import structlog
+from arq.connections import ArqRedis
+from arq.worker import Function, Worker, func
+from redis.exceptions import RedisError
+
+from ml_service.jobs.queues import decode_arq, encode
+
+PAUSE_SECONDS: Final = 0.25
+"""After a failure Redis is left alone for so long."""
+PICKUP_SECONDS: Final = 1.0
+"""For so long arq keeps other workers from a job that it has picked and not yet begun; from there on the job's own lease does."""
+NO_LIMIT: Final = 10**9
+"""Tries and seconds are limited by the job itself, which knows why it has to be tried again."""
+
+log = structlog.get_logger(__name__)
+
+
+class QueueWorker(Worker):
+    """Runs one function for the jobs of one queue, many at a time, until it is stopped.
+
+    Args:
+        redis: its connections; closed at the end.
+        queue: the queue's key.
+        name, run: the function. It must not raise, but for `arq.Retry` and when it is cancelled: arq would take the job for failed.
+        jobs: how many run at the same time.
+        poll_seconds: how often the queue is looked at.
+    """
+
+    def __init__(
+        self,
+        redis: ArqRedis,
+        queue: str,
+        name: str,
+        run: Callable[..., Coroutine[Any, Any, None]],
+        *,
+        jobs: int,
+        poll_seconds: float,
+    ) -> None:
+        function: Function = func(run, name=name, max_tries=NO_LIMIT, timeout=NO_LIMIT, keep_result=0)
+        super().__init__(
+            [function],
+            redis_pool=redis,
+            queue_name=queue,
+            max_jobs=jobs,
+            poll_delay=poll_seconds,
+            job_timeout=NO_LIMIT,
+            keep_result=0,
+            log_results=False,
+            job_serializer=encode,
+            job_deserializer=decode_arq,
+        )
+        # arq blocks a job for its longest timeout; a killed worker's jobs would be away for as long.
+        self.in_progress_timeout_s = PICKUP_SECONDS
+        # At its information level arq logs a line or two a job; what is worth knowing is logged here.
+        logging.getLogger("arq.worker").setLevel(logging.WARNING)
+
+    async def close(self) -> None:
+        """Wait for the jobs, which `handle_sig` has cancelled, and let go of Redis."""
+        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+        self.tasks.clear()
+        try:
+            await super().close()
+        except (RedisError, OSError) as error:
+            log.warning("redis is away at the end", kind=type(error).__name__)
+
+    async def _poll_iteration(self) -> None:
+        """As arq's, but a Redis that is away ends nothing: jobs that are picked and lost meanwhile are looked after by their leases."""
+        try:
+            await super()._poll_iteration()
+        except (RedisError, OSError, TimeoutError) as error:
+            log.debug("queue not read", kind=type(error).__name__)
+            await asyncio.sleep(PAUSE_SECONDS)

@@ -1,0 +1,64 @@
+"""A worker's heartbeat: its jobs' leases are renewed, those that it has lost are stopped, and those of dead workers are found."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import structlog
+
+from ml_service.jobs.queues import JobQueue, QueueAway
+
+BEAT_SECONDS: Final = 0.25
+"""A cancelled job is stopped within this time."""
+
+log = structlog.get_logger(__name__)
+
+
+class Leases:
+    """The jobs that this worker holds.
+
+    Args:
+        queue: the ledger.
+        lease_seconds: how long a job is this worker's after a heartbeat.
+    """
+
+    def __init__(self, queue: JobQueue, lease_seconds: float) -> None:
+        self._queue = queue
+        self._lease_seconds = lease_seconds
+        self._held: dict[str, tuple[str, asyncio.Task[Any]]] = {}
+        self._connected_since: float | None = None
+
+    @contextmanager
+    def hold(self, job_id: str, run: str, work: asyncio.Task[Any]) -> Iterator[None]:
+        """Keep a run's lease meanwhile; its work is cancelled when the job is no longer this run's."""
+        self._held[run] = (job_id, work)
+        try:
+            yield
+        finally:
+            del self._held[run]
+
+    async def keep(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            try:
+                await self._beat()
+            except QueueAway:
+                if self._connected_since is not None:
+                    log.warning("redis is away; jobs go on")
+                self._connected_since = None
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def _beat(self) -> None:
+        runs = [(job_id, run) for run, (job_id, _) in self._held.items()]
+        for run in await self._queue.renew(runs, look_after=self._may_look_after_others()):
+            if run in self._held:
+                self._held[run][1].cancel()
+        if self._connected_since is None:
+            self._connected_since = time.monotonic()
+            log.info("redis is there")
+
+    def _may_look_after_others(self) -> bool:
+        """When Redis comes back all leases may have run out: first everyone gets time to renew theirs."""
+        return self._connected_since is not None and time.monotonic() - self._connected_since > self._lease_seconds / 2

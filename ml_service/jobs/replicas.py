@@ -1,0 +1,132 @@
+"""The ML service's replicas as a worker sees them: a request in, the pieces of its answer out."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from hashlib import blake2b
+from http import HTTPStatus
+from typing import Final
+
+import aiohttp
+import msgspec
+
+from shared.contracts.generation import GenerateRequest, GenerateResponse, TokenEvent
+from shared.errors import ErrorBody
+
+CONNECT_SECONDS: Final = 2.0
+IDLE_SECONDS: Final = 4.0
+"""uvicorn closes connections that were idle for 5 s: one that might be closing is not used again."""
+PASSING: Final = frozenset({401, 403, 408, 429, 502, 503, 504})
+"""Refusals that are not the request's fault and will pass; a wrong token too, once someone has put it right."""
+
+_encode = msgspec.json.encode
+_tokens = msgspec.json.Decoder(TokenEvent)
+_answers = msgspec.json.Decoder(GenerateResponse)
+_errors = msgspec.json.Decoder(ErrorBody)
+
+
+class GenerationError(Exception):
+    """There is no answer; the message is a sentence for people."""
+
+
+class ModelAway(GenerationError):
+    """No replica can generate now; later one will."""
+
+
+class GenerationBroke(GenerationError):
+    """The replica works, but not with this request; another try may go better."""
+
+
+class RequestRefused(GenerationError):
+    """The request cannot be generated; another try will go the same way."""
+
+
+class Replicas:
+    """Generates on any of several replicas. Closing the iterator aborts the generation.
+
+    Args:
+        urls: where they answer.
+        token: the service's token, if it asks for one.
+        stall_seconds: an answer of which nothing new has come for so long is given up.
+    """
+
+    def __init__(self, urls: Sequence[str], token: str, stall_seconds: float) -> None:
+        self._urls = [url.rstrip("/") for url in urls]
+        self._session = aiohttp.ClientSession(
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=stall_seconds),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent", "Accept-Encoding"),
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent | GenerateResponse, None]:
+        """The text as it comes, then the whole answer, which is always the last.
+
+        A scope's requests go to the same replica while it is there, because its prompts and adapter are warm; else to the next.
+
+        Raises:
+            ModelAway, GenerationBroke, RequestRefused: at any time.
+        """
+        reason = ModelAway("The model is not reachable")
+        for url in by_preference(request.scope, self._urls):
+            begun = False
+            try:
+                async with aclosing(self._generate_on(url, request)) as pieces:
+                    async for piece in pieces:
+                        begun = True
+                        yield piece
+                return
+            except ModelAway as error:
+                if begun:  # whoever has seen the first half must not be given another first half
+                    raise
+                reason = error
+        raise reason
+
+    async def _generate_on(self, url: str, request: GenerateRequest) -> AsyncGenerator[TokenEvent | GenerateResponse, None]:
+        try:
+            async with self._session.post(
+                f"{url}/generate", data=_encode(request), headers={"Content-Type": "application/json"}
+            ) as response:
+                if response.status != HTTPStatus.OK:
+                    raise _translated(response.status, await response.read())
+                async for name, data in _events(response.content.iter_any()):
+                    if name == b"token":
+                        yield _tokens.decode(data)
+                    elif name == b"completed":
+                        yield _answers.decode(data)
+                        return
+                    elif name == b"failed":
+                        raise _translated(_errors.decode(data).statusCode, data)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ModelAway("The model is not reachable") from error
+        except msgspec.MsgspecError as error:
+            raise GenerationBroke("The model gave an unusable answer") from error
+        raise ModelAway("The model stopped in the middle of the answer")
+
+
+def by_preference(scope: str, urls: Sequence[str]) -> list[str]:
+    """All replicas, a scope's own first (rendezvous hashing; Thaler and Ravishankar, 1998): when one leaves, only its scopes move."""
+    return sorted(urls, key=lambda url: blake2b(f"{scope} {url}".encode(), digest_size=8).digest())
+
+
+async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, bytes]]:
+    """Names and data of the service's events, each of one `event` and one `data` line; the stream may be cut anywhere."""
+    rest = b""
+    async for chunk in chunks:
+        *events, rest = (rest + chunk).split(b"\n\n")
+        for event in events:
+            name, _, data = event.partition(b"\n")
+            yield name.removeprefix(b"event: "), data.removeprefix(b"data: ")
+
+
+def _translated(status: int, body: bytes) -> GenerationError:
+    try:
+        message = _errors.decode(body).message
+    except msgspec.MsgspecError:  # a proxy's page, or nothing
+        message = "The model gave an unusable answer"
+    if status in PASSING:
+        return ModelAway(message)
+    return GenerationBroke(message) if status >= HTTPStatus.INTERNAL_SERVER_ERROR else RequestRefused(message)
