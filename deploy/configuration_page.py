@@ -19,7 +19,7 @@ message names it. `make run` needs none of them: it makes the keys, the database
 
 This page is written from the code (`make docs`), and a test fails when the two differ.
 """
-_PARTS = {
+_PARTS: dict[str, type[msgspec.Struct]] = {
     "The gateway": GatewaySettings,
     "The ML service": MlServiceSettings,
     "`make run`": LocalSettings,

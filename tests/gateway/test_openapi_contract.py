@@ -9,6 +9,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.openapi import from_dict
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from gateway.app import create_app
 from gateway.settings import Settings
@@ -38,6 +39,15 @@ def device(gateway: GatewayProcess) -> Device:
     return paired_device(gateway.url)
 
 
+# Rules that JSON Schema has no words for. There a 400 to a body that the schema allows is right, if it names the field at fault.
+BEYOND_JSON_SCHEMA = {
+    "DELETE /api/account": "confirm is the account's own id",
+    "GET /api/conversations/{conversation_id}/messages": "a cursor is one that a page gave",
+    "POST /api/sync/contacts": "a telephone number exists in its country",
+    "POST /api/sync/messages": "times lie between 1970 and 2199, and a guid stands for one message",
+}
+
+
 @schema.parametrize()
 @settings(
     max_examples=EXAMPLES,
@@ -47,4 +57,8 @@ def device(gateway: GatewayProcess) -> Device:
     phases=[Phase.explicit, Phase.generate],
 )
 def test_does_what_its_page_says(case: schemathesis.Case, gateway: GatewayProcess, device: Device) -> None:
-    case.call_and_validate(base_url=gateway.url, headers={"Authorization": f"Bearer {device.token}"})
+    answer = case.call(base_url=gateway.url, headers={"Authorization": f"Bearer {device.token}"})
+
+    names_a_field = answer.status_code == 400 and "details" in answer.json()
+    refused_by_rule = names_a_field and case.operation.label in BEYOND_JSON_SCHEMA
+    case.validate_response(answer, excluded_checks=[positive_data_acceptance] if refused_by_rule else [])
