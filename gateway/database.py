@@ -86,10 +86,12 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Db]:
-        """A connection for reads that need no transaction.
+        """A connection for reads, and for single statements that are a transaction of their own.
 
         Raises:
             Unavailable: PostgreSQL is away; it is tried anew at the next call.
+            Unavailable: a statement and another transaction waited for each other, and this one gave way.
+            Conflict: something that a statement refers to was deleted while it ran, such as the whole account.
         """
         if self._pool is None:
             raise Unavailable("The database is not open")
@@ -98,23 +100,20 @@ class Database:
                 yield connection
         except _AWAY as error:
             raise Unavailable("The database is away; try again in a moment") from error
+        except asyncpg.exceptions.TransactionRollbackError as error:  # a deadlock: the other transaction goes on, this one left nothing
+            raise Unavailable("Another request changed the same things; try again in a moment", retry_after=1) from error
+        except asyncpg.ForeignKeyViolationError as error:
+            raise Conflict("Something that this request refers to was deleted meanwhile; look again and retry") from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Db]:
         """A connection inside a transaction that commits when the block ends and rolls back when it raises.
 
         Raises:
-            Unavailable: PostgreSQL is away, and nothing of the block is stored, unless it went away while answering the COMMIT.
-            Unavailable: it and another transaction waited for each other, and this one gave way.
-            Conflict: something that the block refers to was deleted while it ran, such as the whole account.
+            As `connection`. Nothing of the block is stored then, unless PostgreSQL went away while answering the COMMIT.
         """
-        try:
-            async with self.connection() as connection, connection.transaction():
-                yield connection
-        except asyncpg.exceptions.TransactionRollbackError as error:  # a deadlock: the other transaction goes on, this one left nothing
-            raise Unavailable("Another request changed the same things; try again in a moment", retry_after=1) from error
-        except asyncpg.ForeignKeyViolationError as error:
-            raise Conflict("Something that this request refers to was deleted meanwhile; look again and retry") from error
+        async with self.connection() as connection, connection.transaction():
+            yield connection
 
 
 async def _prepare_connection(connection: Connection[Record]) -> None:

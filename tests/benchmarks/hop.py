@@ -14,6 +14,7 @@ from pathlib import Path
 
 import aiohttp
 import httpx
+import uvloop
 
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.processes import ChildProcess
@@ -21,6 +22,7 @@ from deploy.local.valkey import EmbeddedValkey
 from gateway.database import migrate
 from tests.benchmarks.measure import Goal, Measurement, alternate
 from tests.factories import Device, paired_device
+from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ports import free_port
 
@@ -103,7 +105,7 @@ def together(target: Target) -> float:
 
 def load(target: Target, calls: int, clients: int) -> tuple[list[float], float]:
     """Seconds of each call, and of all."""
-    return asyncio.run(_load(target, calls, clients))
+    return uvloop.run(_load(target, calls, clients))
 
 
 async def _load(target: Target, calls: int, clients: int) -> tuple[list[float], float]:
@@ -140,7 +142,9 @@ def running_hop(folder: Path) -> Iterator[HopSystem]:
         stack.callback(gateway.stop)
         gateway.start()
         device = paired_device(gateway.url)
-        yield HopSystem(ml_url=ml_url, gateway=gateway, device=device, messages=[_thread(device, number) for number in range(CLIENTS)])
+        messages = [_thread(device, number) for number in range(CLIENTS)]
+        rows(postgres.url, "analyze")  # as autovacuum does within a minute
+        yield HopSystem(ml_url=ml_url, gateway=gateway, device=device, messages=messages)
 
 
 def _start_instant_ml_service(stack: ExitStack, folder: Path) -> str:
