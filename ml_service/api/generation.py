@@ -10,10 +10,18 @@ from ml_service.api.streaming import EventStream, while_connected
 from ml_service.generation import GenerationService
 from shared.contracts.generation import GenerateRequest, GenerateResponse
 
+EVENT: dict[str, Any] = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"enum": ["token", "completed", "failed"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
 STREAM: dict[str, Any] = {
     "description": "The answer; with `stream` as events: `token` (TokenEvent) …, then exactly one `completed` (GenerateResponse) or "
     "`failed` (ErrorBody).",
-    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    "content": {"text/event-stream": {"schema": EVENT}},
 }
 
 

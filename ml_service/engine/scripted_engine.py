@@ -86,7 +86,7 @@ class ScriptedEngine:
         self._answers += sampling.n
         self.generations += 1
         try:
-            for delta in self._script(sampling):
+            for delta in _script(sampling):
                 await asyncio.sleep(self.token_seconds)
                 await self._running.wait()
                 self._check_alive()
@@ -97,29 +97,6 @@ class ScriptedEngine:
             raise
         finally:
             self._answers -= sampling.n
-
-    def _script(self, sampling: Sampling) -> Iterator[Delta]:
-        texts = [""] * sampling.n
-        open_answers = set(range(sampling.n))
-        for position in itertools.count():
-            for index in sorted(open_answers):
-                delta, texts[index] = self._next(index, position, texts[index], sampling)
-                if delta.finish_reason is not None:
-                    open_answers.discard(index)
-                yield delta
-            if not open_answers:
-                return
-
-    def _next(self, index: int, position: int, before: str, sampling: Sampling) -> tuple[Delta, str]:
-        word = WORDS[(position + index) % len(WORDS)]
-        text = before + word
-        found = [text.index(stop) for stop in sampling.stop if stop in text]
-        if found:
-            text = text[: max(min(found), len(before))]
-            return Delta(index, text[len(before) :], 1, PROBABILITY, "stop"), text
-        if position + 1 == sampling.max_tokens:
-            return Delta(index, word, 1, PROBABILITY, "length"), text
-        return Delta(index, word, 1, PROBABILITY, "stop" if position + 1 == len(WORDS) else None), text
 
     async def add_adapter(self, adapter: Adapter) -> None:
         self._check_alive()
@@ -157,6 +134,31 @@ class ScriptedEngine:
     def _check_alive(self) -> None:
         if not self._alive:
             raise EngineAway("The engine died")
+
+
+def _script(sampling: Sampling) -> Iterator[Delta]:
+    """The deltas of all answers, one token of each in turn."""
+    answers = [_answer(index, sampling) for index in range(sampling.n)]
+    for deltas in itertools.zip_longest(*answers):
+        yield from (delta for delta in deltas if delta is not None)
+
+
+def _answer(index: int, sampling: Sampling) -> list[Delta]:
+    words = [WORDS[(index + position) % len(WORDS)] for position in range(min(len(WORDS), sampling.max_tokens))]
+    text = "".join(words)
+    stops = [text.index(stop) for stop in sampling.stop if stop in text]
+    end = min(stops, default=len(text))
+    deltas: list[Delta] = []
+    position = 0
+    for word in words:
+        if position >= end and stops:
+            break
+        deltas.append(Delta(index, word[: end - position], 1, PROBABILITY))
+        position += len(word)
+    if not deltas:  # the answer begins with a stop text
+        deltas.append(Delta(index, "", 1, PROBABILITY))
+    deltas[-1].finish_reason = "stop" if stops or len(words) == len(WORDS) else "length"
+    return deltas
 
 
 def _safetensors_is_complete(path: Path) -> bool:

@@ -12,7 +12,8 @@ import signal
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -128,13 +129,18 @@ class VllmEngine:
 
     async def generate(self, prompt: Sequence[int], sampling: Sampling, adapter: Adapter | None = None) -> AsyncGenerator[Delta, None]:
         self._check_open()
-        outputs = self._llm.generate(
-            tokens_input(list(prompt)), _sampling_params(sampling), uuid4().hex, lora_request=_lora_request(adapter)
-        )
+        # Greedy answers are all the same, and vLLM refuses to generate more than one of them.
+        copies = sampling.n if sampling.temperature == 0 else 1
+        params = _sampling_params(sampling, sampling.n // copies)
+        outputs = self._llm.generate(tokens_input(list(prompt)), params, uuid4().hex, lora_request=_lora_request(adapter))
         with _vllm_errors():
-            async for output in outputs:
-                for answer in output.outputs:
-                    yield _delta(answer)
+            async with aclosing(outputs):
+                async for output in outputs:
+                    for answer in output.outputs:
+                        delta = _delta(answer)
+                        yield delta
+                        for index in range(1, copies):
+                            yield replace(delta, index=index)
 
     async def add_adapter(self, adapter: Adapter) -> None:
         self._check_open()
@@ -235,9 +241,9 @@ def _engine_args(entry: ModelEntry, model: str, settings: Settings) -> AsyncEngi
     )
 
 
-def _sampling_params(sampling: Sampling) -> SamplingParams:
+def _sampling_params(sampling: Sampling, n: int) -> SamplingParams:
     return SamplingParams(
-        n=sampling.n,
+        n=n,
         max_tokens=sampling.max_tokens,
         temperature=sampling.temperature,
         top_p=sampling.top_p,

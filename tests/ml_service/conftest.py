@@ -1,5 +1,6 @@
 """What tests of the ML service may ask for: a real one, an app with the scripted engine, and the unpacked model."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ async def running(
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://ml", headers=headers) as client:
         while (await client.get("/health")).json()["engine"] == "loading":
-            pass
+            await asyncio.sleep(0.005)
         yield InProcess(app, client, engines)
 
 

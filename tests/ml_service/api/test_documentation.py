@@ -1,0 +1,41 @@
+"""The OpenAPI description against a running service: what Schemathesis makes up from it is answered as it says."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.fixtures.ml_service import TOKEN, MlServiceProcess
+
+AUTHORIZATION = f"Authorization: Bearer {TOKEN}"
+
+
+@pytest.fixture(scope="module")
+def scripted_service(run_folder: Path, redis_url: str) -> Iterator[MlServiceProcess]:
+    process = MlServiceProcess(run_folder, redis_url=redis_url, engine="scripted", model_id="smollm2-135m-instruct")
+    process.start()
+    yield process
+    process.stop()
+
+
+def test_every_answer_is_as_described(scripted_service: MlServiceProcess, tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{scripted_service.url}/openapi.json"]
+    options = ["--header", AUTHORIZATION, "--checks", "all", "--max-examples", "40", "--generation-deterministic"]
+    run = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_every_endpoint_but_health_asks_for_the_token(scripted_service: MlServiceProcess) -> None:
+    document = httpx.get(f"{scripted_service.url}/openapi.json", headers={"Authorization": f"Bearer {TOKEN}"}).json()
+    open_paths = {
+        path for path, operations in document["paths"].items() for operation in operations.values() if "security" not in operation
+    }
+    assert open_paths == {"/health", "/health/live"}
+    assert "422" not in str(document["paths"])
+
+
+def test_the_log_of_all_that_names_no_failure_of_the_inside(scripted_service: MlServiceProcess) -> None:
+    assert "Traceback" not in scripted_service.log()
