@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.errors import BadRequest
 from gateway.sync.handles import handle_of
+from gateway.sync.merging import attachments_json
 from gateway.sync.schemas import Attachment, MessageBatch, SyncedMessage
 from shared.ids import new_id
 
@@ -53,7 +54,7 @@ class Batch:
             _or_empty([message.reply_to_guid for message in messages]),
             _or_empty([target_guid(message.associated_message_guid) for message in messages]),
             _or_empty([message.associated_message_type for message in messages]),
-            _or_empty([stored_attachments(message) for message in messages]),
+            _or_empty([attachments_json(stored_attachments(message)) for message in messages]),
         ]
 
 

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -59,6 +61,10 @@ def merge(known: Content, sent: Content) -> Content:
 def text_went(before: Content, after: Content) -> bool:
     """Whether what was made from the old text must go too."""
     return before.text is not None and after.text != before.text
+
+
+def attachments_json(attachments: list[dict[str, Any]] | None) -> str | None:
+    return None if attachments is None else msgspec.json.encode(attachments).decode()
 
 
 def _completed(sent: Content, known: Content) -> Content:

@@ -7,7 +7,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from gateway.database import Db
-from gateway.sync.merging import Content, KnownMessage
+from gateway.sync.merging import Content, KnownMessage, attachments_json
 from shared.ids import new_id
 
 # The thread, locked, and which of the given handles are not among its participants yet.
@@ -38,6 +38,7 @@ ADD_PARTICIPANTS = """
     order by stranger.handle
     on conflict on constraint participant_handle do nothing
 """
+# Attachments come as JSON in text: the lists of a jsonb[] would be taken for a dimension of it.
 # In the order of their guids, so that batches that share some (of two threads of an account) cannot wait for each other in a circle.
 INSERT = """
     with created as (
@@ -46,10 +47,10 @@ INSERT = """
             reply_to_guid, associated_message_guid, associated_message_type, attachments
         )
         select sent.id, $1, $2, sent.guid, sent.sender_id, sent.direction, sent.message_type, sent.text, sent.sent_at, sent.edited_at,
-               sent.retracted_at, sent.reply_to_guid, sent.associated_guid, sent.associated_type, sent.attachments
+               sent.retracted_at, sent.reply_to_guid, sent.associated_guid, sent.associated_type, sent.attachments::jsonb
         from unnest(
             $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::timestamptz[], $10::timestamptz[],
-            $11::timestamptz[], $12::text[], $13::text[], $14::text[], $15::jsonb[]
+            $11::timestamptz[], $12::text[], $13::text[], $14::text[], $15::text[]
         ) sent (
             id, guid, sender_id, direction, message_type, text, sent_at, edited_at, retracted_at, reply_to_guid, associated_guid,
             associated_type, attachments
@@ -84,10 +85,11 @@ UPDATE = """
     update message set
         sender_id = sent.sender_id, direction = sent.direction, message_type = sent.message_type, text = sent.text, sent_at = sent.sent_at,
         edited_at = sent.edited_at, retracted_at = sent.retracted_at, reply_to_guid = sent.reply_to_guid,
-        associated_message_guid = sent.associated_guid, associated_message_type = sent.associated_type, attachments = sent.attachments
+        associated_message_guid = sent.associated_guid, associated_message_type = sent.associated_type,
+        attachments = sent.attachments::jsonb
     from unnest(
         $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[], $9::timestamptz[],
-        $10::text[], $11::text[], $12::text[], $13::jsonb[]
+        $10::text[], $11::text[], $12::text[], $13::text[]
     ) sent (
         id, sender_id, direction, message_type, text, sent_at, edited_at, retracted_at, reply_to_guid, associated_guid, associated_type,
         attachments
@@ -148,8 +150,9 @@ async def find_known(db: Db, account_id: UUID, guids: list[str]) -> dict[str, Kn
 
 async def update_messages(db: Db, account_id: UUID, contents: dict[UUID, Content]) -> None:
     """Replace the content of messages."""
-    columns = [[getattr(content, name) for content in contents.values()] for name in _CHANGING]
-    await db.execute(UPDATE, account_id, list(contents), *columns)
+    columns = [[getattr(content, name) for content in contents.values()] for name in _CHANGING[:-1]]
+    attachments = [attachments_json(content.attachments) for content in contents.values()]
+    await db.execute(UPDATE, account_id, list(contents), *columns, attachments)
 
 
 async def find_last(db: Db, account_id: UUID, conversation_id: UUID) -> None:

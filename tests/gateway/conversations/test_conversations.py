@@ -1,0 +1,293 @@
+"""Reading threads: lists, pages, cursors, reactions, search, deletion."""
+
+from base64 import urlsafe_b64encode
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.factories import Device, message, paired_device, sync
+from tests.fixtures.database import rows
+from tests.fixtures.gateway import GatewayProcess
+
+FILE = {"guid": "a", "mimeType": "image/png", "filename": None, "byteSize": 10}
+
+
+@pytest.fixture
+def device(gateway: GatewayProcess) -> Device:
+    return paired_device(gateway.url)
+
+
+def get(device: Device, path: str, **query: Any) -> dict[str, Any]:
+    answer = device.client.get(path, params=query)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def messages_of(device: Device, conversation_id: str, **query: Any) -> dict[str, Any]:
+    return get(device, f"/api/conversations/{conversation_id}/messages", **query)
+
+
+def texts(page: dict[str, Any]) -> list[str]:
+    return [each["text"] for each in page["messages"]]
+
+
+def at(minute: int, **changes: Any) -> dict[str, Any]:
+    """A message of a minute of the hour, whose text is the minute."""
+    return message(**{"text": str(minute), "sentAt": f"2024-01-01T12:{minute:02}:00Z", **changes})
+
+
+def add_contact(device: Device, name: str, **handles: str) -> str:
+    answer = device.client.post("/api/sync/contacts", json={"contacts": [{"displayName": name, **handles}]})
+    return str(answer.json()["contacts"][0]["id"])
+
+
+def test_lists_threads_latest_first_as_documented(device: Device) -> None:
+    anna = add_contact(device, "Anna", email="anna@example.com")
+    for number in range(3):
+        sync(device, [at(number)], name=f"thread {number}", conversationDisplayName=f"Thread {number}")
+    newest = sync(device, [at(9, text="Hi\nthere  you", senderId="anna@example.com")], name="anna", participantIds=["+14155550111"])
+
+    page = get(device, "/api/conversations", page=1, pageSize=2)
+
+    assert (page["total"], page["page"], page["pageSize"]) == (4, 1, 2)
+    assert [each["imessageId"] for each in page["conversations"]] == ["anna", "thread 2"]
+    first = page["conversations"][0]
+    assert {key: value for key, value in first.items() if key != "participants"} == {
+        "id": newest["conversationId"],
+        "imessageId": "anna",
+        "displayName": "+14155550111, Anna",
+        "isGroup": False,
+        "messageCount": 1,
+        "lastMessageAt": "2024-01-01T12:09:00Z",
+        "lastMessagePreview": "Hi there you",
+    }
+    assert [(person["displayName"], person["contactId"]) for person in first["participants"]] == [("+14155550111", None), ("Anna", anna)]
+    assert get(device, "/api/conversations", page=9, pageSize=2)["conversations"] == []
+
+
+def test_finds_threads_by_name_and_by_who_is_in_them(device: Device) -> None:
+    add_contact(device, "Anna Müller", email="anna@example.com")
+    sync(device, [message(senderId="anna@example.com")], name="one", conversationDisplayName="Trip to 100% Rome")
+    sync(device, [message()], name="two", conversationDisplayName="Work")
+
+    def found(words: str) -> list[str]:
+        return [each["imessageId"] for each in get(device, "/api/conversations", q=words)["conversations"]]
+
+    assert found("rome") == found("MÜLLER") == found("anna@") == found("0%") == ["one"]
+    assert found("o") == ["two", "one"]
+    assert found("_") == found("%%") == []
+    assert get(device, "/api/conversations", q="work")["total"] == 1
+
+
+def test_a_long_preview_is_cut_and_a_file_shows_its_name(device: Device) -> None:
+    sync(device, [at(2, text="word " * 100)], name="long")
+    sync(device, [at(1, text=None, messageType="attachment", attachments=[{"filename": "cat.heic"}])], name="file")
+    sync(device, [at(0, retractedAt="2024-01-01T12:30:00Z")], name="gone")
+
+    previews = [each["lastMessagePreview"] for each in get(device, "/api/conversations")["conversations"]]
+
+    assert previews[0].endswith("word…")
+    assert len(previews[0]) <= 140
+    assert previews[1:] == ["cat.heic", None]
+
+
+def test_a_message_has_all_that_is_documented(device: Device) -> None:
+    add_contact(device, "Anna", phoneNumber="+14155550100")
+    full = at(5, replyToGuid="first", editedAt="2024-01-01T12:06:00Z", attachments=[FILE, FILE])
+    answer = sync(device, [full])
+    assert sync(device, [full])["unchanged"] == 1
+
+    [found] = messages_of(device, answer["conversationId"])["messages"]
+
+    assert found == {
+        "id": answer["messages"][0]["id"],
+        "imessageGuid": full["imessageGuid"],
+        "senderId": "+14155550100",
+        "senderName": "Anna",
+        "direction": "incoming",
+        "messageType": "text",
+        "text": "5",
+        "sentAt": "2024-01-01T12:05:00Z",
+        "editedAt": "2024-01-01T12:06:00Z",
+        "retractedAt": None,
+        "replyToGuid": "first",
+        "associatedMessageGuid": None,
+        "associatedMessageType": None,
+        "reactions": [],
+        "attachments": [FILE, FILE],
+    }
+
+
+def test_pages_and_cursors_show_every_message_once_newest_first(device: Device) -> None:
+    conversation = sync(device, [at(number // 3) for number in range(50)])["conversationId"]
+    everything = [each["id"] for each in messages_of(device, conversation, pageSize=200)["messages"]]
+
+    by_page = [messages_of(device, conversation, page=number, pageSize=7) for number in range(1, 9)]
+    by_cursor = [messages_of(device, conversation, pageSize=7)]
+    while cursor := by_cursor[-1]["nextCursor"]:
+        by_cursor.append(messages_of(device, conversation, pageSize=7, before=cursor))
+
+    assert len(everything) == len(set(everything)) == 50
+    assert [each["id"] for page in by_page for each in page["messages"]] == everything
+    assert [each["id"] for page in by_cursor for each in page["messages"]] == everything
+    assert {page["total"] for page in [*by_page, *by_cursor]} == {50}
+    assert [page["page"] for page in by_page] == list(range(1, 9))
+    assert [page["page"] for page in by_cursor] == [1] + [None] * 7
+
+
+def test_a_cursor_holds_its_place_while_messages_come_in(device: Device) -> None:
+    conversation = sync(device, [at(number) for number in range(10)])["conversationId"]
+    first = messages_of(device, conversation, pageSize=5)
+    sync(device, [at(number) for number in range(20, 30)])
+
+    assert texts(messages_of(device, conversation, pageSize=5, before=first["nextCursor"])) == ["4", "3", "2", "1", "0"]
+
+
+BAD_CURSORS = ["x", "Ä", "AAAA", urlsafe_b64encode(b"\x7f" + b"\xff" * 23).decode(), urlsafe_b64encode(b"\x80" + b"\0" * 23).decode()]
+
+
+@pytest.mark.parametrize("query", [*({"before": cursor} for cursor in BAD_CURSORS), {"page": 0}, {"pageSize": 0}, {"pageSize": 201}])
+def test_a_page_that_cannot_be_is_400(device: Device, query: dict[str, Any]) -> None:
+    conversation = sync(device, [message()])["conversationId"]
+
+    answer = device.client.get(f"/api/conversations/{conversation}/messages", params=query)
+
+    assert answer.status_code == 400
+    assert answer.json()["details"][0]["field"] == next(iter(query))
+
+
+def test_a_cursor_goes_without_a_page(device: Device) -> None:
+    conversation = sync(device, [at(1), at(2)])["conversationId"]
+    cursor = messages_of(device, conversation, pageSize=1)["nextCursor"]
+
+    answer = device.client.get(f"/api/conversations/{conversation}/messages", params={"before": cursor, "page": 2})
+
+    assert answer.status_code == 400
+
+
+def test_reactions_are_shown_on_their_message(device: Device) -> None:
+    add_contact(device, "Anna", phoneNumber="+14155550100", email="anna@example.com")
+
+    def reaction(minute: int, kind: str, **changes: Any) -> dict[str, Any]:
+        return at(minute, messageType="reaction", associatedMessageGuid="p:0/target", associatedMessageType=kind, **changes)
+
+    answer = sync(
+        device,
+        [
+            message("target"),
+            reaction(1, "like"),
+            reaction(2, "2000", senderId="anna@example.com"),
+            reaction(3, "laugh", direction="outgoing", senderId="me"),
+            reaction(4, "question", senderId="+14155550122"),
+            reaction(5, "-question", senderId="+14155550122"),
+            reaction(6, "dislike", senderId="+14155550133", retractedAt="2024-01-01T13:00:00Z"),
+        ],
+        isGroup=True,
+    )
+
+    page = messages_of(device, answer["conversationId"])
+
+    target = page["messages"][-1]
+    assert target["imessageGuid"] == "target"
+    assert [(each["type"], each["direction"], each["senderName"]) for each in target["reactions"]] == [
+        ("love", "incoming", "Anna"),
+        ("laugh", "outgoing", None),
+    ]
+    assert page["total"] == len(page["messages"]) == 7
+
+
+def found(device: Device, words: str, **query: Any) -> list[str]:
+    return texts(get(device, "/api/messages/search", q=words, **query))
+
+
+def test_search_finds_words_newest_first_and_never_what_was_retracted(device: Device) -> None:
+    sync(
+        device, [at(1, text="Dinner at eight"), at(2, text="dinner is off"), at(3, text="Breakfast"), message("gone", text="dinner secret")]
+    )
+    other = sync(device, [at(4, text="Dinner again")], name="other")
+    sync(device, [message("gone", retractedAt="2024-01-02T12:00:00Z")])
+
+    assert found(device, "dinner") == ["Dinner again", "dinner is off", "Dinner at eight"]
+    assert found(device, "dinner -off") == ["Dinner again", "Dinner at eight"]
+    assert found(device, '"at eight" or breakfast') == ["Breakfast", "Dinner at eight"]
+    assert found(device, "dinner", conversationId=other["conversationId"]) == ["Dinner again"]
+    page = get(device, "/api/messages/search", q="dinner", page=2, pageSize=2)
+    assert (texts(page), page["total"]) == (["Dinner at eight"], 3)
+    assert get(device, "/api/messages/search", q="dinner", page=5, pageSize=2)["total"] == 3
+
+
+@pytest.mark.parametrize("words", ["'", '"', "a & | !", ":*", "\\", "-", "or", "((", "%", "<->", "x" * 200, "😀", "' or 1=1 --"])
+def test_nothing_that_a_person_types_is_an_error(device: Device, words: str) -> None:
+    sync(device, [message(text="Hello there")])
+
+    assert found(device, words) in ([], ["Hello there"])
+
+
+@pytest.mark.parametrize("query", [{}, {"q": ""}, {"q": "x" * 201}, {"q": "a\0b"}, {"q": "a", "pageSize": "101"}])
+def test_a_search_that_cannot_be_is_400(device: Device, query: dict[str, str]) -> None:
+    assert device.client.get("/api/messages/search", params=query).status_code == 400
+
+
+def test_deleting_a_thread_takes_everything_with_it(device: Device, database_url: str) -> None:
+    answer = sync(device, [message("m", senderId="anna@example.com")])
+    kept = sync(device, [message("other")], name="kept")
+    conversation = answer["conversationId"]
+    insert_sample = """
+        insert into sample (id, account_id, conversation_id, source, messages, created_at) values ($1, $2, $3, 'history', '[]', now())
+    """
+    rows(database_url, insert_sample, uuid4(), device.account_id, conversation)
+
+    deleted = device.client.delete(f"/api/conversations/{conversation}")
+
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    assert device.client.delete(f"/api/conversations/{conversation}").status_code == 404
+    assert device.client.get(f"/api/conversations/{conversation}/messages").status_code == 404
+    for table in ("message", "participant", "sample"):
+        assert rows(database_url, f"select * from {table} where conversation_id = $1", conversation) == []
+    assert [each["id"] for each in get(device, "/api/conversations")["conversations"]] == [kept["conversationId"]]
+    assert sync(device, [message("m")])["created"] == 1
+
+
+def test_another_accounts_threads_are_as_unknown_ones(device: Device, gateway: GatewayProcess) -> None:
+    conversation = sync(device, [message(text="Private")])["conversationId"]
+    stranger = paired_device(gateway.url)
+
+    def answers(conversation_id: object) -> list[tuple[int, Any]]:
+        path = f"/api/conversations/{conversation_id}"
+        return [without_id(stranger.client.get(f"{path}/messages")), without_id(stranger.client.delete(path))]
+
+    assert answers(conversation) == answers(uuid4())
+    assert [status for status, _ in answers(conversation)] == [404, 404]
+    assert get(stranger, "/api/conversations")["total"] == 0
+    assert found(stranger, "private") == []
+    assert found(stranger, "private", conversationId=conversation) == []
+    assert len(messages_of(device, conversation)["messages"]) == 1
+
+
+def without_id(answer: httpx.Response) -> tuple[int, Any]:
+    return answer.status_code, {key: value for key, value in answer.json().items() if key != "requestId"}
+
+
+def test_a_cursor_of_a_deep_place_costs_what_the_first_page_costs(device: Device, database_url: str) -> None:
+    """By the plan, which does not depend on how busy the machine is: one index is read, as far as the page goes."""
+    conversation = sync(device, [message()])["conversationId"]
+    fill = """
+        insert into message (id, account_id, conversation_id, imessage_guid, sent_at)
+        select gen_random_uuid(), $1, $2, 'deep ' || number, timestamptz '2020-01-01' + number * interval '1 minute'
+        from generate_series(1, 20000) number
+    """
+    rows(database_url, fill, device.account_id, conversation)
+    rows(database_url, "analyze message")
+    explain = """
+        explain (analyze, buffers off, format json) select id from message
+        where account_id = $1 and conversation_id = $2 and (sent_at, id) < ($3, $4) order by sent_at desc, id desc limit 51
+    """
+
+    [plan] = rows(database_url, explain, device.account_id, conversation, datetime(2020, 1, 3, tzinfo=UTC), uuid4())
+
+    assert '"Index Name": "message_by_time"' in plan[0]
+    assert '"Rows Removed by Filter": 0' in plan[0] or "Rows Removed" not in plan[0]
+    assert '"Node Type": "Sort"' not in plan[0]
