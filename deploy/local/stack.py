@@ -74,6 +74,9 @@ class LocalStack:
             "Gateway", "gateway", ["-m", "gateway", "serve"], environment,
             PORT=str(self._settings.gateway_port), HOST=self._settings.gateway_host,
         )  # fmt: skip
+        self._generation_worker = self._python(
+            "Generation worker", "generation_worker", ["-m", "ml_service.jobs", "generation"], environment
+        )
         self._environment_for_children = environment
 
     def steps(self) -> Iterator[Step]:
@@ -83,6 +86,7 @@ class LocalStack:
         yield Step("Database schema", lambda _: self._migrate())
         yield Step("Model files", self._unpack_model)
         yield Step("ML service", self._start_ml_service)
+        yield Step("Generation worker", lambda _: self._start(self._generation_worker))
         yield Step("Gateway", lambda _: self._start_gateway())
 
     def stop(self) -> Iterator[str]:
