@@ -36,6 +36,7 @@ def configure_engine_processes(settings: Settings, folder: Path) -> None:
         "handlers": {SERVICE: {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": SERVICE}},
         "loggers": {
             "vllm": {"handlers": [SERVICE], "level": level, "propagate": False},
+            "vllm.entrypoints": {"level": "CRITICAL"},  # speaks of single requests, in the clients' own words
             "uvicorn.access": {"handlers": [], "propagate": False},  # such a file would switch it on again
         },
     }
@@ -43,6 +44,8 @@ def configure_engine_processes(settings: Settings, folder: Path) -> None:
     file = folder / "vllm-logging.json"
     file.write_text(json.dumps(config))
     os.environ["VLLM_LOGGING_CONFIG_PATH"] = str(file)
+    # vLLM imports a package that would set the root logger to ERROR.
+    os.environ["SAGEMAKER_CONTAINER_LOG_LEVEL"] = settings.log_level.upper()
 
 
 def engine_formatter(log_format: LogFormat, level: str) -> logging.Formatter:
