@@ -5,32 +5,42 @@ What never goes into a log: message text, prompts, drafts, tokens, codes. Log id
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any, Literal
 
+import msgspec
 import structlog
 
 LogFormat = Literal["json", "console"]
 Processors = list[Any]
 
+# By default tracebacks show each frame's variables: messages, prompts, tokens.
+_TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+
 
 def configure_logging(service: str, log_format: LogFormat, level: str) -> None:
-    """Send structlog's and the standard library's records through one renderer to standard error.
+    """Send structlog's and the standard library's records through the same processors to standard error.
 
-    The request id and whatever else is bound with `structlog.contextvars` is on every line.
+    The request id and whatever else is bound with `structlog.contextvars` is on every line. Our own lines are written without the detour
+    through the standard library, whose records cost more than the rest of the line: there is one a request.
     """
     shared: Processors = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+
+    def name_service(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+        return {"service": service, **event}
+
     if log_format == "json":
-        renderers: Processors = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        renderers: Processors = [structlog.processors.ExceptionRenderer(_TRACEBACKS), structlog.processors.JSONRenderer(_to_json)]
     else:
-        renderers = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        renderers = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, name_service, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(level.lower()),
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -39,7 +49,7 @@ def configure_logging(service: str, log_format: LogFormat, level: str) -> None:
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                lambda _logger, _method, event: {"service": service, **event},
+                name_service,
                 *renderers,
             ],
         )
@@ -52,3 +62,8 @@ def configure_logging(service: str, log_format: LogFormat, level: str) -> None:
         logging.getLogger(name).propagate = True
     # Requests are logged once, by our own middleware, without their query strings.
     logging.getLogger("uvicorn.access").disabled = True
+
+
+def _to_json(event: Any, **_: Any) -> str:
+    """A line of JSON; what is no JSON by itself is written as its text."""
+    return msgspec.json.encode(event, enc_hook=str).decode()
