@@ -1,5 +1,6 @@
 """The OpenAPI document and its page, which needs no internet: Swagger UI's files come from a wheel."""
 
+from dataclasses import dataclass
 from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from litestar import Request, get
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import SwaggerRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.openapi.spec import Components, OpenAPIMediaType, OpenAPIResponse, OpenAPIType, Operation, Schema, SecurityScheme
 from litestar.router import Router
 from litestar.static_files import create_static_files_router
 
@@ -29,6 +30,16 @@ def errors(*statuses: int) -> dict[int, ResponseSpec]:
         status: ResponseSpec(data_container=ErrorBody, description=HTTPStatus(status).phrase, generate_examples=False)
         for status in statuses
     }
+
+
+@dataclass
+class StreamedOperation(Operation):
+    """A handler whose 200 comes as server-sent events to those who ask for them."""
+
+    def __post_init__(self) -> None:
+        answer = (self.responses or {})["200"]
+        if isinstance(answer, OpenAPIResponse) and answer.content is not None:
+            answer.content["text/event-stream"] = OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING))
 
 
 def openapi_config() -> OpenAPIConfig:

@@ -11,7 +11,7 @@ from gateway import sse
 from gateway.auth.authentication import Caller
 from gateway.auth.principal import Principal
 from gateway.idempotency.middleware import IDEMPOTENT
-from gateway.openapi import errors
+from gateway.openapi import StreamedOperation, errors
 from gateway.parameters import PageQuery, PageSizeQuery
 from gateway.responses.actions import ActionService
 from gateway.responses.leaving import while_client_waits
@@ -31,6 +31,7 @@ class ResponseController(Controller):
         "/generate",
         status_code=200,
         summary="Draft a reply",
+        operation_class=StreamedOperation,
         opt=IDEMPOTENT,
         responses=errors(400, 401, 403, 404, 409, 413, 422, 503),
     )

@@ -77,6 +77,7 @@ class ResponseService:
         try:
             async with self._running.writing(draft.id):
                 answer = await (self._ml.generate(request) if on_token is None else self._stream(request, on_token))
+            return await self._complete(draft, answer, several=body.n > 1)
         except Stopped:
             return _cancelled(draft)
         except (Unavailable, BadRequest) as error:
@@ -88,7 +89,6 @@ class ResponseService:
         except Exception:
             await self._close(draft, "failed", _UNEXPECTED)
             raise
-        return await self._complete(draft, answer, several=body.n > 1)
 
     async def _begin(self, caller: Principal, body: GenerateBody) -> _Begun:
         """Store the row and read the prompt, in this order and as two transactions: see `queries.BEGIN`."""

@@ -22,11 +22,6 @@ WriteDraft = Callable[[OnToken], Awaitable[Draft]]
 
 # A client that takes nothing for so long is as good as gone, and blocks the engine.
 _SEND_SECONDS = 20.0
-_HEADERS = [
-    (b"content-type", sse.CONTENT_TYPE.encode()),
-    (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),  # nginx would collect the tokens otherwise
-]
 _encoder = msgspec.json.Encoder()
 _logger = structlog.get_logger(__name__)
 
@@ -82,7 +77,7 @@ class _EventWriter:
             async with asyncio.timeout(_SEND_SECONDS):
                 if not self.started:
                     self.started = True
-                    await self._send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+                    await self._send({"type": "http.response.start", "status": 200, "headers": sse.HEADERS})
                 await self._send({"type": "http.response.body", "body": event, "more_body": more})
         except TimeoutError:
             raise ClientLeft from None
