@@ -4,6 +4,12 @@ from collections.abc import AsyncIterable, AsyncIterator
 from typing import NamedTuple
 
 CONTENT_TYPE = "text/event-stream"
+HEADERS = [
+    (b"content-type", CONTENT_TYPE.encode()),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),  # nginx would collect the events otherwise
+]
+"""Of an answer that is a stream of events."""
 
 
 class ServerSentEvent(NamedTuple):
