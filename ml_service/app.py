@@ -5,6 +5,7 @@ import importlib
 import importlib.metadata
 import os
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -103,13 +104,15 @@ def default_engine_factory(settings: Settings) -> EngineFactory:
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
     os.environ["VLLM_NO_USAGE_STATS"] = "1"  # nothing about this service is sent anywhere
     if not has_gpu():
-        os.environ["TORCH_COMPILE_DISABLE"] = (
-            "1"  # gains nothing where all runs eagerly, and needs a C++ compiler and 18 s at the first start
-        )
+        # Gains nothing where everything runs eagerly, and would need a C++ compiler, and 18 s at a machine's first start.
+        os.environ["TORCH_COMPILE_DISABLE"] = "1"
     os.environ["VLLM_ENGINE_READY_TIMEOUT_S"] = str(int(settings.engine_start_timeout_seconds))
 
     async def load(entry: ModelEntry) -> LoadedModel:
-        module = await asyncio.to_thread(importlib.import_module, "ml_service.engine.vllm_engine")
+        # Not the loop's own threads: the end of the service would wait for them.
+        importing = ThreadPoolExecutor(max_workers=1)
+        module = await asyncio.get_running_loop().run_in_executor(importing, importlib.import_module, "ml_service.engine.vllm_engine")
+        importing.shutdown(wait=False)
         model: LoadedModel = await module.VllmEngine.start(entry, settings)
         return model
 

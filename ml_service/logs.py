@@ -3,13 +3,8 @@
 import json
 import logging
 import os
-import sys
-import traceback
-from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
-
-from structlog.stdlib import ProcessorFormatter
 
 from ml_service.settings import Settings
 from shared.logging import LogFormat, configure_logging
@@ -19,7 +14,7 @@ SERVICE = "ml_service"
 
 def configure(settings: Settings) -> None:
     """Send this process's records, vLLM's among them, through the common renderer."""
-    _configure(settings.log_format, settings.log_level)
+    configure_logging(SERVICE, settings.log_format, settings.log_level)
 
 
 def configure_engine_processes(settings: Settings, folder: Path) -> None:
@@ -50,22 +45,7 @@ def configure_engine_processes(settings: Settings, folder: Path) -> None:
 
 def engine_formatter(log_format: LogFormat, level: str) -> logging.Formatter:
     """The common renderer, for a `logging.config` file; what else the process logs goes through it too."""
-    return _configure(log_format, level)
-
-
-def _configure(log_format: LogFormat, level: str) -> logging.Formatter:
     configure_logging(SERVICE, log_format, level)
     (handler,) = logging.getLogger().handlers
-    formatter = handler.formatter
-    assert isinstance(formatter, ProcessorFormatter)
-    formatter.processors = [_plain_traceback, *formatter.processors]
-    return formatter
-
-
-def _plain_traceback(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Write tracebacks as plain text: the renderers would add local variables, which hold prompts."""
-    reported = event.pop("exc_info", None)
-    error = sys.exception() if reported is True else reported[1] if isinstance(reported, tuple) else reported
-    if isinstance(error, BaseException):
-        event["traceback"] = "".join(traceback.format_exception(error))
-    return event
+    assert handler.formatter is not None
+    return handler.formatter
