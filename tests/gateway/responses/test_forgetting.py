@@ -1,9 +1,11 @@
 """A message that is retracted or edited takes with it what was made from it."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
 from tests.factories import Device
@@ -99,6 +101,24 @@ def test_a_draft_that_is_being_written_stops(owner: Device, thread: Thread, ml_s
 
     assert (last, draft["response"]) == ("cancelled", None)
     eventually(lambda: ml_service.aborted == aborted + 1, seconds=1)
+
+
+def test_a_draft_waits_for_a_retraction_that_is_under_way(owner: Device, thread: Thread, database_url: str) -> None:
+    async def retract_slowly() -> str:
+        sync = await asyncpg.connect(database_url)
+        async with sync.transaction():
+            await sync.execute("select from conversation where account_id = $1 for no key update", owner.account_id)
+            await sync.execute("update message set text = null, retracted_at = now() where id = $1", UUID(thread.ids[0]))
+            asked = asyncio.create_task(asyncio.to_thread(drafted, owner, thread.ids[1]))
+            await asyncio.sleep(0.3)
+            assert not asked.done()
+        await sync.close()
+        return str((await asked)["responseId"])
+
+    response_id = asyncio.run(retract_slowly())
+
+    (row,) = rows(database_url, "select message_ids from response where id = $1", UUID(response_id))
+    assert [str(message_id) for message_id in row["message_ids"]] == [thread.ids[1]]
 
 
 def test_a_deleted_conversations_draft_stops(owner: Device, ml_service: ScriptedMlService, database_url: str) -> None:
