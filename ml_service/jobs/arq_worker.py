@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final
 
 import structlog
@@ -19,6 +20,8 @@ PICKUP_SECONDS: Final = 1.0
 NO_LIMIT: Final = 10**9
 """Tries and seconds are limited by the job itself, which knows why it has to be tried again."""
 
+REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
+
 log = structlog.get_logger(__name__)
 
 
@@ -29,6 +32,7 @@ class QueueWorker(Worker):
         redis: its connections; closed at the end.
         queue: the queue's key.
         name, run: the function. It must not raise, but for `arq.Retry` and when it is cancelled: arq would take the job for failed.
+        stop: when it is set, no more jobs are picked and `work` ends.
         jobs: how many run at the same time.
         poll_seconds: how often the queue is looked at.
     """
@@ -39,6 +43,7 @@ class QueueWorker(Worker):
         queue: str,
         name: str,
         run: Callable[..., Coroutine[Any, Any, None]],
+        stop: asyncio.Event,
         *,
         jobs: int,
         poll_seconds: float,
@@ -55,25 +60,40 @@ class QueueWorker(Worker):
             log_results=False,
             job_serializer=encode,
             job_deserializer=decode_arq,
+            handle_signals=False,
         )
+        self._stop = stop
         # arq blocks a job for its longest timeout; a killed worker's jobs would be away for as long.
         self.in_progress_timeout_s = PICKUP_SECONDS
         # At its information level arq logs a line or two a job; what is worth knowing is logged here.
         logging.getLogger("arq.worker").setLevel(logging.WARNING)
 
-    async def close(self) -> None:
-        """Wait for the jobs, which `handle_sig` has cancelled, and let go of Redis."""
+    async def work(self) -> None:
+        """Run jobs until `stop` is set; then wait for those that run, which see it too, and let go of Redis."""
+        with suppress(asyncio.CancelledError):  # how `_poll_iteration` ends it
+            await self.async_run()
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
         self.tasks.clear()
-        try:
-            await super().close()
-        except (RedisError, OSError) as error:
-            log.warning("redis is away at the end", kind=type(error).__name__)
+        with suppress(*REDIS_ERRORS):
+            await self.close()
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        """As arq's, which never again uses the place of a job that it cannot read."""
+        for job_id in job_ids:
+            if self.job_counter >= self.max_jobs:
+                return
+            try:
+                await super().start_jobs([job_id])
+            except REDIS_ERRORS:
+                self._release_sem_dec_counter_on_complete()
+                raise
 
     async def _poll_iteration(self) -> None:
-        """As arq's, but a Redis that is away ends nothing: jobs that are picked and lost meanwhile are looked after by their leases."""
+        """As arq's, but ended by nothing else than `stop`: jobs that are picked and lost while Redis is away have their leases."""
+        if self._stop.is_set():
+            raise asyncio.CancelledError
         try:
             await super()._poll_iteration()
-        except (RedisError, OSError, TimeoutError) as error:
+        except REDIS_ERRORS as error:
             log.debug("queue not read", kind=type(error).__name__)
             await asyncio.sleep(PAUSE_SECONDS)

@@ -29,6 +29,7 @@ REDIS_TIMEOUT_SECONDS: Final = 5.0
 HAND_BACK_SECONDS: Final = 2.0
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 2.0
+CANCEL_AGAIN_SECONDS: Final = 0.1
 BREAKS_ALLOWED: Final = 3
 """How often a generation may break on a model that works."""
 TOKENS_PAUSE_SECONDS: Final = 0.03
@@ -40,38 +41,39 @@ log = structlog.get_logger(__name__)
 
 async def run_generation_worker(settings: Settings) -> None:
     """Work until a signal comes: at the first one hand the jobs back and end, at the second end at once."""
+    stop = _stop_signal()
     redis = ArqRedis(pool_or_conn=connection_pool(settings.redis_url, REDIS_TIMEOUT_SECONDS))
     queue = JobQueue(redis, settings)
-    await insist(queue.depth)
     replicas = Replicas(settings.ml_service_url, settings.ml_service_token, settings.job_stall_seconds)
     leases = Leases(queue, settings.job_lease_seconds)
-    runs = GenerationRuns(queue, replicas, leases, settings.job_patience_seconds)
-    worker = QueueWorker(redis, QUEUE, FUNCTION, runs.run, jobs=settings.worker_jobs, poll_seconds=settings.worker_poll_seconds)
-    _stop_on_signals(worker)
+    runs = GenerationRuns(queue, replicas, leases, stop, settings.job_patience_seconds)
+    worker = QueueWorker(redis, QUEUE, FUNCTION, runs.run, stop, jobs=settings.worker_jobs, poll_seconds=settings.worker_poll_seconds)
     keeping = asyncio.create_task(leases.keep(), name="leases")
-    log.info("generation worker ready", jobs=settings.worker_jobs)
     try:
-        with suppress(asyncio.CancelledError):  # how arq's worker stops
-            await worker.async_run()
+        if await runs.insist(queue.depth) is not None:  # arq itself wants Redis to be there at the start
+            log.info("generation worker ready", jobs=settings.worker_jobs)
+            await worker.work()
     finally:
-        keeping.cancel()
-        await worker.close()
+        await cancel(keeping)
         await replicas.close()
+        await redis.aclose(close_connection_pool=True)
 
 
-def _stop_on_signals(worker: QueueWorker) -> None:
-    """Instead of arq's own handlers, which at a second signal only cancel again."""
+def _stop_signal() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT; a second one ends the process as if nobody listened."""
     loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
 
-    def stop(number: signal.Signals) -> None:
-        log.info("generation worker stops", jobs=len(worker.tasks))
+    def begin_to_stop() -> None:
+        log.info("generation worker stops")
+        stop.set()
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(each)
             signal.signal(each, signal.SIG_DFL)
-        worker.handle_sig(number)
 
     for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stop, each)
+        loop.add_signal_handler(each, begin_to_stop)
+    return stop
 
 
 class GenerationRuns:
@@ -81,56 +83,73 @@ class GenerationRuns:
         queue: the ledger.
         replicas: what generates.
         leases: where running jobs are kept alive.
+        stop: when it is set, jobs that run go back to the queue.
         patience_seconds: a job's age at which it is given up while there is no model.
     """
 
-    def __init__(self, queue: JobQueue, replicas: Replicas, leases: Leases, patience_seconds: float) -> None:
+    def __init__(self, queue: JobQueue, replicas: Replicas, leases: Leases, stop: asyncio.Event, patience_seconds: float) -> None:
         self._queue = queue
         self._replicas = replicas
         self._leases = leases
+        self._stop = stop
         self._patience_seconds = patience_seconds
 
     async def run(self, ctx: dict[Any, Any], *_arguments: Any, **_named: Any) -> None:
         """What arq calls.
 
         Raises:
-            Retry: there is nothing to do, and arq shall leave the queue as it is.
-            CancelledError: the worker stops; the job is back in the queue.
+            Retry: there is nothing to do or the worker stops, and arq shall leave the queue as it is.
         """
         job_id, run = str(ctx["job_id"]), str(new_id())
-        job = await insist(lambda: self._queue.begin(job_id, run))
+        job = await self.insist(lambda: self._queue.begin(job_id, run))
         if job is None:
             raise Retry
         work = asyncio.create_task(self._work(job))
+        stopping = asyncio.create_task(self._stop.wait())
         try:
             with self._leases.hold(job_id, run, work):
-                await asyncio.wait([work])
-        except asyncio.CancelledError:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+                await asyncio.wait((work, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            await cancel(work)
+        if self._stop.is_set():
             await self._hand_back(job)
-            raise
         if work.cancelled():
-            log.info("job given up", job_id=job_id, reason="it was cancelled, or another run has it")
             raise Retry
+        await work
+
+    async def insist(self, call: Callable[[], Awaitable[Result]]) -> Result | None:
+        """Call until Redis does its part, for as long as it takes; None if the worker is stopped before."""
+        pause = FIRST_PAUSE_SECONDS
+        while not self._stop.is_set():
+            try:
+                return await call()
+            except QueueAway:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+        return None
 
     async def _work(self, job: Job) -> None:
         began = time.monotonic()
+        end = await self._outcome(job)
+        self._leases.let_go(job.run)  # whoever ends it, this run is not to be stopped any more
+        ended = await self.insist(end)
+        seconds = round(time.monotonic() - began, 3)
+        log.info("job run", job_id=job.job_id, ended=ended, waited=job.age_seconds, seconds=seconds)
+
+    async def _outcome(self, job: Job) -> Callable[[], Awaitable[bool]]:
+        """Generate; returns what is to be done with the job then."""
         try:
             answer = await self._generate(job)
         except GenerationError as error:
             message = str(error)
-            ended = await insist(lambda: self._queue.fail(job.job_id, message))
-            status = "failed"
         except Exception:  # a job that was accepted ends, also by a mistake of ours
-            log.exception("job ended in an unexpected error", job_id=job.job_id)
-            ended = await insist(lambda: self._queue.fail(job.job_id, "The generation failed"))
-            status = "failed"
+            log.exception("job broke", job_id=job.job_id)
+            message = "The generation failed"
         else:
-            ended = await insist(lambda: self._queue.complete(job.job_id, answer))
-            status = "completed"
-        seconds = round(time.monotonic() - began, 3)
-        log.info("job ended", job_id=job.job_id, status=status if ended else "over already", waited=job.age_seconds, seconds=seconds)
+            return lambda: self._queue.complete(job.job_id, answer)
+        return lambda: self._queue.fail(job.job_id, message)
 
     async def _generate(self, job: Job) -> GenerateResponse:
         """The answer, however often it has to be asked for.
@@ -157,7 +176,7 @@ class GenerationRuns:
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - apart from each other, not secret
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             if tokens.published:
-                await insist(lambda: self._queue.begin(job.job_id, job.run))  # tells that the text begins anew
+                await self.insist(lambda: self._queue.begin(job.job_id, job.run))  # tells that the text begins anew
 
     async def _attempt(self, job: Job, tokens: "TokenPublisher") -> GenerateResponse:
         async with aclosing(self._replicas.generate(job.request)) as pieces:
@@ -204,12 +223,12 @@ class TokenPublisher:
             await self._queue.publish(self._job.job_id, self._job.run, tokens)
 
 
-async def insist(call: Callable[[], Awaitable[Result]]) -> Result:
-    """Call until Redis does its part, for as long as it takes."""
-    pause = 0.05
-    while True:
-        try:
-            return await call()
-        except QueueAway:
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 1.0)
+async def cancel(task: asyncio.Task[Any]) -> None:
+    """Cancel a task until it has ended.
+
+    Once is not always enough: before Python 3.12 `asyncio.wait_for`, through which redis-py sends, loses a cancellation that comes just
+    when it is done (python/cpython#86296).
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_AGAIN_SECONDS)

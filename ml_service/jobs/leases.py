@@ -37,7 +37,11 @@ class Leases:
         try:
             yield
         finally:
-            del self._held[run]
+            self.let_go(run)
+
+    def let_go(self, run: str) -> None:
+        """Keep a run's lease no longer; it runs out by itself."""
+        self._held.pop(run, None)
 
     async def keep(self) -> None:
         """Beat until cancelled."""
