@@ -9,39 +9,68 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import cached, memory, tokens
+from tests.benchmarks import cached, hop, memory, pages, sync, tokens
 from tests.benchmarks.measure import Measurement, spread
 from tests.benchmarks.system import BenchmarkSystem, running_system
 
 OUTPUT = Path(".benchmarks/latest.json")
 
-Benchmark = Callable[[BenchmarkSystem, Path, int], list[Measurement]]
-BENCHMARKS: dict[str, Benchmark] = {
-    "memory": lambda system, _folder, _rounds: memory.measure(system),
-    "cached": lambda system, _folder, rounds: cached.measure(system, rounds),
-    "tokens": lambda system, folder, rounds: asyncio.run(tokens.measure(system, folder, rounds)),
+Part = Callable[["Bench"], list[Measurement]]
+
+
+class Bench:
+    """What the parts share: a folder, the number of rounds, and the whole system, which is started for the first that wants it."""
+
+    def __init__(self, folder: Path, rounds: int, console: Console, stack: ExitStack) -> None:
+        self.folder = folder
+        self.rounds = rounds
+        self._console = console
+        self._stack = stack
+
+    @cached_property
+    def system(self) -> BenchmarkSystem:
+        return self._stack.enter_context(running_system(self.folder, self._console))
+
+    @property
+    def sync_target(self) -> sync.Target:
+        device = self.system.device
+        return sync.Target(
+            gateway_url=self.system.gateway.url, token=device.token, account_id=device.account_id, database_url=self.system.database_url
+        )
+
+
+# In this order: what leaves a lot in the database comes last.
+PARTS: dict[str, Part] = {
+    "memory": lambda bench: memory.measure(bench.system),
+    "cached": lambda bench: cached.measure(bench.system, bench.rounds),
+    "tokens": lambda bench: asyncio.run(tokens.measure(bench.system, bench.folder, bench.rounds)),
+    "sync": lambda bench: sync.measure(bench.sync_target, bench.rounds),
+    "pages": lambda bench: pages.measure(bench.system.gateway.url, bench.system.database_url, bench.rounds),
+    "hop": lambda bench: hop.measure(bench.folder, bench.rounds),
 }
 
 
 def main() -> int:
     """Measure what was asked for and print it; the exit code says only whether it could be measured."""
     parser = argparse.ArgumentParser(prog="make bench", description="Measure against the raw limits. ARGS='--only tokens --rounds 5'")
-    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), help="which parts")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds a side")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="which parts")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds a side")
     arguments = parser.parse_args()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
     measurements: list[Measurement] = []
-    with tempfile.TemporaryDirectory() as name, running_system(Path(name), console) as system:
-        for part in arguments.only:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        bench = Bench(Path(name), arguments.rounds, console, stack)
+        for part in (part for part in PARTS if part in arguments.only):
             begin = time.monotonic()
-            with console.status(f"measuring {part}"):
-                measurements += BENCHMARKS[part](system, Path(name), arguments.rounds)
+            measurements += PARTS[part](bench)
             console.print(f"measured {part} in {time.monotonic() - begin:.0f} s")
     console.print(_table(measurements))
     OUTPUT.parent.mkdir(exist_ok=True)

@@ -1,0 +1,208 @@
+"""The queue of generations beside arq as it comes: how soon a job starts, how fast the queue drains, how soon a dead worker's job goes on."""
+
+import asyncio
+import random
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from arq.connections import ArqRedis
+from redis.asyncio import Redis
+
+from deploy.local.processes import ChildProcess
+from deploy.local.valkey import EmbeddedValkey
+from ml_service.jobs.queues import JobQueue
+from ml_service.settings import Settings
+from shared.contracts.jobs import AsyncGenerateRequest
+from shared.redis_events import JOB_EVENTS
+from tests.benchmarks.instant_stream import SLOW
+from tests.benchmarks.measure import Goal, Measurement
+from tests.benchmarks.stock_arq import STARTED
+from tests.fixtures.ports import free_port
+from tests.fixtures.workers import WorkerProcess
+
+JOBS_ALONE = 150
+JOBS_TOGETHER = 2000
+LONGEST_GAP_SECONDS = 0.05
+ARQ_POLL_SECONDS = 0.5
+"""arq's own default."""
+OUR_POLL_SECONDS = Settings().worker_poll_seconds
+
+Enqueue = Callable[[str], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """Milliseconds from asking to having heard of the start, over one round."""
+
+    p50: float
+    p99: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueSystem:
+    """What runs: a Valkey and an ML service that answers at once."""
+
+    folder: Path
+    redis_url: str
+    ml_url: str
+
+    def our_worker(self) -> WorkerProcess:
+        return WorkerProcess(self.folder, redis_url=self.redis_url, ml_service_url=self.ml_url)
+
+    def arq_worker(self, poll_seconds: float) -> ChildProcess:
+        command = [sys.executable, "-m", "tests.benchmarks.stock_arq", self.redis_url, str(poll_seconds)]
+        return ChildProcess("arq", command, log_path=self.folder / "stock-arq.log")
+
+
+def measure(folder: Path, rounds: int) -> list[Measurement]:
+    """All of it; takes about a minute, a lease of it waiting for a dead worker."""
+    with ExitStack() as stack:
+        system = _start(stack, folder)
+        return asyncio.run(_measure(system, rounds))
+
+
+def _start(stack: ExitStack, folder: Path) -> QueueSystem:
+    folder = folder / "queue"
+    folder.mkdir()
+    valkey = EmbeddedValkey(folder / "valkey", folder / "valkey.log")
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "tests.benchmarks.instant_stream:app", "--port", str(port), "--log-level", "warning"]
+    ml_service = ChildProcess("instant ML service", command, log_path=folder / "instant.log")
+    for process in (valkey, ml_service):
+        stack.callback(process.stop)
+        process.start()
+    url = f"http://127.0.0.1:{port}"
+    ml_service.wait_until(lambda: _answers(url), timeout=30)
+    return QueueSystem(folder=folder, redis_url=valkey.url, ml_url=url)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.post(url, timeout=1).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+async def _measure(system: QueueSystem, rounds: int) -> list[Measurement]:
+    ours: list[Delays] = []
+    same_poll: list[Delays] = []
+    as_it_comes: list[Delays] = []
+    our_rate: list[float] = []
+    arq_rate: list[float] = []
+    async with _our_queue(system) as enqueue, _arq_queue(system) as enqueue_arq:
+        redis = Redis.from_url(system.redis_url)
+        for _ in range(rounds):
+            with _running(system.our_worker()):
+                ours.append(await _delays(redis, enqueue, JOB_EVENTS))
+            for poll_seconds, delays in ((OUR_POLL_SECONDS, same_poll), (ARQ_POLL_SECONDS, as_it_comes)):
+                with _running(system.arq_worker(poll_seconds)):
+                    delays.append(await _delays(redis, enqueue_arq, STARTED))
+            our_rate.append(await _drain(redis, enqueue, JOB_EVENTS, 2, system.our_worker()))
+            arq_rate.append(await _drain(redis, enqueue_arq, STARTED, 1, system.arq_worker(OUR_POLL_SECONDS)))
+        redelivery = await _redelivery(redis, enqueue, system)
+        await redis.aclose()
+    same = f"arq alone, polling as often ({OUR_POLL_SECONDS * 1000:.0f} ms)"
+    return [
+        Measurement(
+            what="queued job, enqueue to start heard, p50", unit="ms", ours=[each.p50 for each in ours],
+            against=same, theirs=[each.p50 for each in same_poll], goal=Goal(rule="at most", value=15),
+        ),
+        Measurement(
+            what="queued job, enqueue to start heard, p99", unit="ms", ours=[each.p99 for each in ours],
+            against=same, theirs=[each.p99 for each in same_poll], goal=Goal(rule="at most", value=30),
+        ),
+        Measurement(
+            what="queued job, enqueue to start heard, p50", unit="ms", ours=[each.p50 for each in ours],
+            against="arq as it comes", theirs=[each.p50 for each in as_it_comes],
+        ),
+        Measurement(
+            what="queue drained by one worker, instant model", unit="jobs/s", ours=our_rate,
+            against=f"{same}, empty jobs", theirs=arq_rate,
+        ),
+        Measurement(
+            what="a killed worker's job goes on (the lease sets it)", unit="s", ours=[redelivery], goal=Goal(rule="at most", value=30),
+        ),
+    ]  # fmt: skip
+
+
+@asynccontextmanager
+async def _our_queue(system: QueueSystem) -> AsyncIterator[Enqueue]:
+    redis = Redis.from_url(system.redis_url)
+    queue = JobQueue(redis, Settings(max_queued_jobs_per_scope=JOBS_TOGETHER))
+
+    async def enqueue(prompt: str) -> object:
+        return await queue.enqueue(AsyncGenerateRequest(prompt=prompt))
+
+    yield enqueue
+    await redis.aclose()
+
+
+@asynccontextmanager
+async def _arq_queue(system: QueueSystem) -> AsyncIterator[Enqueue]:
+    arq = ArqRedis.from_url(system.redis_url)
+    yield lambda _prompt: arq.enqueue_job("tell")
+    await arq.aclose()
+
+
+class _running:  # noqa: N801 - used as a function
+    """A worker that works meanwhile."""
+
+    def __init__(self, worker: WorkerProcess | ChildProcess) -> None:
+        self._worker = worker
+
+    def __enter__(self) -> None:
+        self._worker.start()
+
+    def __exit__(self, *_error: object) -> None:
+        self._worker.stop()
+
+
+async def _delays(redis: Redis, enqueue: Enqueue, stream: str) -> Delays:
+    """Jobs one at a time, at moments that have nothing to do with the worker's polling."""
+    chance = random.Random(1)
+    milliseconds: list[float] = []
+    for number in range(JOBS_ALONE + 10):
+        await asyncio.sleep(chance.uniform(0, LONGEST_GAP_SECONDS))
+        await redis.delete(stream)
+        begin = time.perf_counter()
+        await enqueue(f"{number}")
+        await redis.xread({stream: "0"}, block=30_000)
+        milliseconds.append((time.perf_counter() - begin) * 1000)
+    milliseconds = milliseconds[10:]  # connections were made, and the worker was still starting
+    return Delays(p50=statistics.median(milliseconds), p99=statistics.quantiles(milliseconds, n=100)[98])
+
+
+async def _drain(redis: Redis, enqueue: Enqueue, stream: str, entries: int, worker: WorkerProcess | ChildProcess) -> float:
+    """Jobs a second, from the first event to the last of a full queue; each job gives so many `entries`."""
+    await redis.delete(stream)
+    for number in range(JOBS_TOGETHER):
+        await enqueue(f"{number}")
+    with _running(worker):
+        while await redis.xlen(stream) < JOBS_TOGETHER * entries:
+            await asyncio.sleep(0.05)
+    first, last = [
+        int(entry[0][0].split(b"-")[0]) for entry in (await redis.xrange(stream, count=1), await redis.xrevrange(stream, count=1))
+    ]
+    return JOBS_TOGETHER / ((last - first) / 1000)
+
+
+async def _redelivery(redis: Redis, enqueue: Enqueue, system: QueueSystem) -> float:
+    """Seconds from `kill -9` of a worker until another has begun its job."""
+    await redis.delete(JOB_EVENTS)
+    first, second = system.our_worker(), system.our_worker()
+    first.start()
+    await enqueue(SLOW)
+    await redis.xread({JOB_EVENTS: "0"}, block=30_000)
+    with _running(second):
+        await asyncio.sleep(Settings().job_lease_seconds)
+        await redis.delete(JOB_EVENTS)
+        begin = time.perf_counter()
+        first.kill()
+        await redis.xread({JOB_EVENTS: "0"}, block=60_000)
+        return time.perf_counter() - begin
