@@ -6,13 +6,18 @@ from datetime import timedelta
 
 from litestar import Litestar
 from litestar.di import Provide
-from litestar.types import ASGIApp
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from gateway.account.routes import AccountController
 from gateway.account.service import AccountService
-from gateway.auth.authentication import AuthenticationMiddleware, Authenticator, provide_optional_principal, provide_principal
+from gateway.auth.authentication import (
+    AuthenticationMiddleware,
+    Authenticator,
+    provide_optional_principal,
+    provide_principal,
+    provide_token,
+)
 from gateway.auth.keys import KeyRing
 from gateway.auth.tokens import DeviceTokens
 from gateway.conversations.routes import ConversationController, MessageController
@@ -22,6 +27,11 @@ from gateway.devices.rate_limit import PairingRateLimit
 from gateway.devices.routes import DeviceController
 from gateway.devices.service import DeviceService
 from gateway.errors import EXCEPTION_HANDLERS
+from gateway.events.hub import EventHub
+from gateway.events.journal import Journal
+from gateway.events.publisher import EventPublisher
+from gateway.events.routes import EventController
+from gateway.events.token_listeners import TokenListeners
 from gateway.health.routes import HealthController
 from gateway.health.service import HealthService
 from gateway.housekeeping import Housekeeping
@@ -49,13 +59,18 @@ MAXIMUM_BODY = 8 * 1024 * 1024
 """Bytes of a request body; more is 413."""
 
 
-def create_app(settings: Settings, registry: CollectorRegistry | None = None) -> ASGIApp:
+def create_app(settings: Settings, registry: CollectorRegistry | None = None) -> RequestContext:
     """Put the service together; nothing is opened before its lifespan starts. `registry` is for metrics; without one it makes its own."""
     database = Database(settings.database_url, settings.database_pool_size)
     redis = Redis.from_url(settings.redis_url, socket_connect_timeout=1, socket_timeout=2)
     ml = MlClient(settings.ml_service_url, settings.ml_service_token, settings.ml_timeout_seconds)
     keys = KeyRing(settings.jwt_keys)
     tokens = DeviceTokens(keys)
+    authenticator = Authenticator(tokens, database)
+    journal = Journal(redis)
+    listeners = TokenListeners(journal)
+    publisher = EventPublisher(journal, listeners)
+    hub = EventHub(redis, journal, listeners, authenticator)
     metrics = Metrics(registry or CollectorRegistry(), database, settings.metrics_token)
     housekeeping = Housekeeping(database, longest_draft=timedelta(seconds=settings.ml_timeout_seconds + 60))
     running = RunningDrafts(database)
@@ -67,6 +82,7 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
         "actions": ActionService(database, samples),
         "contact_sync": ContactSyncService(database),
         "conversations": ConversationService(database, cached_drafts),
+        "events": hub,
         "devices": DeviceService(database, keys, tokens, PairingRateLimit(redis), settings.registration),
         "health": HealthService(database, redis, ml),
         "metrics": metrics,
@@ -78,15 +94,19 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await database.open()
+        publisher.start()
+        hub.start()
         housekeeping.start()
         running.start()
         try:
             yield
         finally:
+            await hub.close()
             await running.close()
             await cached_drafts.close()
             await housekeeping.stop()
             await ml.close()
+            await publisher.close()
             await redis.aclose()
             await database.close()
 
@@ -100,16 +120,18 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
             ConversationController,
             MessageController,
             ResponseController,
+            EventController,
             SampleController,
             openapi_document,
             docs_assets(),
         ],
         dependencies={
             "principal": Provide(provide_principal, sync_to_thread=False),
+            "caller_token": Provide(provide_token, sync_to_thread=False),
             "optional_principal": Provide(provide_optional_principal, sync_to_thread=False),
             **{name: _provide(service) for name, service in services.items()},
         },
-        middleware=[AuthenticationMiddleware(Authenticator(tokens, database)), IdempotencyMiddleware(database, MAXIMUM_BODY)],
+        middleware=[AuthenticationMiddleware(authenticator), IdempotencyMiddleware(database, MAXIMUM_BODY)],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],
         openapi_config=openapi_config(),
@@ -117,7 +139,7 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
         request_max_body_size=MAXIMUM_BODY,
         logging_config=None,
     )
-    return RequestContext(app, metrics.observe)
+    return RequestContext(app, metrics.observe, hub.end_streams)
 
 
 def _provide(service: object) -> Provide:

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from typing import get_args
 from uuid import UUID
 
-import uvicorn
-
 from gateway.auth.keys import KeyRing
 from gateway.database import Database, migrate
 from gateway.devices.announcements import Announcements
 from gateway.devices.schemas import Pairing, Platform
 from gateway.errors import AppError
+from gateway.server import serve
 from gateway.settings import Settings
 from shared.settings import SettingsError, load
 
@@ -43,17 +42,9 @@ def main() -> None:
 
 
 def _serve(settings: Settings) -> None:
-    uvicorn.run(
-        "gateway.main:app",
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=settings.trusted_proxies or None,
-        timeout_graceful_shutdown=10,
-    )
+    from gateway.main import app  # builds it, which the other commands do without
+
+    serve(settings, app, app.end_streams)
 
 
 def _migrate(settings: Settings) -> None:

@@ -39,11 +39,20 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "UnprocessableEntity",
+    "error_headers",
 ]
 
 _logger = structlog.get_logger(__name__)
 # msgspec ends its messages with where the fault is: "Expected `str`, got `int` - at `$.messages[3].sentAt`"
 _AT_PATH = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
+
+
+def error_headers(error: AppError) -> dict[str, str]:
+    """The headers that belong to an error."""
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    return headers
 
 
 def _respond(
@@ -54,10 +63,7 @@ def _respond(
 
 
 def _render_app_error(request: Request[Any, Any, Any], error: AppError) -> Response[Any]:
-    headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
-    if isinstance(error, Unauthorized):
-        headers["WWW-Authenticate"] = "Bearer"
-    return _respond(request, error.status, error.message, error.details, headers)
+    return _respond(request, error.status, error.message, error.details, error_headers(error))
 
 
 def _render_validation_error(request: Request[Any, Any, Any], error: ValidationException) -> Response[Any]:

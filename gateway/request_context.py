@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 from uuid import uuid4
 
@@ -12,6 +12,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 Observe: TypeAlias = Callable[[str, str | None, int, float], None]
 """Takes the method, the template of the address (None where nothing matched), the status (0: none was sent) and seconds."""
 _logger = structlog.get_logger(__name__)
+_SWITCHING_PROTOCOLS = 101
 _USABLE = re.compile(rb"^[A-Za-z0-9._:-]{1,100}$")
 
 
@@ -21,10 +22,11 @@ class RequestContext:
     `X-Request-Id` is taken when it is short and plain, else made; the log line has the path but never the query string or a body.
     """
 
-    def __init__(self, app: ASGIApp, observe: Observe) -> None:
-        """`observe` is told of every HTTP request when it is done."""
+    def __init__(self, app: ASGIApp, observe: Observe, end_streams: Callable[[], Awaitable[None]]) -> None:
+        """`observe` is told of every HTTP request when it is done; `end_streams` is for the server, which calls it before it stops."""
         self._app = app
         self._observe = observe
+        self.end_streams = end_streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -37,9 +39,11 @@ class RequestContext:
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            kind: str = message["type"]
+            if kind in ("http.response.start", "websocket.http.response.start", "websocket.accept"):
+                answer: Any = message
+                status = answer.get("status", _SWITCHING_PROTOCOLS)
+                answer["headers"] = [*answer.get("headers", []), (b"x-request-id", request_id.encode())]
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):

@@ -1,5 +1,6 @@
 """Who may come in. Every route is closed unless its handler says otherwise in `opt`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from litestar.datastructures import Headers
@@ -10,10 +11,11 @@ from litestar.params import SkipValidation
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gateway.auth import queries
+from gateway.auth.handshake import offered_token, refuse
 from gateway.auth.principal import Principal
-from gateway.auth.tokens import DeviceTokens
+from gateway.auth.tokens import DeviceTokens, VerifiedToken
 from gateway.database import Database
-from gateway.errors import Forbidden, Unauthorized
+from gateway.errors import AppError, Forbidden, Unauthorized
 
 PUBLIC = {"authentication": "none"}
 """`opt` of a handler that anybody may call."""
@@ -28,7 +30,7 @@ class Authenticator:
         self._tokens = tokens
         self._database = database
 
-    async def authenticate(self, token: str) -> Principal:
+    async def authenticate(self, token: str) -> VerifiedToken:
         """Check the token and that its device is still active and was not paired anew since.
 
         Raises:
@@ -37,17 +39,35 @@ class Authenticator:
             Unavailable: the database is away.
         """
         verified = self._tokens.verify(token)
-        principal = verified.principal
         async with self._database.connection() as db:
-            standing = await queries.standing(db, principal.account_id, principal.device_id)
-        if standing is None:
-            raise Unauthorized("The device of this token does not exist any more")
-        if standing.status != "active":
-            raise Forbidden("This device is not active; pair it again")
-        if standing.verified_at is not None and verified.issued_at < standing.verified_at.replace(microsecond=0):
-            # Or a deactivated device's old token would be good again once somebody pairs that device anew.
-            raise Unauthorized("The device was paired again after this token was issued; use its newer token")
-        return principal
+            standing = await queries.standing(db, verified.principal.account_id, verified.principal.device_id)
+        if refusal := _refusal(verified, standing):
+            raise refusal
+        return verified
+
+    async def refusals(self, tokens: Sequence[VerifiedToken]) -> list[Unauthorized | Forbidden | None]:
+        """What `authenticate` would say now of tokens that were good; None where nothing changed. It does not look at the clock.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        principals = [token.principal for token in tokens]
+        async with self._database.connection() as db:
+            standings = await queries.standings(
+                db, [principal.account_id for principal in principals], [principal.device_id for principal in principals]
+            )
+        return [_refusal(token, standing) for token, standing in zip(tokens, standings, strict=True)]
+
+
+def _refusal(token: VerifiedToken, standing: queries.Standing | None) -> Unauthorized | Forbidden | None:
+    if standing is None:
+        return Unauthorized("The device of this token does not exist any more")
+    if standing.status != "active":
+        return Forbidden("This device is not active; pair it again")
+    if standing.verified_at is not None and token.issued_at < standing.verified_at.replace(microsecond=0):
+        # Or a deactivated device's old token would be good again once somebody pairs that device anew.
+        return Unauthorized("The device was paired again after this token was issued; use its newer token")
+    return None
 
 
 class AuthenticationMiddleware(ASGIMiddleware):
@@ -61,12 +81,23 @@ class AuthenticationMiddleware(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         mode = scope["route_handler"].opt.get("authentication", "required")
         if mode != "none":
-            header = Headers.from_scope(scope).get("authorization")
-            if header is not None:
-                scope["user"] = await self._authenticator.authenticate(_bearer(header))
-            elif mode == "required":
-                raise Unauthorized("Send the device's token as `Authorization: Bearer <token>`")
+            try:
+                await self._admit(scope, required=mode == "required")
+            except AppError as error:
+                if scope["type"] != ScopeType.WEBSOCKET:
+                    raise
+                await refuse(scope, send, error)
+                return
         await next_app(scope, receive, send)
+
+    async def _admit(self, scope: Scope, *, required: bool) -> None:
+        header = Headers.from_scope(scope).get("authorization")
+        token = _bearer(header) if header is not None else offered_token(scope)
+        if token is not None:
+            scope["auth"] = verified = await self._authenticator.authenticate(token)
+            scope["user"] = verified.principal
+        elif required:
+            raise Unauthorized("Send the device's token as `Authorization: Bearer <token>`")
 
 
 def _bearer(header: str) -> str:
@@ -84,6 +115,14 @@ def provide_principal(scope: Scope) -> Principal:
     return principal
 
 
+def provide_token(scope: Scope) -> VerifiedToken:
+    """The caller's token as it was read, for handlers that run on after it was checked and ask for `caller_token`."""
+    token = scope.get("auth")
+    if not isinstance(token, VerifiedToken):
+        raise Unauthorized("Send the device's token as `Authorization: Bearer <token>`")
+    return token
+
+
 def provide_optional_principal(scope: Scope) -> Principal | None:
     """The caller of an `OPTIONAL` route, if there was a token."""
     principal: Any = scope.get("user")
@@ -92,3 +131,4 @@ def provide_optional_principal(scope: Scope) -> Principal | None:
 
 Caller = NamedDependency[SkipValidation[Principal]]
 OptionalCaller = NamedDependency[SkipValidation[Principal | None]]
+CallerToken = NamedDependency[SkipValidation[VerifiedToken]]

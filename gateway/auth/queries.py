@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -8,6 +9,13 @@ from gateway.database import Db
 STANDING = """
     select status, verified_at, coalesce(last_seen_at < now() - interval '1 minute', true) as stale
     from device where account_id = $1 and id = $2
+"""
+# For the open event streams of a process, whosever they are: each is asked for with its own account.
+STANDINGS = """
+    select device.status, device.verified_at
+    from unnest($1::uuid[], $2::uuid[]) with ordinality as wanted (account_id, id, number)
+    left join device on device.account_id = wanted.account_id and device.id = wanted.id
+    order by wanted.number
 """
 TOUCH = "update device set last_seen_at = now() where account_id = $1 and id = $2"
 
@@ -28,3 +36,9 @@ async def standing(db: Db, account_id: UUID, device_id: UUID) -> Standing | None
     if row["stale"]:
         await db.execute(TOUCH, account_id, device_id)
     return Standing(status=row["status"], verified_at=row["verified_at"])
+
+
+async def standings(db: Db, account_ids: Sequence[UUID], device_ids: Sequence[UUID]) -> list[Standing | None]:
+    """How several devices stand, in the order asked."""
+    rows = await db.fetch(STANDINGS, account_ids, device_ids)
+    return [Standing(status=row["status"], verified_at=row["verified_at"]) if row["status"] is not None else None for row in rows]

@@ -1,0 +1,254 @@
+"""Brings events from Redis to the readers of this process."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gateway.auth.authentication import Authenticator
+from gateway.auth.tokens import VerifiedToken
+from gateway.errors import Forbidden, Unavailable
+from gateway.events.journal import ACCOUNT_DELETED, CONTROL, Journal, Position, PublishedEvent, account_of, channel_of, parse_message
+from gateway.events.subscription import DEACTIVATED, STOPPING, TOKEN_VOID, Subscription
+from gateway.events.token_listeners import TokenListeners
+from gateway.wire import utc_now
+
+_LOOK_EVERY_SECONDS = 0.5
+_JOIN_SECONDS = 2.0
+_PING_SECONDS = 5.0
+_RECONNECT_SECONDS = 0.2
+_CLOSE_SECONDS = 3.0
+
+_logger = structlog.get_logger(__name__)
+
+
+class _DeviceData(msgspec.Struct, rename="camel"):
+    device_id: UUID
+
+
+class _DeviceEvent(msgspec.Struct):
+    data: _DeviceData
+
+
+@dataclass(slots=True)
+class _Channel:
+    """An account with readers here; `joined` is set while Redis sends us what happens to it."""
+
+    users: int = 0
+    subscriptions: set[Subscription] = field(default_factory=set)
+    joined: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class EventHub:
+    """One connection to Redis for all readers of this process.
+
+    It listens to the accounts that have readers here, and to no others. When the connection breaks it makes a new one, and every reader
+    looks into its account's stream for what it missed meanwhile. Twice a second it looks whether the readers may still read: a token that
+    ran out, a device that was deactivated or paired anew and an account that is gone end their streams, whether Redis was there to say so
+    or not.
+    """
+
+    def __init__(self, redis: "Redis", journal: Journal, tokens: TokenListeners, authenticator: Authenticator) -> None:
+        self._redis = redis
+        self._journal = journal
+        self._tokens = tokens
+        self._authenticator = authenticator
+        self._channels: dict[UUID, _Channel] = {}
+        self._pubsub: Any = None
+        self._sending = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._left = asyncio.Event()
+        self._closing = False
+        self._interrupted = False
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._listen(), name="events"), asyncio.create_task(self._watch(), name="event readers")]
+
+    async def end_streams(self) -> None:
+        """Take no more readers and end those that there are; waits a moment for them to be told."""
+        self._closing = True
+        for subscription in self._subscriptions():
+            subscription.end(STOPPING)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                while any(channel.users for channel in self._channels.values()):
+                    self._left.clear()
+                    await self._left.wait()
+
+    async def close(self) -> None:
+        await self.end_streams()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def readers(self) -> int:
+        """How many there are now."""
+        return len(self._subscriptions())
+
+    @asynccontextmanager
+    async def subscribed(self, token: VerifiedToken, *, after: Position | None, wants_tokens: bool) -> AsyncIterator[Subscription]:
+        """A subscription to the token's account: from when the block begins nothing is missed.
+
+        Raises:
+            Unavailable: Redis is away, or this gateway is stopping.
+        """
+        account_id = token.principal.account_id
+        channel = self._channels.setdefault(account_id, _Channel())
+        channel.users += 1
+        subscription = Subscription(token, self._journal, wants_tokens=wants_tokens)
+        try:
+            await self._join(account_id, channel)
+            channel.subscriptions.add(subscription)
+            await subscription.begin(after)
+            if wants_tokens:
+                await self._tokens.add(account_id)
+            if self._closing:
+                raise Unavailable(STOPPING.reason, retry_after=1)
+            yield subscription
+        finally:
+            channel.subscriptions.discard(subscription)
+            channel.users -= 1  # `_leave_unused` leaves the channel if nobody comes back at once
+            self._left.set()
+
+    async def _join(self, account_id: UUID, channel: _Channel) -> None:
+        if channel.joined.is_set():
+            return
+        await self._send("subscribe", [account_id])
+        try:
+            async with asyncio.timeout(_JOIN_SECONDS):
+                await channel.joined.wait()
+        except TimeoutError:
+            raise Unavailable("Live events are away; try again in a moment") from None
+
+    async def _send(self, command: str, account_ids: Iterable[UUID]) -> None:
+        """Change what Redis sends us. When it is away, the next connection begins with what is wanted then."""
+        channels = [channel_of(account_id) for account_id in account_ids]
+        async with self._sending:
+            if self._pubsub is not None and channels:
+                with suppress(RedisError, OSError, TimeoutError):
+                    await getattr(self._pubsub, command)(*channels)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._redis.pubsub() as pubsub:
+                    await pubsub.subscribe(CONTROL)
+                    self._pubsub = pubsub
+                    await self._send("subscribe", self._channels)
+                    await self._read(pubsub)
+            except (RedisError, OSError, TimeoutError) as error:
+                if not self._interrupted:
+                    _logger.warning("live events are interrupted: Redis is away", error=type(error).__name__)
+                self._interrupted = True
+            except Exception:
+                _logger.exception("live events are interrupted")
+            finally:
+                self._pubsub = None
+                for channel in self._channels.values():
+                    channel.joined.clear()
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _read(self, pubsub: Any) -> None:
+        """Take in what Redis sends, until the connection breaks. A connection on which nothing comes is asked whether it still lives."""
+        asked = False
+        while True:
+            message = await pubsub.get_message(timeout=_PING_SECONDS)
+            if message is not None:
+                asked = False
+                self._take(message["type"], message["channel"], message["data"])
+            elif asked:
+                raise TimeoutError
+            else:
+                asked = True
+                async with self._sending:
+                    await pubsub.ping()
+
+    def _take(self, kind: str, channel: bytes | None, data: Any) -> None:
+        match kind, channel:
+            case "subscribe", b"events:control":
+                if self._interrupted:
+                    _logger.info("live events flow again")
+                self._interrupted = False
+                self._tokens.connected()
+            case "message", b"events:control":
+                self._tokens.hear(data)
+            case "subscribe", bytes():
+                self._joined(account_of(channel))
+            case "message", bytes():
+                self._dispatch(account_of(channel), data)
+
+    def _joined(self, account_id: UUID) -> None:
+        """From now on nothing is missed; what came before, only the stream knows."""
+        if channel := self._channels.get(account_id):
+            channel.joined.set()
+            for subscription in channel.subscriptions:
+                subscription.fall_behind()
+
+    def _dispatch(self, account_id: UUID, payload: bytes) -> None:
+        channel = self._channels.get(account_id)
+        if channel is None:
+            return
+        for event in parse_message(payload):
+            if event.type == ACCOUNT_DELETED:
+                for subscription in channel.subscriptions:
+                    subscription.end(TOKEN_VOID)
+                continue
+            for subscription in channel.subscriptions:
+                subscription.offer(event)
+            if event.type == "device:deactivated":
+                _end_device(channel.subscriptions, event)
+
+    async def _watch(self) -> None:
+        duties: list[Callable[[], Awaitable[None]]] = [self._leave_unused, self._repeat_tokens, self._end_unwanted]
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_SECONDS)
+            for duty in duties:
+                try:
+                    await duty()
+                except Unavailable:  # Redis or the database is away: again in a moment
+                    continue
+                except Exception:
+                    _logger.exception("looking after the event readers failed")
+
+    async def _leave_unused(self) -> None:
+        unused = [account_id for account_id, channel in self._channels.items() if not channel.users]
+        for account_id in unused:
+            del self._channels[account_id]
+        await self._send("unsubscribe", unused)
+
+    async def _repeat_tokens(self) -> None:
+        if self._pubsub is not None:
+            await self._tokens.repeat(
+                {subscription.token.principal.account_id for subscription in self._subscriptions() if subscription.wants_tokens}
+            )
+
+    async def _end_unwanted(self) -> None:
+        subscriptions = self._subscriptions()
+        now = utc_now()
+        for subscription in subscriptions:
+            if subscription.token.expires_at <= now:
+                subscription.end(TOKEN_VOID)
+        if not subscriptions:
+            return
+        refusals = await self._authenticator.refusals([subscription.token for subscription in subscriptions])
+        for subscription, refusal in zip(subscriptions, refusals, strict=True):
+            if refusal is not None:
+                subscription.end(DEACTIVATED if isinstance(refusal, Forbidden) else TOKEN_VOID)
+
+    def _subscriptions(self) -> list[Subscription]:
+        return [subscription for channel in self._channels.values() for subscription in channel.subscriptions]
+
+
+def _end_device(subscriptions: Iterable[Subscription], event: PublishedEvent) -> None:
+    device_id = msgspec.json.decode(b"{" + event.body, type=_DeviceEvent).data.device_id
+    for subscription in subscriptions:
+        if subscription.token.principal.device_id == device_id:
+            subscription.end(DEACTIVATED)

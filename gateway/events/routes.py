@@ -1,0 +1,80 @@
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from litestar import Controller, Request, Response, WebSocket, get, websocket
+from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
+from litestar.params import HeaderParameter, QueryParameter
+
+from gateway.auth.authentication import CallerToken
+from gateway.events.hub import EventHub
+from gateway.events.reading import parse_wish
+from gateway.events.schemas import Event
+from gateway.events.sockets import serve_socket
+from gateway.events.streams import EventStream
+from gateway.openapi import errors
+from gateway.request_context import request_id_of
+from shared.errors import error_body
+
+_POSITION = r"^[0-9]{1,15}(-[0-9]{1,15})?$"
+
+AfterQuery = Annotated[
+    str | None,
+    QueryParameter(
+        name="after", pattern=_POSITION, description="The last event that you have: what came after it comes first. 0: all that is kept."
+    ),
+]
+LastEventId = Annotated[
+    str | None,
+    HeaderParameter(name="Last-Event-ID", pattern=_POSITION, description="As `after`, and goes before it; browsers send it by themselves."),
+]
+TokensQuery = Annotated[
+    bool, QueryParameter(name="tokens", description="Also `response:token`, the pieces of drafts while they are written.")
+]
+
+_STREAM = {
+    200: ResponseSpec(
+        data_container=Event,
+        media_type="text/event-stream",
+        description="Events. Each event's name is its `type`, its `id` is the envelope's, its data is this envelope.",
+        generate_examples=False,
+    )
+}
+_USE_A_SOCKET = "This address is a WebSocket; the same events as a plain stream are at /api/events/stream"
+
+
+class EventController(Controller):
+    path = "/api/events"
+    tags = ("events",)
+
+    @websocket("/")
+    async def listen(self, socket: WebSocket[Any, Any, Any], caller_token: CallerToken, events: NamedDependency[EventHub]) -> None:
+        await serve_socket(socket, events, caller_token)
+
+    @get("/", include_in_schema=False)
+    async def explain(self, request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
+        """Somebody opened the WebSocket's address with plain HTTP."""
+        body = error_body(HTTPStatus.UPGRADE_REQUIRED, _USE_A_SOCKET, request_id_of(request.scope))
+        return Response(body, status_code=HTTPStatus.UPGRADE_REQUIRED, headers={"Upgrade": "websocket", "Connection": "Upgrade"})
+
+    @get("/stream", summary="Live events", responses={**_STREAM, **errors(400, 401, 403, 503)})
+    async def stream(
+        self,
+        caller_token: CallerToken,
+        events: NamedDependency[EventHub],
+        tokens: TokensQuery = False,
+        after: AfterQuery = None,
+        last_event_id: LastEventId = None,
+    ) -> EventStream:
+        """What happens in the account, on whichever device, as server-sent events; the same over a WebSocket at `/api/events`.
+
+        Every event of the last hour can be had again: come back with the last id. If that is not known any more, `replay:incomplete` says
+        so, and all that is known follows. A comment comes every 20 seconds. The last event of a stream that ends here is `stream:closed`,
+        with why.
+
+        The WebSocket takes the token in the `Authorization` header or, from browsers, as the second of the subprotocols `bearer` and the
+        token; it takes `after` and `tokens` too. It closes with 1001 (the gateway stops), 4401 (token expired or void), 4403 (device
+        deactivated) or 4408 (events were not read fast enough).
+        """
+        wish = parse_wish(last_event_id=last_event_id, after=after, tokens=str(tokens))
+        return EventStream(lambda: events.subscribed(caller_token, after=wish.after, wants_tokens=wish.tokens))

@@ -1,0 +1,75 @@
+"""What clients of the event endpoints see."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from gateway.wire import Wire
+
+EventType = Literal[
+    "response:generating",
+    "response:token",
+    "response:completed",
+    "response:failed",
+    "response:cancelled",
+    "training:progress",
+    "training:completed",
+    "training:failed",
+    "training:cancelled",
+    "sync:completed",
+    "device:deactivated",
+    "replay:incomplete",
+    "stream:closed",
+]
+
+Id = Annotated[str, Meta(description="Where the reader is then: send it as `Last-Event-ID` or `after` to go on from here.")]
+
+
+class Event(Wire, frozen=True, kw_only=True):
+    """One event as it goes out.
+
+    `data` of `response:*` is the draft as `GET /api/responses/:id` has it; of `response:token` `{responseId, index, sequence, text}`; of
+    `training:*` the job; of `sync:completed` `{conversationId, created, updated, unchanged}`; of `device:deactivated` `{deviceId}`.
+
+    `replay:incomplete` says that what came after the given id is not known any more: look again at what matters. `stream:closed` is the
+    last event of a server-sent stream that the gateway ends, with a WebSocket's close `{code, reason}`.
+    """
+
+    id: Id
+    type: EventType
+    at: datetime
+    data: dict[str, Any]
+
+
+class DraftToken(Wire, frozen=True, kw_only=True):
+    """A piece of a draft that is being written, of candidate `index`. `sequence` counts a draft's pieces from 0: who misses one waits for
+    `response:completed`.
+    """
+
+    response_id: str
+    index: int
+    sequence: int
+    text: str
+
+
+class SyncCompleted(Wire, frozen=True, kw_only=True):
+    """A batch was stored that changed something."""
+
+    conversation_id: str
+    created: int
+    updated: int
+    unchanged: int
+
+
+class DeviceDeactivated(Wire, frozen=True, kw_only=True):
+    device_id: str
+
+
+class StreamClosed(Wire, frozen=True, kw_only=True):
+    code: int
+    reason: str
+
+
+class Nothing(Wire, frozen=True, kw_only=True):
+    """`data` of an event that has none."""

@@ -1,0 +1,58 @@
+"""uvicorn as the gateway runs it."""
+
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from socket import socket
+
+import uvicorn
+from litestar.types import ASGIApp
+
+from gateway.settings import Settings
+
+PING_SECONDS = 20.0
+"""WebSockets are pinged so often, and closed when no answer came before the next is due."""
+GRACE_SECONDS = 10
+"""What runs when the gateway is told to stop may take so long to end."""
+_LONGEST_SOCKET_MESSAGE = 1024 * 1024  # bytes
+_START_FAILED = 3
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams that would never end by themselves before it waits for what does."""
+
+    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(config)
+        self._end_streams = end_streams
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        await self._end_streams()
+        await super().shutdown(sockets)
+
+
+def serve(settings: Settings, app: ASGIApp, end_streams: Callable[[], Awaitable[None]]) -> None:
+    """Run until a signal says otherwise. `end_streams` ends what would never end by itself; it is called first when the server stops."""
+    server = _Server(_config(settings, app), end_streams)
+    with suppress(KeyboardInterrupt):  # the signal has been answered already
+        server.run()
+    if not server.started:
+        sys.exit(_START_FAILED)
+
+
+def _config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
+    """Messages of WebSockets are small and secret: compressing them would cost memory a socket and tell what is in them by their length."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies or None,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
+        ws_per_message_deflate=False,
+        ws_max_size=_LONGEST_SOCKET_MESSAGE,
+    )

@@ -1,0 +1,98 @@
+"""Clients that read events, and a publisher that is no gateway."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from uuid import UUID
+
+import httpx
+from redis.asyncio import Redis
+from websockets.sync.client import ClientConnection, connect
+
+from gateway.events.journal import Journal
+from gateway.events.publisher import EventPublisher
+from gateway.events.token_listeners import TokenListeners
+from tests.factories import NO_TLS
+
+T = TypeVar("T")
+SECONDS = 10.0
+"""In which everything has come that comes at all."""
+
+
+def listening(url: str, token: str, path: str = "", **options: Any) -> ClientConnection:
+    """An open WebSocket on a gateway; `path` is what follows the address, such as `?tokens=true`."""
+    address = url.replace("http", "ws", 1) + "/api/events" + path
+    return connect(address, additional_headers={"Authorization": f"Bearer {token}"}, **options)
+
+
+def received(socket: ClientConnection, count: int = 1, seconds: float = SECONDS) -> list[dict[str, Any]]:
+    """The next events."""
+    return [json.loads(socket.recv(timeout=seconds)) for _ in range(count)]
+
+
+def until(socket: ClientConnection, event_type: str, seconds: float = SECONDS) -> list[dict[str, Any]]:
+    """All events up to the first of a type."""
+    events = received(socket, seconds=seconds)
+    while events[-1]["type"] != event_type:
+        events += received(socket, seconds=seconds)
+    return events
+
+
+@contextmanager
+def streaming(url: str, token: str, *, headers: dict[str, str] | None = None, **query: str) -> Iterator[Iterator[dict[str, str]]]:
+    """The server-sent events of a gateway: each as its fields; a comment has only `comment`."""
+    with httpx.Client(timeout=SECONDS, verify=NO_TLS) as client:
+        all_headers = {"Authorization": f"Bearer {token}", **(headers or {})}
+        with client.stream("GET", f"{url}/api/events/stream", params=query, headers=all_headers) as answer:
+            assert answer.status_code == 200, answer.read()
+            yield _blocks(answer.iter_lines())
+
+
+def _blocks(lines: Iterator[str]) -> Iterator[dict[str, str]]:
+    block: dict[str, str] = {}
+    for line in lines:
+        if not line:
+            yield block
+            block = {}
+            continue
+        name, _, value = line.partition(": ")
+        block[name or "comment"] = value or line.removeprefix(": ")
+
+
+def named(events: Iterator[dict[str, str]]) -> Iterator[dict[str, str]]:
+    """Without comments."""
+    return (event for event in events if "event" in event)
+
+
+def with_publisher(redis_url: str, act: Callable[[EventPublisher], Awaitable[T]]) -> T:
+    """Publish from this process, and wait until it is out."""
+
+    async def run() -> T:
+        async with Redis.from_url(redis_url) as redis:
+            journal = Journal(redis)
+            publisher = EventPublisher(journal, TokenListeners(journal))
+            publisher.start()
+            try:
+                return await act(publisher)
+            finally:
+                await publisher.close()
+
+    return asyncio.run(run())
+
+
+def publish(redis_url: str, account_id: UUID, numbers: Sequence[int], *, size: int = 0) -> None:
+    """Publish an event for each number, which is its only content but for `size` characters of ballast."""
+
+    async def act(publisher: EventPublisher) -> None:
+        for number in numbers:
+            publisher.publish(account_id, "sync:completed", {"number": number, "ballast": "x" * size})
+
+    with_publisher(redis_url, act)
+
+
+def numbers_of(events: Sequence[dict[str, Any]]) -> list[int]:
+    return [event["data"]["number"] for event in events]
+
+
