@@ -72,23 +72,23 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
     publisher = EventPublisher(journal, listeners)
     hub = EventHub(redis, journal, listeners, authenticator)
     metrics = Metrics(registry or CollectorRegistry(), database, settings.metrics_token)
-    housekeeping = Housekeeping(database, longest_draft=timedelta(seconds=settings.ml_timeout_seconds + 60))
+    housekeeping = Housekeeping(database, publisher, longest_draft=timedelta(seconds=settings.ml_timeout_seconds + 60))
     running = RunningDrafts(database)
     samples = SampleService(database)
     cached_drafts = CachedDrafts(ml)
 
     services = {
-        "account": AccountService(database, ml),
+        "account": AccountService(database, ml, publisher),
         "actions": ActionService(database, samples),
         "contact_sync": ContactSyncService(database),
-        "conversations": ConversationService(database, cached_drafts),
+        "conversations": ConversationService(database, cached_drafts, publisher),
         "events": hub,
-        "devices": DeviceService(database, keys, tokens, PairingRateLimit(redis), settings.registration),
+        "devices": DeviceService(database, keys, tokens, PairingRateLimit(redis), settings.registration, publisher),
         "health": HealthService(database, redis, ml),
         "metrics": metrics,
-        "responses": ResponseService(database, ml, running),
+        "responses": ResponseService(database, ml, running, publisher),
         "samples": samples,
-        "sync": SyncService(database, cached_drafts, [DraftsOfMessages(samples)]),
+        "sync": SyncService(database, cached_drafts, publisher, [DraftsOfMessages(samples)]),
     }
 
     @asynccontextmanager

@@ -10,8 +10,10 @@ import structlog
 from gateway.database import Database
 from gateway.devices import queries as devices
 from gateway.errors import Unavailable
+from gateway.events.publisher import EventPublisher
 from gateway.idempotency import queries as idempotency
 from gateway.responses import queries as responses
+from gateway.responses.announcing import details_of_row, event_of
 
 _EVERY_SECONDS = 60
 # Any number that only this task uses: who holds it sweeps, the other replicas skip their turn.
@@ -23,9 +25,10 @@ _logger = structlog.get_logger(__name__)
 class Housekeeping:
     """A background task of the gateway. What goes wrong in it is logged and tried again a minute later."""
 
-    def __init__(self, database: Database, longest_draft: timedelta) -> None:
+    def __init__(self, database: Database, events: EventPublisher, longest_draft: timedelta) -> None:
         """`longest_draft`: a draft that has been in work for longer has lost the gateway that wrote it."""
         self._database = database
+        self._events = events
         self._longest_draft = longest_draft
         self._task: asyncio.Task[None] | None = None
 
@@ -47,7 +50,9 @@ class Housekeeping:
             await idempotency.forget_old(db)
             await devices.forget_expired(db)
             await devices.forget_unverified(db)
-            await responses.fail_abandoned(db, self._longest_draft)
+            abandoned = await responses.fail_abandoned(db, self._longest_draft)
+        for row in abandoned:
+            self._events.publish_all(row["account_id"], [event_of(details_of_row(row))])
 
     async def _run(self) -> None:
         while True:

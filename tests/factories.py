@@ -11,6 +11,11 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 import jwt
+from redis.asyncio import Redis
+
+from gateway.events.journal import Journal
+from gateway.events.publisher import EventPublisher
+from gateway.events.token_listeners import TokenListeners
 
 # Nothing here speaks TLS; loading the system's certificates for every client would take longer than the tests.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -68,6 +73,12 @@ def new_address() -> str:
 def wrong_code(code: str) -> str:
     """Another code of six digits."""
     return f"{(int(code) + 1) % 1_000_000:06d}"
+
+
+def unheard_publisher() -> EventPublisher:
+    """Takes events and sends none."""
+    journal = Journal(Redis())
+    return EventPublisher(journal, TokenListeners(journal))
 
 
 def own_rows(database_url: str, owner: Device) -> dict[str, UUID]:

@@ -10,6 +10,7 @@ from gateway.account.archive import StreamedZip
 from gateway.auth.principal import Principal
 from gateway.database import Database
 from gateway.errors import AppError, BadRequest, Unavailable
+from gateway.events.publisher import EventPublisher
 from gateway.ml_client import MlClient
 from gateway.wire import utc_now
 
@@ -24,9 +25,10 @@ _logger = structlog.get_logger(__name__)
 class AccountService:
     """All of an account's data, to take along and to delete."""
 
-    def __init__(self, database: Database, ml: MlClient) -> None:
+    def __init__(self, database: Database, ml: MlClient, events: EventPublisher) -> None:
         self._database = database
         self._ml = ml
+        self._events = events
         self._exports = asyncio.Semaphore(_EXPORTS_AT_ONCE)
 
     def export(self, principal: Principal) -> AsyncIterator[bytes]:
@@ -50,6 +52,7 @@ class AccountService:
         async with self._database.transaction() as db:
             await queries.delete(db, principal.account_id)
         _logger.info("account deleted", account_id=str(principal.account_id))
+        self._events.forget_account(principal.account_id)
         await self._clear_cache(principal.account_id)
 
     async def _archive(self, account_id: UUID) -> AsyncIterator[bytes]:

@@ -22,6 +22,7 @@ from gateway.conversations.schemas import (
 )
 from gateway.database import Database, Db
 from gateway.errors import BadRequest, NotFound
+from gateway.events.publisher import EventPublisher
 from gateway.sync.forgetting import CachedDrafts
 from gateway.sync.schemas import Attachment
 
@@ -31,8 +32,9 @@ _PREVIEW = 140  # characters
 class ConversationService:
     """The threads of an account, read, searched and deleted."""
 
-    def __init__(self, database: Database, cached_drafts: CachedDrafts) -> None:
+    def __init__(self, database: Database, cached_drafts: CachedDrafts, events: EventPublisher) -> None:
         self._database = database
+        self._events = events
         self._cached_drafts = cached_drafts
 
     async def list(self, account_id: UUID, name_part: str | None, page: int, page_size: int) -> ConversationPage:
@@ -98,6 +100,7 @@ class ConversationService:
         if not deleted:
             raise NotFound("No conversation with this id")
         self._cached_drafts.drop(account_id)
+        self._events.forget(account_id, conversation_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

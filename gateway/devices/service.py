@@ -12,6 +12,8 @@ from gateway.devices.announcements import Announcements
 from gateway.devices.rate_limit import Attempt, PairingRateLimit
 from gateway.devices.schemas import Device, DeviceRegistration, Pairing, Refresh, Tokens, Verification
 from gateway.errors import Forbidden, NotFound, Unauthorized
+from gateway.events.publisher import EventPublisher
+from gateway.events.schemas import DeviceDeactivated
 from gateway.wire import utc_now
 from shared.ids import new_id
 
@@ -25,9 +27,12 @@ _BAD_REFRESH = "The refresh token is not valid any more; pair the device again"
 class DeviceService:
     """How devices come to an account, prove that they are its, and leave it."""
 
-    def __init__(self, database: Database, keys: KeyRing, tokens: DeviceTokens, limit: PairingRateLimit, registration: str) -> None:
+    def __init__(
+        self, database: Database, keys: KeyRing, tokens: DeviceTokens, limit: PairingRateLimit, registration: str, events: EventPublisher
+    ) -> None:
         """`registration` is the setting: `open` or `closed`."""
         self._database = database
+        self._events = events
         self._keys = keys
         self._announcements = Announcements(database, keys)
         self._tokens = tokens
@@ -92,7 +97,8 @@ class DeviceService:
             return await queries.devices_of(db, principal.account_id, principal.device_id)
 
     async def deactivate(self, principal: Principal, device_id: UUID) -> Device:
-        """Shut a device out, the caller's own too: its next request is refused, its refresh tokens and pairing code are void.
+        """Shut a device out, the caller's own too: its next request is refused, its event streams end, its refresh tokens and
+        pairing code are void.
 
         Doing it again changes nothing. The way back is to register it again and verify the code.
 
@@ -105,6 +111,7 @@ class DeviceService:
                 raise NotFound("No device with this id; see GET /api/devices")
             await queries.drop_code(db, device_id)
             await queries.revoke_refresh_tokens(db, device_id, utc_now())
+        self._events.publish(principal.account_id, "device:deactivated", DeviceDeactivated(device_id=device_id))
         return device
 
     async def _evaluate(self, db: Db, verification: Verification, attempt: Attempt) -> Tokens | str:

@@ -1,7 +1,8 @@
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID, uuid4
 
 import structlog
@@ -25,6 +26,14 @@ _AWAY = (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError)
 _Waiting: TypeAlias = tuple[Entry, asyncio.Future[bool] | None]
 """With somebody who waits for the result, if anybody does."""
 _logger = structlog.get_logger(__name__)
+
+
+class PendingEvent(NamedTuple):
+    """An event that goes out once the transaction that made it is committed; `about` is the conversation that it tells something of."""
+
+    type: EventType
+    data: Any
+    about: UUID | None = None
 
 
 class EventPublisher:
@@ -68,6 +77,11 @@ class EventPublisher:
             about: the conversation that it tells something of, whose events can be taken back.
         """
         self._put(self._entry(account_id, event_type, data, once, about))
+
+    def publish_all(self, account_id: UUID, events: Iterable[PendingEvent]) -> None:
+        """Publish events, in this order."""
+        for event in events:
+            self.publish(account_id, event.type, event.data, about=event.about)
 
     async def deliver(self, account_id: UUID, event_type: EventType, data: Any, *, once: str = "", about: UUID | None = None) -> bool:
         """Publish an event and wait until it is in Redis: for those who answer for it, such as the reader of a queue.

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from msgspec import Meta
 
@@ -47,7 +48,7 @@ class DraftToken(Wire, frozen=True, kw_only=True):
     `response:completed`.
     """
 
-    response_id: str
+    response_id: UUID
     index: int
     sequence: int
     text: str
@@ -56,14 +57,14 @@ class DraftToken(Wire, frozen=True, kw_only=True):
 class SyncCompleted(Wire, frozen=True, kw_only=True):
     """A batch was stored that changed something."""
 
-    conversation_id: str
+    conversation_id: UUID
     created: int
     updated: int
     unchanged: int
 
 
 class DeviceDeactivated(Wire, frozen=True, kw_only=True):
-    device_id: str
+    device_id: UUID
 
 
 class StreamClosed(Wire, frozen=True, kw_only=True):

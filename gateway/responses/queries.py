@@ -55,26 +55,32 @@ ACT = """
 
 # A draft that is being written has no prompt yet, and is taken to have read the messages.
 # What the owner accepted or wrote is the owner's; anything else that the model made of a retracted message may quote it.
-FORGET = """
+FORGET = f"""
+    with affected as (
+        select id as affected_id, action is null and status in ('queued', 'generating', 'completed') as withdrawn from response
+        where account_id = $1 and conversation_id = $2 and (message_ids && $3 or status = 'generating') for update
+    )
     update response set
         messages = null,
         candidates = null,
         text = case when action = 'accept' then text end,
-        status = case when action is null and status in ('queued', 'generating', 'completed') then 'cancelled' else status end,
-        error = case when action is null and status in ('queued', 'generating', 'completed') then $4 else error end,
+        status = case when withdrawn then 'cancelled' else status end,
+        error = case when withdrawn then $4 else error end,
         completed_at = coalesce(completed_at, $5)
-    where account_id = $1 and conversation_id = $2 and (message_ids && $3 or status = 'generating')
-"""
+    from affected where account_id = $1 and id = affected_id
+    returning withdrawn, {DETAILS}
+"""  # noqa: S608 - our own words
 
 # For this process's own drafts and for all accounts' forgotten ones: the two queries that no account asks.
 NO_LONGER_GENERATING = """
     select wanted.id from unnest($1::uuid[]) as wanted (id)
     where not exists (select from response where response.id = wanted.id and response.status = 'generating')
 """
-FAIL_ABANDONED = """
+FAIL_ABANDONED = f"""
     update response set status = 'failed', completed_at = now(), error = 'The gateway that wrote this draft was stopped; ask for a new one'
     where status = 'generating' and created_at < now() - $1::interval
-"""
+    returning account_id, {DETAILS}
+"""  # noqa: S608 - our own words
 
 
 async def begin(
@@ -166,9 +172,13 @@ async def act(
     await db.execute(ACT, account_id, response_id, action, text, edited_response, rejection_reason, sample_id, acted_at)
 
 
-async def forget(db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID], error: str, now: datetime) -> None:
-    """Take the text of these messages, and what may quote it, out of the drafts that were made from them."""
-    await db.execute(FORGET, account_id, conversation_id, message_ids, error, now)
+async def forget(db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID], error: str, now: datetime) -> list[Record]:
+    """Take the text of these messages, and what may quote it, out of the drafts that were made from them.
+
+    Returns:
+        Those drafts, `withdrawn` where one is cancelled by that.
+    """
+    return list(await db.fetch(FORGET, account_id, conversation_id, message_ids, error, now))
 
 
 async def no_longer_generating(db: Db, response_ids: Sequence[UUID]) -> list[UUID]:
@@ -176,6 +186,6 @@ async def no_longer_generating(db: Db, response_ids: Sequence[UUID]) -> list[UUI
     return [row["id"] for row in await db.fetch(NO_LONGER_GENERATING, response_ids)]
 
 
-async def fail_abandoned(db: Db, longest: timedelta) -> None:
-    """Close every account's drafts that are older than any draft can take: whoever wrote them was killed."""
-    await db.execute(FAIL_ABANDONED, longest)
+async def fail_abandoned(db: Db, longest: timedelta) -> list[Record]:
+    """Close every account's drafts that are older than any draft can take: whoever wrote them was killed. Returns them."""
+    return list(await db.fetch(FAIL_ABANDONED, longest))

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-import msgspec
 import structlog
-from asyncpg import Record
 
 from gateway.auth.principal import Principal
 from gateway.conversations.prompt import Prompt
 from gateway.conversations.service import DraftContext, draft_context
 from gateway.database import Database
 from gateway.errors import AppError, BadRequest, Conflict, NotFound, Unavailable
+from gateway.events.publisher import EventPublisher
 from gateway.ml_client import MlClient
 from gateway.responses import queries
+from gateway.responses.announcing import LiveTokens, details_of, details_of_row, event_of
 from gateway.responses.running import RunningDrafts, Stopped
 from gateway.responses.schemas import Candidate, Draft, DraftDetails, DraftPage, GenerateBody, GenerateContext, ResponseStatus
 from gateway.wire import utc_now
@@ -48,10 +48,11 @@ class ResponseService:
     `failed` and `cancelled`, whoever dies meanwhile.
     """
 
-    def __init__(self, database: Database, ml: MlClient, running: RunningDrafts) -> None:
+    def __init__(self, database: Database, ml: MlClient, running: RunningDrafts, events: EventPublisher) -> None:
         self._database = database
         self._ml = ml
         self._running = running
+        self._events = events
 
     async def write(
         self, caller: Principal, body: GenerateBody, *, fresh: bool, on_token: Callable[[TokenEvent], Awaitable[None]] | None = None
@@ -73,13 +74,14 @@ class ResponseService:
             Unavailable: the model cannot draft now; the row says `failed`.
         """
         draft = await self._begin(caller, body)
+        self._tell(draft.account_id, details_of(_unwritten(draft, "generating")))
         request = _request(draft, body, fresh=fresh)
         try:
             async with self._running.writing(draft.id):
-                answer = await (self._ml.generate(request) if on_token is None else self._stream(request, on_token))
+                answer = await self._generate(draft, request, on_token)
             return await self._complete(draft, answer, several=body.n > 1)
         except Stopped:
-            return _cancelled(draft)
+            return _unwritten(draft, "cancelled")
         except (Unavailable, BadRequest) as error:
             await self._close(draft, "failed", error.message)
             raise
@@ -119,12 +121,20 @@ class ResponseService:
             created_at=created_at,
         )
 
-    async def _stream(self, request: GenerateRequest, on_token: Callable[[TokenEvent], Awaitable[None]]) -> GenerateResponse:
+    async def _generate(
+        self, begun: _Begun, request: GenerateRequest, on_token: Callable[[TokenEvent], Awaitable[None]] | None
+    ) -> GenerateResponse:
+        """The model's answer; piece by piece only where somebody looks on."""
+        if on_token is None and not self._events.tokens_wanted(begun.account_id):
+            return await self._ml.generate(request)
+        live = LiveTokens(self._events, begun.account_id, begun.id)
         async with aclosing(self._ml.stream(request)) as events:
             async for event in events:
                 if isinstance(event, GenerateResponse):
                     return event
-                await on_token(event)
+                live.add(event)
+                if on_token is not None:
+                    await on_token(event)
         raise Unavailable("The model stopped in the middle of the draft; try again")
 
     async def _complete(self, begun: _Begun, answer: GenerateResponse, *, several: bool) -> Draft:
@@ -132,12 +142,13 @@ class ResponseService:
         text, confidence = _storable(answer.response), round(answer.confidence, 4)
         candidates = [_candidate(candidate) for candidate in answer.candidates] if several else None
         read = _without_oldest(begun.prompt, answer.dropped_messages) if answer.dropped_messages else begun.prompt
+        completed_at = utc_now()
         async with self._database.connection() as db:
             stored = await queries.complete(
                 db,
                 begun.account_id,
                 begun.id,
-                completed_at=utc_now(),
+                completed_at=completed_at,
                 text=text,
                 candidates=candidates,
                 confidence=confidence,
@@ -148,8 +159,8 @@ class ResponseService:
                 message_ids=read.message_ids,
             )
         if not stored:
-            return _cancelled(begun)
-        return Draft(
+            return _unwritten(begun, "cancelled")
+        draft = Draft(
             response_id=begun.id,
             status="completed",
             response=text,
@@ -162,11 +173,19 @@ class ResponseService:
             cached=answer.cached,
             created_at=begun.created_at,
         )
+        self._tell(begun.account_id, details_of(draft, completed_at=completed_at))
+        return draft
 
     async def _close(self, begun: _Begun, status: ResponseStatus, error: str | None) -> None:
         _logger.info("draft ended", response_id=str(begun.id), status=status)
+        ended_at = utc_now()
         async with self._database.connection() as db:
-            await queries.close(db, begun.account_id, begun.id, status, error, utc_now())
+            closed = await queries.close(db, begun.account_id, begun.id, status, error, ended_at)
+        if closed:
+            self._tell(begun.account_id, details_of(_unwritten(begun, status), completed_at=ended_at, error=error))
+
+    def _tell(self, account_id: UUID, draft: DraftDetails) -> None:
+        self._events.publish_all(account_id, [event_of(draft)])
 
     async def _discard(self, account_id: UUID, response_id: UUID) -> None:
         async with self._database.connection() as db:
@@ -180,14 +199,16 @@ class ResponseService:
             Conflict: it has ended already.
         """
         async with self._database.transaction() as db:
-            await queries.close(db, account_id, response_id, "cancelled", None, utc_now())
+            closed = await queries.close(db, account_id, response_id, "cancelled", None, utc_now())
             row = await queries.find(db, account_id, response_id)
         if row is None:
             raise NotFound("There is no response with this id")
+        if closed:
+            self._tell(account_id, details_of_row(row))
         self._running.stop(response_id)
         if row["status"] != "cancelled":
             raise Conflict(f"This response has already {row['status']}; there is nothing to cancel")
-        return _details(row)
+        return details_of_row(row)
 
     async def get(self, account_id: UUID, response_id: UUID) -> DraftDetails:
         """A draft and what became of it.
@@ -199,7 +220,7 @@ class ResponseService:
             row = await queries.find(db, account_id, response_id)
         if row is None:
             raise NotFound("There is no response with this id")
-        return _details(row)
+        return details_of_row(row)
 
     async def list(
         self, account_id: UUID, conversation_id: UUID | None, status: ResponseStatus | None, page: int, page_size: int
@@ -207,7 +228,7 @@ class ResponseService:
         async with self._database.connection() as db:
             total = await queries.count(db, account_id, conversation_id, status)
             rows = await queries.page(db, account_id, conversation_id, status, page_size, (page - 1) * page_size)
-        return DraftPage(responses=[_details(row) for row in rows], total=total, page=page, page_size=page_size)
+        return DraftPage(responses=[details_of_row(row) for row in rows], total=total, page=page, page_size=page_size)
 
 
 def _check_answerable(start: DraftContext, *, begun: bool) -> None:
@@ -260,10 +281,10 @@ def _storable(text: str) -> str:
     return text.replace("\0", "")
 
 
-def _cancelled(begun: _Begun) -> Draft:
+def _unwritten(begun: _Begun, status: ResponseStatus) -> Draft:
     return Draft(
         response_id=begun.id,
-        status="cancelled",
+        status=status,
         response=None,
         confidence=None,
         model_version=None,
@@ -273,19 +294,4 @@ def _cancelled(begun: _Begun) -> Draft:
         candidates=None,
         cached=False,
         created_at=begun.created_at,
-    )
-
-
-def _details(row: Record) -> DraftDetails:
-    fields = dict(row)
-    confidence = fields["confidence"]
-    return DraftDetails(
-        response_id=fields.pop("id"),
-        response=fields.pop("text"),
-        **{
-            **fields,
-            # A `real` comes back with the noise of its 24 bits.
-            "confidence": None if confidence is None else round(confidence, 4),
-            "candidates": msgspec.convert(fields["candidates"], list[Candidate] | None),
-        },
     )

@@ -9,6 +9,7 @@ import structlog
 
 from gateway.database import Db
 from gateway.errors import AppError
+from gateway.events.publisher import PendingEvent
 from gateway.ml_client import MlClient
 
 _logger = structlog.get_logger(__name__)
@@ -17,10 +18,10 @@ _logger = structlog.get_logger(__name__)
 class ForgetsMessages(Protocol):
     """Somebody who keeps text of messages: prompts, samples."""
 
-    async def forget_messages(self, db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID]) -> None:
+    async def forget_messages(self, db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID]) -> list[PendingEvent]:
         """Remove what was made from messages that were retracted or whose text was edited.
 
-        Called inside the sync's transaction, while the conversation's row is locked.
+        Called inside the sync's transaction, while the conversation's row is locked. Returns what there is to tell when it is committed.
         """
         ...
 

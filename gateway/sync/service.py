@@ -5,6 +5,8 @@ from uuid import UUID
 
 from gateway.database import Database, Db
 from gateway.errors import Unavailable
+from gateway.events.publisher import EventPublisher
+from gateway.events.schemas import SyncCompleted
 from gateway.sync import queries
 from gateway.sync.batch import Batch, stored_attachments, target_guid
 from gateway.sync.forgetting import CachedDrafts, ForgetsMessages
@@ -26,9 +28,12 @@ class _Outcome:
 class SyncService:
     """Takes in the messages of a thread. A batch is stored as a whole or not at all, and sending it again changes nothing."""
 
-    def __init__(self, database: Database, cached_drafts: CachedDrafts, forgetful: Sequence[ForgetsMessages] = ()) -> None:
+    def __init__(
+        self, database: Database, cached_drafts: CachedDrafts, events: EventPublisher, forgetful: Sequence[ForgetsMessages] = ()
+    ) -> None:
         """`forgetful` are those that keep text of messages and must let go of it."""
         self._database = database
+        self._events = events
         self._cached_drafts = cached_drafts
         self._forgetful = forgetful
 
@@ -43,19 +48,31 @@ class SyncService:
         async with self._database.transaction() as db:
             conversation_id = await self._thread(db, account_id, batch)
             outcome = await self._store(db, account_id, conversation_id, batch)
-            for thread, message_ids in outcome.forgotten.items():
-                for keeper in self._forgetful:
-                    await keeper.forget_messages(db, account_id, thread, message_ids)
+            withdrawn = [
+                event
+                for thread, message_ids in outcome.forgotten.items()
+                for keeper in self._forgetful
+                for event in await keeper.forget_messages(db, account_id, thread, message_ids)
+            ]
         if outcome.forgotten:
             self._cached_drafts.drop(account_id)
+            for thread in outcome.forgotten:
+                self._events.forget(account_id, thread)
+            self._events.publish_all(account_id, withdrawn)
         ids = outcome.ids
-        return SyncedMessages(
+        synced = SyncedMessages(
             conversation_id=conversation_id,
             created=outcome.created,
             updated=len(outcome.changed),
             unchanged=len(ids) - outcome.created - len(outcome.changed),
             messages=[MessageId(imessage_guid=guid, id=ids[guid]) for guid in [message.imessage_guid for message in sent.messages]],
         )
+        if synced.created or synced.updated:
+            counts = SyncCompleted(
+                conversation_id=conversation_id, created=synced.created, updated=synced.updated, unchanged=synced.unchanged
+            )
+            self._events.publish(account_id, "sync:completed", counts, about=conversation_id)
+        return synced
 
     async def state(self, account_id: UUID) -> SyncState:
         """How far each thread is synced."""

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.database import Database
 from gateway.housekeeping import Housekeeping
-from tests.factories import Device, device_with, paired_device
+from tests.factories import Device, device_with, paired_device, unheard_publisher
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.gateway.responses.situations import drafted, eventually, only_draft, read, received
@@ -100,5 +100,5 @@ def test_a_killed_gateways_draft_does_not_stay_open(
 async def _sweep(database_url: str, longest_draft: timedelta) -> None:
     database = Database(database_url, 1)
     await database.open()
-    await Housekeeping(database, longest_draft).sweep()
+    await Housekeeping(database, unheard_publisher(), longest_draft).sweep()
     await database.close()
