@@ -62,6 +62,14 @@ def configure_logging(service: str, log_format: LogFormat, level: str) -> None:
         logging.getLogger(name).propagate = True
     # Requests are logged once, by our own middleware, without their query strings.
     logging.getLogger("uvicorn.access").disabled = True
+    # Of WebSockets it writes the address with its query string, and for debugging every header and frame.
+    server = logging.getLogger("uvicorn.error")
+    server.setLevel(max(root.level, logging.INFO))
+    server.addFilter(_is_no_handshake)
+
+
+def _is_no_handshake(record: logging.LogRecord) -> bool:
+    return '"WebSocket %s"' not in str(record.msg)
 
 
 def _to_json(event: Any, **_: Any) -> str:
