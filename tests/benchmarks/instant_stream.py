@@ -1,4 +1,4 @@
-"""An ML service whose streams have one event and come at once, so that what is measured is the queue; asked to be `slow`, it never answers."""
+"""An ML service whose streams are one event that comes at once, so that what is measured is the queue. What is `slow` never comes."""
 
 import asyncio
 from typing import Any

@@ -1,12 +1,12 @@
-"""The queue of generations beside arq as it comes: how soon a job starts, how fast the queue drains, how soon a dead worker's job goes on."""
+"""The queue of generations beside arq: how soon a job starts, how fast the queue drains, how soon a dead worker's job goes on."""
 
 import asyncio
 import random
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +26,10 @@ from tests.benchmarks.stock_arq import STARTED
 from tests.fixtures.ports import free_port
 from tests.fixtures.workers import WorkerProcess
 
-JOBS_ALONE = 150
+JOBS_ALONE = 300
+JOBS_ALONE_SLOW = 20
+WARM_UP = 10
 JOBS_TOGETHER = 2000
-LONGEST_GAP_SECONDS = 0.05
 ARQ_POLL_SECONDS = 0.5
 """arq's own default."""
 OUR_POLL_SECONDS = Settings().worker_poll_seconds
@@ -61,7 +62,7 @@ class QueueSystem:
 
 
 def measure(folder: Path, rounds: int) -> list[Measurement]:
-    """All of it; takes about a minute, a lease of it waiting for a dead worker."""
+    """All of it: half a minute a round, and two leases of waiting for a dead worker."""
     with ExitStack() as stack:
         system = _start(stack, folder)
         return asyncio.run(_measure(system, rounds))
@@ -99,10 +100,11 @@ async def _measure(system: QueueSystem, rounds: int) -> list[Measurement]:
         redis = Redis.from_url(system.redis_url)
         for _ in range(rounds):
             with _running(system.our_worker()):
-                ours.append(await _delays(redis, enqueue, JOB_EVENTS))
-            for poll_seconds, delays in ((OUR_POLL_SECONDS, same_poll), (ARQ_POLL_SECONDS, as_it_comes)):
-                with _running(system.arq_worker(poll_seconds)):
-                    delays.append(await _delays(redis, enqueue_arq, STARTED))
+                ours.append(await _delays(redis, enqueue, JOB_EVENTS, 2, OUR_POLL_SECONDS, JOBS_ALONE))
+            with _running(system.arq_worker(OUR_POLL_SECONDS)):
+                same_poll.append(await _delays(redis, enqueue_arq, STARTED, 1, OUR_POLL_SECONDS, JOBS_ALONE))
+            with _running(system.arq_worker(ARQ_POLL_SECONDS)):
+                as_it_comes.append(await _delays(redis, enqueue_arq, STARTED, 1, ARQ_POLL_SECONDS, JOBS_ALONE_SLOW))
             our_rate.append(await _drain(redis, enqueue, JOB_EVENTS, 2, system.our_worker()))
             arq_rate.append(await _drain(redis, enqueue_arq, STARTED, 1, system.arq_worker(OUR_POLL_SECONDS)))
         redelivery = await _redelivery(redis, enqueue, system)
@@ -150,31 +152,30 @@ async def _arq_queue(system: QueueSystem) -> AsyncIterator[Enqueue]:
     await arq.aclose()
 
 
-class _running:  # noqa: N801 - used as a function
-    """A worker that works meanwhile."""
-
-    def __init__(self, worker: WorkerProcess | ChildProcess) -> None:
-        self._worker = worker
-
-    def __enter__(self) -> None:
-        self._worker.start()
-
-    def __exit__(self, *_error: object) -> None:
-        self._worker.stop()
+@contextmanager
+def _running(worker: WorkerProcess | ChildProcess) -> Iterator[None]:
+    worker.start()
+    try:
+        yield
+    finally:
+        worker.stop()
 
 
-async def _delays(redis: Redis, enqueue: Enqueue, stream: str) -> Delays:
-    """Jobs one at a time, at moments that have nothing to do with the worker's polling."""
+async def _delays(redis: Redis, enqueue: Enqueue, stream: str, entries: int, poll_seconds: float, jobs: int) -> Delays:
+    """Jobs one at a time, each with so many `entries` in the stream, at moments that have nothing to do with the worker's polling."""
     chance = random.Random(1)
     milliseconds: list[float] = []
-    for number in range(JOBS_ALONE + 10):
-        await asyncio.sleep(chance.uniform(0, LONGEST_GAP_SECONDS))
-        await redis.delete(stream)
+    await redis.delete(stream)
+    for number in range(jobs + WARM_UP):
         begin = time.perf_counter()
         await enqueue(f"{number}")
         await redis.xread({stream: "0"}, block=30_000)
         milliseconds.append((time.perf_counter() - begin) * 1000)
-    milliseconds = milliseconds[10:]  # connections were made, and the worker was still starting
+        while await redis.xlen(stream) < entries:
+            await asyncio.sleep(0.001)
+        await redis.delete(stream)
+        await asyncio.sleep(chance.uniform(0, poll_seconds))
+    del milliseconds[:WARM_UP]  # the worker was still starting
     return Delays(p50=statistics.median(milliseconds), p99=statistics.quantiles(milliseconds, n=100)[98])
 
 
