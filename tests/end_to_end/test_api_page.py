@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,14 @@ from tests.fixtures.ml_service import MlServiceProcess
 
 PAGE = Path(__file__).parents[2] / "docs" / "API.md"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# How a block of each language is run by the one shell that runs them all.
+SHELL = {
+    "bash": "{}",
+    "python": "export GATEWAY TOKEN; \"$PYTHON\" - <<'END-OF-EXAMPLE'\n{}END-OF-EXAMPLE",
+    "js": "export GATEWAY TOKEN; node --input-type=module - <<'END-OF-EXAMPLE'\n{}END-OF-EXAMPLE",
+}
+if shutil.which("node") is None:
+    del SHELL["js"]
 MARK = "--- end of example {} ---"
 
 
@@ -31,8 +41,8 @@ def examples() -> list[Example]:
     end_of_last = -1
     for match in FENCE.finditer(text):
         language, content = match.groups()
-        if language == "bash":
-            found.append(Example(text[: match.start()].count("\n") + 1, content))
+        if language in SHELL:
+            found.append(Example(text[: match.start()].count("\n") + 1, SHELL[language].format(content)))
         elif language == "json" and text[end_of_last : match.start()].strip() == "":
             found[-1].printed = content
         end_of_last = match.end()
@@ -61,6 +71,7 @@ def test_every_example_runs_and_answers_as_printed(whole_system: GatewayProcess,
     script = "set -euo pipefail\n" + "\n".join(f"{example.shell}\necho; echo '{MARK.format(n)}'" for n, example in enumerate(pages))
     environment = {
         **os.environ,
+        "PYTHON": sys.executable,
         "GATEWAY": whole_system.url,
         "ML_SERVICE": model_service.url,
         "ML_SERVICE_TOKEN": model_service.token,
