@@ -24,9 +24,10 @@ JobEventType = Literal["generating", "token", "completed", "failed", "cancelled"
 class JobEvent:
     """Something happened to a job. `scope` is whose it is (the account).
 
-    `result` comes with `completed`; `error`, a sentence for people, with `failed`; `text` and its `index` with `token`. Tokens are told
-    only if the job asked for it, and are the one thing that may get lost. `generating` comes again when a job is begun anew, on another
-    worker or after the engine was away: its text, too, then begins anew. `completed`, `failed` or `cancelled` is written once and last.
+    `result` comes with `completed`; `error`, a sentence for people, with `failed`; `text`, its `index` and `sequence` with `token`. Tokens
+    are told only if the job asked for it, and are the one thing that may get lost: `sequence` counts them from 0. `generating` comes again
+    when a job is begun anew, on another worker or after the engine was away: its text and `sequence`, too, then begin anew. `completed`,
+    `failed` or `cancelled` is written once and last.
     """
 
     type: JobEventType
@@ -36,3 +37,4 @@ class JobEvent:
     error: str | None = None
     text: str | None = None
     index: int = 0
+    sequence: int = 0

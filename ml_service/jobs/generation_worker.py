@@ -202,8 +202,12 @@ class TokenPublisher:
         self._job = job
         self._waiting: dict[int, str] = {}
         self._next = 0.0
-        self.published = False
+        self._count = 0
+
+    @property
+    def published(self) -> bool:
         """Whether anything was told."""
+        return self._count > 0
 
     async def add(self, token: TokenEvent) -> None:
         if not self._job.publish_tokens:
@@ -218,9 +222,10 @@ class TokenPublisher:
         tokens = [TokenEvent(text=text, index=index) for index, text in self._waiting.items()]
         self._waiting = {}
         self._next = time.monotonic() + TOKENS_PAUSE_SECONDS
-        self.published = True
+        first = self._count
+        self._count += len(tokens)
         with suppress(QueueAway):
-            await self._queue.publish(self._job.job_id, self._job.run, tokens)
+            await self._queue.publish(self._job.job_id, self._job.run, tokens, first)
 
 
 async def cancel(task: asyncio.Task[Any]) -> None:

@@ -199,9 +199,9 @@ class JobQueue:
         """Let another worker have the job at once; does nothing if this run does not hold it."""
         await self._call(lambda: self._hand_back(args=[job_id, run, self._lease_ms]))
 
-    async def publish(self, job_id: str, run: str, tokens: Sequence[TokenEvent]) -> None:
-        """Tell of new text; does nothing if this run does not hold the job."""
-        texts = [b"," + encode(token)[1:-1] for token in tokens]
+    async def publish(self, job_id: str, run: str, tokens: Sequence[TokenEvent], first: int = 0) -> None:
+        """Tell of new text, of which there were `first` pieces before; does nothing if this run does not hold the job."""
+        texts = [b',%b,"sequence":%d' % (encode(token)[1:-1], number) for number, token in enumerate(tokens, first)]
         await self._call(lambda: self._tokens(args=[job_id, run, *texts]))
 
     async def complete(self, job_id: str, result: GenerateResponse) -> bool:

@@ -68,6 +68,7 @@ def test_tokens_are_told_if_asked_for(
 
     told = events(jobs_redis, job_id)
     assert [event.type for event in told] == ["generating", *["token"] * (len(told) - 2), "completed"]
+    assert [event.sequence for event in told[1:-1]] == list(range(len(told) - 2))
     assert len(told) > 6
     assert done.result is not None
     for index, candidate in enumerate(done.result.candidates):
