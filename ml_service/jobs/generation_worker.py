@@ -49,6 +49,7 @@ async def run_generation_worker(settings: Settings) -> None:
     runs = GenerationRuns(queue, replicas, leases, stop, settings.job_patience_seconds)
     worker = QueueWorker(redis, QUEUE, FUNCTION, runs.run, stop, jobs=settings.worker_jobs, poll_seconds=settings.worker_poll_seconds)
     keeping = asyncio.create_task(leases.keep(), name="leases")
+    keeping.add_done_callback(lambda _: stop.set())  # without it jobs would be taken for a dead worker's
     try:
         if await runs.insist(queue.depth) is not None:  # arq itself wants Redis to be there at the start
             log.info("generation worker ready", jobs=settings.worker_jobs)
@@ -57,6 +58,8 @@ async def run_generation_worker(settings: Settings) -> None:
         await cancel(keeping)
         await replicas.close()
         await redis.aclose(close_connection_pool=True)
+    if not keeping.cancelled():
+        keeping.result()
 
 
 def _stop_signal() -> asyncio.Event:
