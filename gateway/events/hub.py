@@ -164,6 +164,7 @@ class EventHub:
             if message is not None:
                 asked = False
                 self._take(message["type"], message["channel"], message["data"])
+                await asyncio.sleep(0)  # what was read already does not wait: without this, readers would get no turn to take theirs
             elif asked:
                 raise TimeoutError
             else:

@@ -17,7 +17,9 @@ from gateway.events.token_listeners import TokenListeners
 
 WAITING_EVENTS = 10_000
 """How many may wait for Redis; the oldest make way."""
-_AT_ONCE = 128
+# Few enough that a reader's gateway, which gets them all at once, has room for them.
+_EVENTS_AT_ONCE = 128
+_BYTES_AT_ONCE = 256 * 1024
 _RETRY_SECONDS = 0.25
 _CLOSE_SECONDS = 2.0
 _CERTAIN_SECONDS = 5.0
@@ -132,9 +134,16 @@ class EventPublisher:
         while True:
             await self._awake.wait()
             while self._waiting:
-                await self._send([self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))])
+                await self._send(self._next_batch())
             self._awake.clear()
             self._idle.set()
+
+    def _next_batch(self) -> list[_Waiting]:
+        batch, size = [], 0
+        while self._waiting and len(batch) < _EVENTS_AT_ONCE and size < _BYTES_AT_ONCE:
+            batch.append(self._waiting.popleft())
+            size += len(batch[-1][0].body)
+        return batch
 
     async def _send(self, batch: list[_Waiting]) -> None:
         """Publish a batch, however long Redis is away."""

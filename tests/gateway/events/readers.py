@@ -2,19 +2,23 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
+import jwt
 from redis.asyncio import Redis
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from gateway.events.journal import Journal
 from gateway.events.publisher import EventPublisher
 from gateway.events.token_listeners import TokenListeners
-from tests.factories import NO_TLS
+from tests.factories import NO_TLS, Device
+from tests.fixtures.gateway import JWT_KEYS
 
 T = TypeVar("T")
 SECONDS = 10.0
@@ -25,6 +29,13 @@ def listening(url: str, token: str, path: str = "", **options: Any) -> ClientCon
     """An open WebSocket on a gateway; `path` is what follows the address, such as `?tokens=true`."""
     address = url.replace("http", "ws", 1) + "/api/events" + path
     return connect(address, additional_headers={"Authorization": f"Bearer {token}"}, **options)
+
+
+def token_for(device: Device, *, seconds: int = 3600, key: str | None = None) -> str:
+    """Another token of the device, which expires in so many seconds."""
+    claims = jwt.decode(device.token, options={"verify_signature": False})
+    key_id, _, secret = JWT_KEYS.partition(":")
+    return jwt.encode({**claims, "exp": int(time.time()) + seconds}, key or secret, algorithm="HS256", headers={"kid": key_id})
 
 
 def received(socket: ClientConnection, count: int = 1, seconds: float = SECONDS) -> list[dict[str, Any]]:
@@ -38,6 +49,16 @@ def until(socket: ClientConnection, event_type: str, seconds: float = SECONDS) -
     while events[-1]["type"] != event_type:
         events += received(socket, seconds=seconds)
     return events
+
+
+def rest_of(socket: ClientConnection, seconds: float = SECONDS) -> tuple[list[dict[str, Any]], int | None]:
+    """The events until the gateway closes, and its close code."""
+    events: list[dict[str, Any]] = []
+    try:
+        while True:
+            events += received(socket, seconds=seconds)
+    except ConnectionClosed as closed:
+        return events, closed.rcvd.code if closed.rcvd else None
 
 
 @contextmanager
@@ -94,5 +115,3 @@ def publish(redis_url: str, account_id: UUID, numbers: Sequence[int], *, size: i
 
 def numbers_of(events: Sequence[dict[str, Any]]) -> list[int]:
     return [event["data"]["number"] for event in events]
-
-
