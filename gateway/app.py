@@ -42,10 +42,15 @@ from gateway.ml_client import MlClient
 from gateway.openapi import docs_assets, openapi_config, openapi_document
 from gateway.request_context import RequestContext
 from gateway.responses.actions import ActionService
+from gateway.responses.consumer import JobEventConsumer
 from gateway.responses.forgetting import DraftsOfMessages
+from gateway.responses.queueing import DraftQueue
+from gateway.responses.reconciler import Reconciler
+from gateway.responses.results import JobResults
 from gateway.responses.routes import ResponseController
 from gateway.responses.running import RunningDrafts
 from gateway.responses.service import ResponseService
+from gateway.responses.unwanted import UnwantedJobs
 from gateway.settings import Settings
 from gateway.strict_request import StrictRequest
 from gateway.sync.contacts import ContactSyncService
@@ -74,6 +79,10 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
     metrics = Metrics(registry or CollectorRegistry(), database, settings.metrics_token)
     housekeeping = Housekeeping(database, publisher, longest_draft=timedelta(seconds=settings.ml_timeout_seconds + 60))
     running = RunningDrafts(database)
+    unwanted = UnwantedJobs(ml)
+    results = JobResults(database, publisher, unwanted)
+    consumer = JobEventConsumer(redis, results)
+    reconciler = Reconciler(database, ml, results)
     samples = SampleService(database)
     cached_drafts = CachedDrafts(ml)
 
@@ -86,7 +95,7 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
         "devices": DeviceService(database, keys, tokens, PairingRateLimit(redis), settings.registration, publisher),
         "health": HealthService(database, redis, ml),
         "metrics": metrics,
-        "responses": ResponseService(database, ml, running, publisher),
+        "responses": ResponseService(database, ml, publisher, running, DraftQueue(database, ml, publisher), unwanted),
         "samples": samples,
         "sync": SyncService(database, cached_drafts, publisher, [DraftsOfMessages(samples)]),
     }
@@ -98,11 +107,16 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
         hub.start()
         housekeeping.start()
         running.start()
+        consumer.start()
+        reconciler.start()
         try:
             yield
         finally:
             await hub.close()
+            await reconciler.close()
+            await consumer.close()
             await running.close()
+            await unwanted.close()
             await cached_drafts.close()
             await housekeeping.stop()
             await ml.close()

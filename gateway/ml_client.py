@@ -3,7 +3,7 @@
 aiohttp is used directly: a call costs a quarter of the processor time that it costs under httpx's API (67 against 270 µs).
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from http import HTTPStatus
@@ -16,12 +16,15 @@ import structlog
 from gateway import sse
 from gateway.errors import AppError, BadRequest, ErrorBody, Unavailable
 from shared.contracts.generation import GenerateRequest, GenerateResponse, TokenEvent
+from shared.contracts.jobs import AsyncGenerateRequest, JobState
 from shared.contracts.service import CacheInvalidation
 
 _CONNECT_SECONDS = 2.0
 # uvicorn closes connections that were idle for 5 s: one that might be closing is not used again.
 _IDLE_SECONDS = 4.0
 _WAIT_SECONDS = 5
+# What is asked about jobs is answered from the queue, not by the model.
+_JOB_TIMEOUT = aiohttp.ClientTimeout(total=5.0, sock_connect=_CONNECT_SECONDS)
 _LONGEST_WAIT_SECONDS = 3600
 # The fields that the service names when prompt and answer do not fit the model's context window.
 _PROMPT = "messages"
@@ -31,6 +34,7 @@ _logger = structlog.get_logger(__name__)
 _encoder = msgspec.json.Encoder()
 _answers = msgspec.json.Decoder(GenerateResponse)
 _tokens = msgspec.json.Decoder(TokenEvent)
+_jobs = msgspec.json.Decoder(JobState)
 _errors = msgspec.json.Decoder(ErrorBody)
 _invalidations = msgspec.json.Decoder(CacheInvalidation)
 
@@ -89,6 +93,33 @@ class MlClient:
                     raise _unusable_answer() from error
         raise Unavailable("The model stopped in the middle of the draft; try again")
 
+    async def enqueue(self, request: AsyncGenerateRequest) -> None:
+        """Have a job accepted that will be generated when its turn comes. A job that is there already is fine.
+
+        Raises:
+            As `generate`; `Unavailable` also when too many jobs wait. If it was the answer that got lost, the job is there all the same.
+        """
+        async with self._call(
+            "POST", "/generate/async", _encoder.encode(request), also=(HTTPStatus.CONFLICT,), timeout=_JOB_TIMEOUT
+        ) as response:
+            await response.read()
+
+    async def job_state(self, job_id: UUID) -> JobState | None:
+        """How far a job is; None when there is no such job, or none any more."""
+        async with self._call("GET", f"/generate/status/{job_id}", also=(HTTPStatus.NOT_FOUND,), timeout=_JOB_TIMEOUT) as response:
+            if response.status == HTTPStatus.NOT_FOUND:
+                return None
+            try:
+                return _jobs.decode(await response.read())
+            except msgspec.MsgspecError as error:
+                raise _unusable_answer() from error
+
+    async def cancel_job(self, job_id: UUID) -> None:
+        """End a job, whether it waits or runs. One that has ended, or that there is not, is fine."""
+        over = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
+        async with self._call("POST", f"/generate/cancel/{job_id}", also=over, timeout=_JOB_TIMEOUT) as response:
+            await response.read()
+
     async def clear_cache(self, account_id: UUID) -> int:
         """Drop every cached answer of an account.
 
@@ -113,11 +144,24 @@ class MlClient:
         return self._call("POST", path, _encoder.encode(body))
 
     @asynccontextmanager
-    async def _call(self, method: str, path: str, body: bytes | None = None) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A call whose answer is good; everything that goes wrong, also while the answer is read, is translated."""
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        also: Sequence[int] = (),
+        timeout: aiohttp.ClientTimeout | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A call whose answer is good, or has one of the statuses in `also`; everything that goes wrong, also while the answer is read, is
+        translated.
+        """
+        session = self._open()
         try:
-            async with self._open().request(method, self._url + path, data=body, headers=_headers()) as response:
-                if response.status >= 300:
+            async with session.request(
+                method, self._url + path, data=body, headers=_headers(), timeout=timeout or session.timeout
+            ) as response:
+                if response.status >= 300 and response.status not in also:
                     raise await _refusal(response)
                 yield response
         except TimeoutError as error:

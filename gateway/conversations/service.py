@@ -119,7 +119,8 @@ class DraftContext:
 async def draft_context(db: Db, account_id: UUID, message_id: UUID, *, max_history: int, include_contact_info: bool) -> DraftContext:
     """The prompt for an answer to a message, from the last `max_history` messages up to and with it.
 
-    Call it when the draft's row is committed: a retraction then either comes before the prompt is read or finds the row.
+    Call it when the draft's row is committed, or while the thread is held in the transaction that stores it: a retraction then either
+    comes before the prompt is read or finds the row.
 
     Raises:
         NotFound: no such message, or another account's.

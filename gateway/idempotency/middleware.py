@@ -1,6 +1,8 @@
 """Same key and body: the first answer again. Same key, other body: 422. Still running: 409."""
 
+import asyncio
 import hashlib
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -12,14 +14,15 @@ from litestar.types import ASGIApp, HTTPRequestEvent, Message, Receive, Scope, S
 
 from gateway.auth.principal import Principal
 from gateway.database import Database
-from gateway.errors import BadRequest, Conflict, PayloadTooLarge, UnprocessableEntity
+from gateway.errors import BadRequest, Conflict, PayloadTooLarge, Unavailable, UnprocessableEntity
 from gateway.idempotency import queries, sealing
 
 IDEMPOTENT = {"idempotent": True}
 """`opt` of a handler that creates something and so honours `Idempotency-Key`."""
 _MAXIMUM_KEY = 255
 _MINIMUM_ANONYMOUS_KEY = 16
-_KEPT_HEADERS = {b"content-type", b"location"}
+_KEPT_HEADERS = {b"content-type", b"location", b"preference-applied"}
+_SIGN_OF_LIFE_SECONDS = 4.0
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -66,9 +69,11 @@ class IdempotencyMiddleware(ASGIMiddleware):
     ) -> None:
         """Let the request through, note what it answers, and keep that if it succeeded."""
         recorder = _Recorder(send)
+        signs = asyncio.create_task(self._give_signs_of_life(claim_id))
         try:
             await next_app(scope, _replayed(body, receive), recorder)
         finally:
+            signs.cancel()
             async with self._database.connection() as db:
                 if recorder.succeeded:
                     sealed = sealing.seal(owner, key, msgspec.msgpack.encode(recorder.answer))
@@ -76,6 +81,14 @@ class IdempotencyMiddleware(ASGIMiddleware):
                 else:
                     await queries.release(db, claim_id)
         await recorder.finish()
+
+    async def _give_signs_of_life(self, claim_id: UUID) -> None:
+        """Keep the claim from being taken over by a retry."""
+        while True:
+            await asyncio.sleep(_SIGN_OF_LIFE_SECONDS)
+            with suppress(Unavailable):
+                async with self._database.connection() as db:
+                    await queries.renew(db, claim_id)
 
     async def _read_body(self, receive: Receive) -> bytes:
         parts: list[bytes] = []

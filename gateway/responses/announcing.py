@@ -12,7 +12,7 @@ from gateway.events.schemas import DraftToken
 from gateway.responses.schemas import Candidate, Draft, DraftDetails
 from shared.contracts.generation import TokenEvent
 
-_NOT_OURS = frozenset({"account_id", "withdrawn"})
+_NOT_OURS = frozenset({"account_id", "began", "has_job", "withdrawn"})
 _COMMON = tuple(field.name for field in msgspec.structs.fields(Draft))
 
 
@@ -58,6 +58,11 @@ def event_of(draft: DraftDetails) -> PendingEvent:
             return PendingEvent("response:cancelled", draft, draft.conversation_id)
         case "queued":
             raise ValueError("Nobody is told of a draft that only waits")
+
+
+def once_key(draft: DraftDetails) -> str:
+    """Under which the event of a queued draft is published: several gateways may get to know of the same."""
+    return f"{draft.response_id}:{draft.status}"
 
 
 class LiveTokens:

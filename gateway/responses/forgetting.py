@@ -26,4 +26,5 @@ class DraftsOfMessages:
         """
         rows = await queries.forget(db, account_id, conversation_id, message_ids, _WITHDRAWN, utc_now())
         await self._samples.forget(db, account_id, conversation_id, message_ids)
-        return [event_of(details_of_row(row)) for row in rows if row["withdrawn"]]
+        # What becomes of queued drafts is told by the reconciler, which ends their jobs.
+        return [event_of(details_of_row(row)) for row in rows if row["withdrawn"] and not row["has_job"]]

@@ -30,8 +30,9 @@ COMPLETE = """
         tokens_used = $8, cached = $9, messages = $10, message_ids = $11
     where account_id = $1 and id = $2 and status = 'generating' returning true
 """
+# A queued draft's job is ended by the reconciler, which looks at it now.
 CLOSE = """
-    update response set status = $3, error = $4, completed_at = $5
+    update response set status = $3, error = $4, completed_at = $5, look_at = now()
     where account_id = $1 and id = $2 and status in ('queued', 'generating') returning true
 """
 
@@ -39,7 +40,7 @@ DETAILS = """
     id, status, text, confidence, model_version, tokens_used, conversation_id, message_id, candidates, cached, created_at, completed_at,
     error, action, edited_response, rejection_reason, sample_id
 """
-FIND = f"select {DETAILS} from response where account_id = $1 and id = $2"  # noqa: S608 - our own words
+FIND = f"select {DETAILS}, request is not null as has_job from response where account_id = $1 and id = $2"  # noqa: S608 - our own words
 FILTER = """
     from response where account_id = $1
     and ($2::uuid is null or conversation_id = $2) and ($3::varchar is null or status = $3)
@@ -53,12 +54,12 @@ ACT = """
     where account_id = $1 and id = $2
 """
 
-# A draft that is being written has no prompt yet, and is taken to have read the messages.
+# A draft that somebody waits for has no prompt yet, and is taken to have read the messages.
 # What the owner accepted or wrote is the owner's; anything else that the model made of a retracted message may quote it.
 FORGET = f"""
     with affected as (
         select id as affected_id, action is null and status in ('queued', 'generating', 'completed') as withdrawn from response
-        where account_id = $1 and conversation_id = $2 and (message_ids && $3 or status = 'generating') for update
+        where account_id = $1 and conversation_id = $2 and (message_ids && $3 or (status = 'generating' and request is null)) for update
     )
     update response set
         messages = null,
@@ -66,9 +67,10 @@ FORGET = f"""
         text = case when action = 'accept' then text end,
         status = case when withdrawn then 'cancelled' else status end,
         error = case when withdrawn then $4 else error end,
-        completed_at = coalesce(completed_at, $5)
+        completed_at = coalesce(completed_at, $5),
+        look_at = now()
     from affected where account_id = $1 and id = affected_id
-    returning withdrawn, {DETAILS}
+    returning withdrawn, request is not null as has_job, {DETAILS}
 """  # noqa: S608 - our own words
 
 # For this process's own drafts and for all accounts' forgotten ones: the two queries that no account asks.
@@ -78,7 +80,7 @@ NO_LONGER_GENERATING = """
 """
 FAIL_ABANDONED = f"""
     update response set status = 'failed', completed_at = now(), error = 'The gateway that wrote this draft was stopped; ask for a new one'
-    where status = 'generating' and created_at < now() - $1::interval
+    where status = 'generating' and request is null and created_at < now() - $1::interval
     returning account_id, {DETAILS}
 """  # noqa: S608 - our own words
 

@@ -5,7 +5,8 @@ from uuid import UUID
 from litestar import Controller, Request, Response, get, post
 from litestar.datastructures import Headers
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.openapi import ResponseSpec
+from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 
 from gateway import sse
 from gateway.auth.authentication import Caller
@@ -15,12 +16,30 @@ from gateway.openapi import StreamedOperation, errors
 from gateway.parameters import PageQuery, PageSizeQuery
 from gateway.responses.actions import ActionService
 from gateway.responses.leaving import while_client_waits
-from gateway.responses.schemas import Action, ActionResult, Draft, DraftDetails, DraftPage, GenerateBody, ResponseStatus
+from gateway.responses.schemas import (
+    Action,
+    ActionResult,
+    Draft,
+    DraftDetails,
+    DraftPage,
+    GenerateBody,
+    QueuedDraft,
+    ResponseStatus,
+)
 from gateway.responses.service import ResponseService
 from gateway.responses.streaming import DraftStream
 
 ConversationQuery = Annotated[UUID | None, QueryParameter(name="conversationId", description="Only drafts of this conversation.")]
+PreferHeader = Annotated[
+    str | None,
+    HeaderParameter(name="Prefer", description="`respond-async` (RFC 7240): answer at once, and write the draft when its turn comes."),
+]
 StatusQuery = Annotated[ResponseStatus | None, QueryParameter(name="status", description="Only drafts in this state.")]
+
+_ASYNC = "respond-async"
+_ACCEPTED = {
+    202: ResponseSpec(data_container=QueuedDraft, description="Accepted, to `Prefer: respond-async`", generate_examples=False),
+}
 
 
 class ResponseController(Controller):
@@ -33,11 +52,15 @@ class ResponseController(Controller):
         summary="Draft a reply",
         operation_class=StreamedOperation,
         opt=IDEMPOTENT,
-        responses=errors(400, 401, 403, 404, 409, 413, 422, 503),
+        responses={**_ACCEPTED, **errors(400, 401, 403, 404, 409, 413, 422, 503)},
     )
     async def generate(
-        self, request: Request[Principal, Any, Any], responses: NamedDependency[ResponseService], data: JSONBody[GenerateBody]
-    ) -> Response[Draft]:
+        self,
+        request: Request[Principal, Any, Any],
+        responses: NamedDependency[ResponseService],
+        data: JSONBody[GenerateBody],
+        prefer: PreferHeader = None,
+    ) -> Response[Draft] | Response[QueuedDraft]:
         """Draft an answer to an incoming text message, in the owner's voice. Waits until the draft is there; closing the connection
         aborts it. `Cache-Control: no-cache` asks for a new draft even if the same was asked before.
 
@@ -45,11 +68,17 @@ class ResponseController(Controller):
         `completed` (the same body), `failed` (an error body) and `cancelled` (the same body without a text).
 
         `status` is `cancelled`, and there is no text, if the draft was cancelled or the message retracted meanwhile.
+
+        With `Prefer: respond-async` the answer comes at once: 202, with the address of the draft in `Location`. The draft is written when
+        its turn comes, whatever breaks down meanwhile; `/api/events` tells of it, and it can be asked for. 503 if too many wait already.
         """
         # The caller comes from the request, not as a second dependency: for two the framework starts a task group, at 0.1 ms a draft.
         write = partial(responses.write, request.user, data, fresh=_wants_fresh(request.headers))
         if _wants_events(request.headers):
             return DraftStream(lambda on_token: write(on_token=on_token))
+        if prefer is not None and _prefers_async(request.headers):
+            key = request.headers.get("idempotency-key")
+            return _accepted(await responses.queue.accept(request.user, data, fresh=_wants_fresh(request.headers), key=key))
         async with while_client_waits(request.receive):
             return Response(await write())
 
@@ -90,6 +119,17 @@ class ResponseController(Controller):
         same answer; another one, or one on an unfinished draft, is 409.
         """
         return await actions.act(principal.account_id, response_id, data)
+
+
+def _accepted(draft: QueuedDraft) -> Response[QueuedDraft]:
+    headers = {"Location": f"/api/responses/{draft.response_id}", "Preference-Applied": _ASYNC}
+    return Response(draft, status_code=202, headers=headers)
+
+
+def _prefers_async(headers: Headers) -> bool:
+    """RFC 7240 sections 2 and 4.1: preferences are separated by commas, their names are in any case and may have parameters."""
+    preferences = ",".join(headers.getall("prefer")).split(",")
+    return _ASYNC in [preference.partition(";")[0].strip().lower() for preference in preferences]
 
 
 def _wants_fresh(headers: Headers) -> bool:

@@ -63,6 +63,13 @@ class Draft(Wire, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class QueuedDraft(Wire, frozen=True, kw_only=True):
+    """A draft that was accepted: it will be written, whatever breaks down meanwhile."""
+
+    response_id: UUID
+    status: Literal["queued"] = "queued"
+
+
 class DraftDetails(Draft, frozen=True, kw_only=True):
     """A draft with what became of it. `error` says why there is no text."""
 

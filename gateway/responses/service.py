@@ -9,17 +9,19 @@ import structlog
 
 from gateway.auth.principal import Principal
 from gateway.conversations.prompt import Prompt
-from gateway.conversations.service import DraftContext, draft_context
+from gateway.conversations.service import draft_context
 from gateway.database import Database
 from gateway.errors import AppError, BadRequest, Conflict, NotFound, Unavailable
 from gateway.events.publisher import EventPublisher
 from gateway.ml_client import MlClient
 from gateway.responses import queries
-from gateway.responses.announcing import LiveTokens, details_of, details_of_row, event_of
+from gateway.responses.announcing import LiveTokens, details_of, details_of_row, event_of, once_key
+from gateway.responses.drafting import check_answerable, public_candidate, public_confidence, storable, without_oldest
+from gateway.responses.queueing import DraftQueue
 from gateway.responses.running import RunningDrafts, Stopped
-from gateway.responses.schemas import Candidate, Draft, DraftDetails, DraftPage, GenerateBody, GenerateContext, ResponseStatus
+from gateway.responses.schemas import Draft, DraftDetails, DraftPage, GenerateBody, GenerateContext, ResponseStatus
+from gateway.responses.unwanted import UnwantedJobs
 from gateway.wire import utc_now
-from shared.contracts.generation import Candidate as GeneratedCandidate
 from shared.contracts.generation import GenerateRequest, GenerateResponse, TokenEvent
 from shared.ids import new_id
 
@@ -48,11 +50,22 @@ class ResponseService:
     `failed` and `cancelled`, whoever dies meanwhile.
     """
 
-    def __init__(self, database: Database, ml: MlClient, running: RunningDrafts, events: EventPublisher) -> None:
+    def __init__(
+        self,
+        database: Database,
+        ml: MlClient,
+        events: EventPublisher,
+        running: RunningDrafts,
+        queue: DraftQueue,
+        unwanted: UnwantedJobs,
+    ) -> None:
         self._database = database
         self._ml = ml
-        self._running = running
         self._events = events
+        self._running = running
+        self._unwanted = unwanted
+        self.queue = queue
+        """For drafts that nobody waits for."""
 
     async def write(
         self, caller: Principal, body: GenerateBody, *, fresh: bool, on_token: Callable[[TokenEvent], Awaitable[None]] | None = None
@@ -108,7 +121,7 @@ class ResponseService:
                     max_history=context.max_history,
                     include_contact_info=context.include_contact_info,
                 )
-            _check_answerable(start, begun=begun)
+            check_answerable(start, begun=begun)
         except BaseException:
             await self._discard(caller.account_id, response_id)
             raise
@@ -139,9 +152,9 @@ class ResponseService:
 
     async def _complete(self, begun: _Begun, answer: GenerateResponse, *, several: bool) -> Draft:
         """Store the answer, unless the draft was cancelled at the last moment. One statement, which is a transaction of its own."""
-        text, confidence = _storable(answer.response), round(answer.confidence, 4)
-        candidates = [_candidate(candidate) for candidate in answer.candidates] if several else None
-        read = _without_oldest(begun.prompt, answer.dropped_messages) if answer.dropped_messages else begun.prompt
+        text, confidence = storable(answer.response), public_confidence(answer.confidence)
+        candidates = [public_candidate(candidate) for candidate in answer.candidates] if several else None
+        read = without_oldest(begun.prompt, answer.dropped_messages) if answer.dropped_messages else begun.prompt
         completed_at = utc_now()
         async with self._database.connection() as db:
             stored = await queries.complete(
@@ -203,12 +216,16 @@ class ResponseService:
             row = await queries.find(db, account_id, response_id)
         if row is None:
             raise NotFound("There is no response with this id")
-        if closed:
-            self._tell(account_id, details_of_row(row))
+        draft = details_of_row(row)
         self._running.stop(response_id)
-        if row["status"] != "cancelled":
-            raise Conflict(f"This response has already {row['status']}; there is nothing to cancel")
-        return details_of_row(row)
+        if row["has_job"]:
+            self._unwanted.cancel(response_id)
+        if closed:
+            event = event_of(draft)
+            self._events.publish(account_id, event.type, draft, once=once_key(draft), about=event.about)
+        if draft.status != "cancelled":
+            raise Conflict(f"This response has already {draft.status}; there is nothing to cancel")
+        return draft
 
     async def get(self, account_id: UUID, response_id: UUID) -> DraftDetails:
         """A draft and what became of it.
@@ -231,17 +248,6 @@ class ResponseService:
         return DraftPage(responses=[details_of_row(row) for row in rows], total=total, page=page, page_size=page_size)
 
 
-def _check_answerable(start: DraftContext, *, begun: bool) -> None:
-    if start.direction != "incoming":
-        raise BadRequest.field("messageId", "this is a message of your own; choose one that you received")
-    if start.retracted:
-        raise BadRequest.field("messageId", "this message was retracted; choose another one")
-    if start.message_type != "text" or not start.has_text:
-        raise BadRequest.field("messageId", "this message has no text to answer; choose a text message")
-    if not begun:  # it came, or came to be answerable, between the two statements
-        raise NotFound("No message with this id; sync it first")
-
-
 def _request(begun: _Begun, body: GenerateBody, *, fresh: bool) -> GenerateRequest:
     context = body.context or _DEFAULT_CONTEXT
     return GenerateRequest(
@@ -253,32 +259,6 @@ def _request(begun: _Begun, body: GenerateBody, *, fresh: bool) -> GenerateReque
         use_cache=not fresh,
         overflow="drop_oldest",
     )
-
-
-def _without_oldest(prompt: Prompt, count: int) -> Prompt:
-    """What the model read of a prompt whose oldest turns did not fit: system turns always stay."""
-    read = Prompt()
-    for turn, message_ids in zip(prompt.turns, prompt.turn_message_ids, strict=True):
-        if turn.role != "system" and count > 0:
-            count -= 1
-        else:
-            read.turns.append(turn)
-            read.turn_message_ids.append(message_ids)
-    return read
-
-
-def _candidate(candidate: GeneratedCandidate) -> Candidate:
-    return Candidate(
-        text=_storable(candidate.text),
-        confidence=round(candidate.confidence, 4),
-        tokens_used=candidate.tokens_used,
-        finish_reason=candidate.finish_reason,
-    )
-
-
-def _storable(text: str) -> str:
-    """PostgreSQL has no place for a NUL, which a model can utter."""
-    return text.replace("\0", "")
 
 
 def _unwritten(begun: _Begun, status: ResponseStatus) -> Draft:

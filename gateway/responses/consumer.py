@@ -1,0 +1,168 @@
+"""Reads what the ML service tells of jobs, together with all other gateways."""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, TypeAlias
+from uuid import uuid4
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from gateway.errors import Unavailable
+from gateway.responses.results import JobResults
+from shared.redis_events import EVENT_FIELD, JOB_EVENTS, JOB_EVENTS_GROUP, JobEvent
+
+_AT_ONCE = 200
+_WAIT_MILLISECONDS = 500
+_LEFT_BEHIND_MILLISECONDS = 5_000
+"""An entry that somebody has had for so long is taken over: who has it is dead, or has long been trying in vain."""
+_LOOK_AFTER_SECONDS = 2.0
+_DEAD_MILLISECONDS = 60_000
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 2.0
+_CLOSE_SECONDS = 3.0
+_AWAY = (RedisError, OSError, TimeoutError)
+
+_Entry: TypeAlias = tuple[bytes, JobEvent]
+_logger = structlog.get_logger(__name__)
+_decode = msgspec.json.Decoder(JobEvent).decode
+
+
+class JobEventConsumer:
+    """One task that takes entries of the stream, gives them to `JobResults` and takes them off the stream when that is done.
+
+    An entry that was read and not acknowledged, because this process died or PostgreSQL or Redis went away, comes again: here or at another
+    gateway. What has been taken in is deleted from the stream: it has people's text in it, and nobody else reads it.
+    """
+
+    def __init__(self, redis: "Redis", results: JobResults) -> None:
+        self._redis = redis
+        self._results = results
+        self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._away = False
+        self._look_after_at = 0.0
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="job events")
+
+    async def close(self) -> None:
+        """Finish what was read; gives up on that after 3 s, and then another gateway does it."""
+        if self._task is None:
+            return
+        self._stopping = True
+        _, running = await asyncio.wait([self._task], timeout=_CLOSE_SECONDS)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        pause = _FIRST_PAUSE_SECONDS
+        while not self._stopping:
+            try:
+                await self._turn()
+                self._noticed(away=False)
+                pause = _FIRST_PAUSE_SECONDS
+                continue
+            except ResponseError as error:  # it is there and will not; its first word says why
+                _logger.error("Redis refused to give job events", reason=str(error).partition(" ")[0])
+            except _AWAY:
+                self._noticed(away=True)
+            except Exception:
+                _logger.exception("reading job events failed")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    async def _turn(self) -> None:
+        try:
+            await self._read()
+        except ResponseError as error:
+            if not str(error).startswith("NOGROUP"):
+                raise
+            await self._make_group()
+
+    async def _read(self) -> None:
+        """Wait a moment for entries and take them in; now and then also those that others left behind."""
+        if time.monotonic() >= self._look_after_at:
+            self._look_after_at = time.monotonic() + _LOOK_AFTER_SECONDS
+            await self._take_over()
+            await self._forget_dead()
+        answer = await self._redis.xreadgroup(JOB_EVENTS_GROUP, self._name, {JOB_EVENTS: ">"}, count=_AT_ONCE, block=_WAIT_MILLISECONDS)
+        for _, entries in answer:
+            await self._take(entries)
+
+    async def _take_over(self) -> None:
+        cursor: Any = "0-0"
+        while not self._stopping:
+            cursor, entries, *_ = await self._redis.xautoclaim(
+                JOB_EVENTS, JOB_EVENTS_GROUP, self._name, _LEFT_BEHIND_MILLISECONDS, cursor, count=_AT_ONCE
+            )
+            if entries:
+                _logger.info("job events taken over", count=len(entries))
+                await self._take(entries)
+            if cursor == b"0-0":
+                return
+
+    async def _forget_dead(self) -> None:
+        for consumer in await self._redis.xinfo_consumers(JOB_EVENTS, JOB_EVENTS_GROUP):
+            if consumer["pending"] == 0 and consumer["idle"] > _DEAD_MILLISECONDS:
+                await self._redis.xgroup_delconsumer(JOB_EVENTS, JOB_EVENTS_GROUP, consumer["name"])
+
+    async def _take(self, entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> None:
+        """Take entries in, however long that takes, and take them off the stream."""
+        readable = [entry for entry in map(_readable, entries) if entry is not None]
+        if await self._insist([event for _, event in readable]):
+            ids = [entry_id for entry_id, _ in entries]
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                await pipeline.xack(JOB_EVENTS, JOB_EVENTS_GROUP, *ids).xdel(JOB_EVENTS, *ids).execute()
+
+    async def _insist(self, events: Sequence[JobEvent]) -> bool:
+        """Take events in; False if this gateway stops before it could."""
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                await self._results.take(events)
+                return True
+            except Unavailable as error:
+                _logger.warning("job events wait", count=len(events), reason=error.message)
+            except Exception as error:
+                # One of them cannot be stored. It must not keep the others: each goes alone, and this one is given up.
+                # Only the error's kind is logged: what the database says of a value may quote it.
+                _logger.error("job events cannot be taken in", count=len(events), response_id=events[0].job_id, error=type(error).__name__)
+                return len(events) == 1 or all([await self._insist([event]) for event in events])
+            if self._stopping:
+                return False
+            events = [event for event in events if event.type != "token"]
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    async def _make_group(self) -> None:
+        """From the beginning: what is on the stream has not been taken in."""
+        with suppress(ResponseError):  # another gateway was faster
+            await self._redis.xgroup_create(JOB_EVENTS, JOB_EVENTS_GROUP, id="0", mkstream=True)
+            _logger.info("consumer group made")
+
+    def _noticed(self, *, away: bool) -> None:
+        if away != self._away:
+            _logger.warning("job events are interrupted: Redis is away") if away else _logger.info("job events flow again")
+        self._away = away
+
+
+def _readable(entry: tuple[bytes, dict[bytes, bytes]]) -> _Entry | None:
+    """None for what nobody could ever read; it is logged and then gone."""
+    entry_id, fields = entry
+    try:
+        event = _decode(fields[EVENT_FIELD.encode()])
+    except (KeyError, msgspec.MsgspecError):
+        event = None
+    if event is None or (event.type == "completed" and event.result is None):
+        _logger.error("job event is malformed", entry=entry_id.decode())
+        return None
+    return entry_id, event

@@ -1,0 +1,108 @@
+"""Finds what got lost between a draft's row and its job, whatever died in between."""
+
+import asyncio
+from datetime import timedelta
+
+import structlog
+from asyncpg import Record
+
+from gateway.database import Database
+from gateway.errors import BadRequest, Unavailable
+from gateway.ml_client import MlClient
+from gateway.responses import job_queries, queries
+from gateway.responses.jobs import JobKey
+from gateway.responses.results import JobResults
+from gateway.wire import utc_now
+from shared.redis_events import JobEvent
+
+_EVERY_SECONDS = 0.5
+_AWAY_SECONDS = 2.0
+_AT_ONCE = 32
+_LONGEST = timedelta(days=1)
+_TOO_LATE = "The model could not be reached for a day; ask for a new draft"
+
+_logger = structlog.get_logger(__name__)
+
+
+class Reconciler:
+    """Looks after queued drafts of which nothing was heard for a while, and ends the jobs of those that nobody wants any more.
+
+    Each row says when it is to be looked at next, and the gateway that takes it moves that on: so the gateways share the work without
+    knowing of each other, and no transaction is open while the ML service is asked.
+    """
+
+    def __init__(self, database: Database, ml: MlClient, results: JobResults) -> None:
+        self._database = database
+        self._ml = ml
+        self._results = results
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="reconciler")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            pause = _EVERY_SECONDS
+            try:
+                while await self._round() == _AT_ONCE:
+                    pass
+            except Unavailable:  # the database, the ML service or Redis: nothing can be done, and nothing gets lost
+                pause = _AWAY_SECONDS
+            except Exception as error:  # only its kind is logged: what the database says of a value may quote it
+                _logger.error("reconciling failed", error=type(error).__name__)
+            await asyncio.sleep(pause)
+
+    async def _round(self) -> int:
+        """Look at some rows that are due.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            Unavailable: what could not be looked at comes again later.
+        """
+        async with self._database.transaction() as db:
+            rows = await job_queries.take_due(db, _AT_ONCE)
+        outcomes = await asyncio.gather(*(self._look(row) for row in rows), return_exceptions=True)
+        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        if failures:
+            raise next((failure for failure in failures if not isinstance(failure, Unavailable)), failures[0])
+        return len(rows)
+
+    async def _look(self, row: Record) -> None:
+        key = JobKey(row["account_id"], row["id"])
+        if not row["open"]:
+            await self._withdraw(key)
+        elif utc_now() - row["created_at"] > _LONGEST:
+            await self._fail(key, _TOO_LATE)
+        else:
+            await self._catch_up(key, row)
+
+    async def _withdraw(self, key: JobKey) -> None:
+        """The draft was cancelled, or never accepted: see that there is no job, and that the readers know."""
+        await self._results.announce(key)
+        await self._ml.cancel_job(key.response_id)
+        async with self._database.connection() as db:
+            await job_queries.settle(db, [key])
+
+    async def _catch_up(self, key: JobKey, row: Record) -> None:
+        job = await self._ml.job_state(key.response_id)
+        if job is None:
+            _logger.warning("job is asked for anew", response_id=str(key.response_id))
+            try:
+                await self._ml.enqueue(job_queries.request_of(row).for_service(key, job_queries.turns_of(row)))
+            except BadRequest as error:  # a model with a smaller window has been loaded since
+                await self._fail(key, error.message)
+        elif job.status != "queued":
+            event = JobEvent(type=job.status, job_id=job.job_id, scope=str(key.account_id), result=job.result, error=job.error)
+            await self._results.take([event])
+
+    async def _fail(self, key: JobKey, error: str) -> None:
+        """The next look withdraws it."""
+        async with self._database.connection() as db:
+            await queries.close(db, key.account_id, key.response_id, "failed", error, utc_now())

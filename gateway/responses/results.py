@@ -1,0 +1,175 @@
+"""What the ML service tells of jobs becomes what drafts' rows say and what the accounts' readers are told."""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import structlog
+from asyncpg import Record
+from msgspec import structs
+
+from gateway.database import Database, Db
+from gateway.events.publisher import EventPublisher
+from gateway.events.schemas import DraftToken
+from gateway.responses import job_queries
+from gateway.responses.announcing import details_of_row, event_of, once_key
+from gateway.responses.drafting import public_candidate, public_confidence, storable, without_oldest
+from gateway.responses.jobs import Completion, Ending, JobKey
+from gateway.responses.schemas import DraftDetails
+from gateway.responses.unwanted import UnwantedJobs
+from shared.contracts.generation import GenerateResponse
+from shared.redis_events import JobEvent
+
+Step: TypeAlias = Coroutine[Any, Any, None]
+
+_NO_REASON = "The model could not write this draft; ask for a new one"
+_LONGEST_NAME = 300  # characters, of a model with its adapter
+
+_logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    """An event of a draft's job."""
+
+    key: JobKey
+    event: JobEvent
+
+
+class JobResults:
+    """Takes in what became of jobs. Each result is stored once and told once, however often and by whichever gateways it is taken in."""
+
+    def __init__(self, database: Database, events: EventPublisher, unwanted: UnwantedJobs) -> None:
+        self._database = database
+        self._events = events
+        self._unwanted = unwanted
+
+    async def take(self, told: Iterable[JobEvent]) -> None:
+        """Store what jobs brought; then tell the accounts' readers, in the order in which it came.
+
+        Events of jobs that are no draft's are left alone.
+
+        Raises:
+            Unavailable: PostgreSQL or Redis is away. Call it again with all but the tokens: nothing is stored or told twice.
+        """
+        news = [each for each in map(_news, told) if each is not None]
+        changes = [each for each in news if each.event.type != "token"]
+        rows: dict[JobKey, Record] = {}
+        if changes:
+            async with self._database.transaction() as db:
+                await _store(db, changes)
+                rows = {_key(row): row for row in await job_queries.read(db, [each.key for each in changes])}
+        await _all([step for each in news for step in self._steps(each, rows.get(each.key))])
+
+    async def announce(self, key: JobKey) -> None:
+        """Tell how a draft ended, if nobody was told yet.
+
+        Raises:
+            Unavailable: as `take`.
+        """
+        async with self._database.connection() as db:
+            rows = await job_queries.read(db, [key])
+        await _all([step for row in rows for step in self._how_it_ended(row)])
+
+    def _steps(self, news: _News, row: Record | None) -> list[Step]:
+        """What readers are to be told now that the row says what it says."""
+        if news.event.type == "token":
+            return [self._tell_token(news)]
+        if news.event.type != "generating":
+            return self._how_it_ended(row) if row is not None else []
+        if row is None or row["status"] in ("cancelled", "failed"):
+            self._unwanted.cancel(news.key.response_id)
+            return []
+        return [self._tell(row["account_id"], details_of_row(row))] if row["status"] == "generating" else []
+
+    def _how_it_ended(self, row: Record) -> list[Step]:
+        """That it began goes out once more before, in case this got lost or is still on its way through another gateway."""
+        draft = details_of_row(row)
+        if draft.status in ("queued", "generating"):
+            return []
+        steps = [self._tell(row["account_id"], draft)]
+        return [self._tell(row["account_id"], _as_it_began(draft)), *steps] if row["began"] else steps
+
+    async def _tell(self, account_id: UUID, draft: DraftDetails) -> None:
+        event = event_of(draft)
+        await self._events.deliver(account_id, event.type, draft, once=once_key(draft), about=event.about)
+
+    async def _tell_token(self, news: _News) -> None:
+        if self._events.tokens_wanted(news.key.account_id):
+            event = news.event
+            token = DraftToken(response_id=news.key.response_id, index=event.index, sequence=event.sequence, text=event.text or "")
+            self._events.publish_token(news.key.account_id, token)
+
+
+async def _store(db: Db, news: Sequence[_News]) -> None:
+    """Change the rows of what is still wanted. Who comes second changes nothing."""
+    completed = [(each, each.event.result) for each in news if each.event.type == "completed"]
+    ended = [each for each in news if each.event.type in ("failed", "cancelled")]
+    if begun := [each.key for each in news if each.event.type == "generating"]:
+        await job_queries.begin(db, begun)
+    if completed:
+        for each, result in completed:
+            if result is not None and result.dropped_messages:
+                await _cut_prompt(db, each.key, result.dropped_messages)
+        await job_queries.complete(db, [_completion(each.key, result) for each, result in completed if result is not None])
+    if ended:
+        await job_queries.end(db, [_ending(each) for each in ended])
+    if over := [each.key for each, _ in completed] + [each.key for each in ended]:
+        await job_queries.settle(db, over)
+
+
+async def _cut_prompt(db: Db, key: JobKey, dropped: int) -> None:
+    """Keep of the prompt what the model read of it: samples are made of that."""
+    prompt = await job_queries.lock_prompt(db, key.account_id, key.response_id)
+    if prompt is not None:
+        await job_queries.cut_prompt(db, key.account_id, key.response_id, without_oldest(prompt, dropped))
+
+
+async def _all(steps: Sequence[Step]) -> None:
+    """Run steps at once; they start in their order, and each gives its event to the publisher as soon as it starts."""
+    if not steps:
+        return
+    outcomes = await asyncio.gather(*steps, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
+def _news(event: JobEvent) -> _News | None:
+    """None if this is no draft's job: others may use the queue too."""
+    try:
+        return _News(JobKey(UUID(event.scope), UUID(event.job_id)), event)
+    except ValueError:
+        return None
+
+
+def _key(row: Record) -> JobKey:
+    return JobKey(row["account_id"], row["id"])
+
+
+def _completion(key: JobKey, result: GenerateResponse) -> Completion:
+    return Completion(
+        account_id=key.account_id,
+        id=key.response_id,
+        text=storable(result.response),
+        candidates=[public_candidate(candidate) for candidate in result.candidates],
+        confidence=public_confidence(result.confidence),
+        model_version=storable(result.model_version)[:_LONGEST_NAME],
+        tokens_used=result.tokens_used,
+        cached=result.cached,
+    )
+
+
+def _ending(news: _News) -> Ending:
+    error = storable(news.event.error or _NO_REASON) if news.event.type == "failed" else None
+    return Ending(account_id=news.key.account_id, id=news.key.response_id, status=news.event.type, error=error)
+
+
+def _as_it_began(draft: DraftDetails) -> DraftDetails:
+    """The draft as it was when its turn had come."""
+    return structs.replace(
+        draft, status="generating", response=None, confidence=None, model_version=None, tokens_used=None, candidates=None, cached=False,
+        completed_at=None, error=None, action=None, edited_response=None, rejection_reason=None, sample_id=None,
+    )  # fmt: skip
