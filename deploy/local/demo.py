@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,16 +12,19 @@ from importlib.resources import files
 from typing import Any
 
 import httpx
-from rich.console import Console
+from rich.columns import Columns
+from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
+from websockets.sync.client import connect
 
 from deploy.local.settings import LocalSettings
 from shared.settings import SettingsError, load
 
 _START_SECONDS = 900
+_DRAFT_SECONDS = 60
 _EDITED = "10 is perfect, i'll have coffee and cake ready"
 
 
@@ -56,6 +60,7 @@ def _tell(client: httpx.Client, console: Console) -> None:
     response_id, draft = _stream_draft(client, console, message)
     _edit(client, console, response_id, draft)
     _show_sample(client, console)
+    _watch_from_two_devices(client, console, message)
 
 
 def _pair(client: httpx.Client, console: Console) -> None:
@@ -137,6 +142,69 @@ def _show_sample(client: httpx.Client, console: Console) -> None:
         table.add_row(field, Text(str(sample[field])))
     console.print(table)
     console.print("The owner's text is what will be learnt, and the draft is what it is preferred to.")
+
+
+def _watch_from_two_devices(client: httpx.Client, console: Console, message: str) -> None:
+    console.rule("[bold]6. A queued draft, watched from two devices", align="left")
+    phone = _second_device(client)
+    address = str(client.base_url).replace("http", "ws", 1).rstrip("/") + "/api/events?tokens=true"
+    laptop_token = client.headers["Authorization"].removeprefix("Bearer ")
+    screens = {"laptop": _Screen(address, laptop_token), "phone": _Screen(address, phone)}
+    try:
+        body = {"messageId": message, "context": {"maxTokens": 40}}
+        headers = {"Prefer": "respond-async", "Cache-Control": "no-cache"}
+        queued = client.post("/api/responses/generate", json=body, headers=headers).raise_for_status()
+        console.print(f"POST /api/responses/generate, Prefer: respond-async → {queued.status_code} {queued.json()['status']}")
+        with Live(console=console, refresh_per_second=20) as live:
+            deadline = time.monotonic() + _DRAFT_SECONDS
+            while not all(screen.done for screen in screens.values()) and time.monotonic() < deadline:
+                live.update(Columns([screen.panel(name) for name, screen in screens.items()]))
+                time.sleep(0.05)
+            live.update(Columns([screen.panel(name) for name, screen in screens.items()]))
+    finally:
+        for screen in screens.values():
+            screen.close()
+    if not all(screen.done for screen in screens.values()):
+        raise DemoError(f"The queued draft was not told to both devices within {_DRAFT_SECONDS} s: see .data/logs")
+    same = len({tuple(screen.events) for screen in screens.values()}) == 1
+    console.print("Both devices saw the same events in the same order." if same else "The devices saw different events.")
+
+
+def _second_device(client: httpx.Client) -> str:
+    """Pair another device of the same account; returns its token."""
+    device = {"name": "Demo phone", "hardwareId": f"demo-phone-{time.time_ns()}", "platform": "ios", "osVersion": "18"}
+    registered = _post(client, "/api/devices/register", device)
+    return str(_post(client, "/api/devices/verify", {"deviceId": registered["deviceId"], "code": registered["code"]})["token"])
+
+
+class _Screen:
+    """What one device shows: the events that it gets over its WebSocket, and the draft as it grows."""
+
+    def __init__(self, address: str, token: str) -> None:
+        self.events: list[str] = []
+        self.text = ""
+        self.done = False
+        self._socket = connect(address, additional_headers={"Authorization": f"Bearer {token}"})
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
+
+    def panel(self, name: str) -> Panel:
+        return Panel(Group(Text("\n".join(self.events), style="dim"), Text(self.text)), title=name, width=58)
+
+    def close(self) -> None:
+        self._socket.close()
+        self._reading.join(timeout=5)
+
+    def _read(self) -> None:
+        for frame in self._socket:
+            event = json.loads(frame)
+            if event["type"] == "response:token":
+                self.text += event["data"]["text"]
+                continue
+            self.events.append(event["type"])
+            if event["type"] in ("response:completed", "response:failed", "response:cancelled"):
+                self.text = event["data"]["response"] or ""
+                self.done = True
 
 
 def _post(client: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
