@@ -46,7 +46,7 @@ def service(run_folder: Path, redis_url: str, smollm2: Path) -> Iterator[MlServi
     catalogue = run_folder / "models.toml"
     catalogue.write_text(CATALOGUE.format(twin=smollm2, broken=broken))
     process = MlServiceProcess(
-        run_folder, redis_url=redis_url, model_catalogue=str(catalogue), canary_interval_seconds="1", canary_deadline_seconds="3"
+        run_folder, redis_url=redis_url, model_catalogue=str(catalogue), canary_interval_seconds="1", canary_deadline_seconds="10"
     )
     process.start()
     yield process
@@ -62,6 +62,7 @@ def client(service: MlServiceProcess) -> Iterator[httpx.Client]:
 def last_event_after(client: httpx.Client, harm: Callable[[], None]) -> tuple[str, dict[str, object]]:
     """Open a stream, do harm while it runs, and return its last event."""
     with client.stream("POST", "/generate", json=STORY) as response:
+        assert response.status_code == 200
         lines = response.iter_lines()
         next(lines)
         harm()
