@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import cached, hop, memory, pages, sync, tokens
+from tests.benchmarks import cached, events, hop, memory, pages, sync, tokens
 from tests.benchmarks.measure import Measurement, spread
 from tests.benchmarks.system import BenchmarkSystem, running_system
 
@@ -55,6 +55,7 @@ PARTS: dict[str, Part] = {
     "sync": lambda bench: sync.measure(bench.sync_target, bench.rounds),
     "pages": lambda bench: pages.measure(bench.system.gateway.url, bench.system.database_url, bench.rounds),
     "hop": lambda bench: hop.measure(bench.folder, bench.rounds),
+    "events": lambda bench: events.measure(bench.folder, bench.rounds),
 }
 
 
