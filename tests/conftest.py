@@ -13,6 +13,7 @@ from ml_service.models.catalogue import builtin_catalogue, bundled_folder
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ml_service import DATA_DIR, MlServiceProcess
 from tests.fixtures.ports import free_port
+from tests.fixtures.queue_system import QueueSystem, running_queue_system
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.servers import Server, running_postgres, running_valkey
 
@@ -83,6 +84,13 @@ def drafting_gateway(run_folder: Path, database_url: str, redis_url: str, ml_ser
     process.start()
     yield process
     process.stop()
+
+
+@pytest.fixture(scope="session")
+def queue_system(run_folder: Path) -> Iterator[QueueSystem]:
+    """All that queued drafts need, apart from everything else: tests hurt it, and wait until it is whole again."""
+    with running_queue_system(run_folder / "queue", worker_jobs="8") as system:
+        yield system
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
+
 from tests.factories import Device
 
 DRAFT = "Sounds good, see you then! Let me know if anything changes."
@@ -63,6 +65,25 @@ def drafted(device: Device, message_id: str, **context: Any) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
     return body
+
+
+def ask_later(device: Device, message_id: str, *, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
+    """Ask for a draft that nobody waits for."""
+    all_headers = {"Prefer": "respond-async", "Cache-Control": "no-cache", **(headers or {})}
+    return device.client.post("/api/responses/generate", json={"messageId": message_id, **body}, headers=all_headers)
+
+
+def queued(device: Device, message_id: str | None = None, **body: Any) -> str:
+    """The id of an accepted draft, by default of a new message."""
+    answer = ask_later(device, message_id or received(device), **body)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["responseId"])
+
+
+def ended(device: Device, response_id: str, seconds: float = 10) -> dict[str, Any]:
+    """A draft that has ended, one way or the other."""
+    eventually(lambda: read(device, response_id)["status"] not in ("queued", "generating"), seconds)
+    return read(device, response_id)
 
 
 def read(device: Device, response_id: str | UUID) -> dict[str, Any]:
