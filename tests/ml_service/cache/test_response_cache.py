@@ -71,7 +71,7 @@ async def test_without_redis_nothing_waits_and_it_is_noticed_when_it_is_back(cac
         for _ in range(50):
             await cache.put(name, ANSWER)
             assert await cache.get(name) is None
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 3
         assert not await cache.connected()
         with pytest.raises(Unavailable):
             await cache.invalidate("*")
@@ -89,5 +89,5 @@ async def test_a_redis_that_does_not_answer_costs_one_short_wait(cache: Response
     started = time.monotonic()
     for _ in range(20):
         assert await unroutable.get("cache:a:b") is None
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 3
     await unroutable.close()

@@ -79,7 +79,7 @@ def test_a_worker_that_is_told_to_stop_hands_its_jobs_back_at_once(
     begin = time.monotonic()
     first.terminate()
     while sum(event.type == "generating" for event in events(jobs_redis)) < 20:
-        assert time.monotonic() - begin < 1
+        assert time.monotonic() - begin < 5
         time.sleep(0.01)
 
     wait_for_ends(jobs_redis, 10, timeout=10)

