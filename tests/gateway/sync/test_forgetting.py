@@ -19,7 +19,7 @@ class CacheOnly(BaseHTTPRequestHandler):
     cleared: list[str]
 
     def do_DELETE(self) -> None:
-        time.sleep(0.5)
+        time.sleep(2)
         self.cleared.append(self.path)
         body = b'{"invalidated": 1}'
         self.send_response(200)
@@ -76,7 +76,7 @@ def test_cached_drafts_are_dropped_after_the_answer(
     began = time.monotonic()
     sync(device, [message("m", **change)])
 
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 1.5
     assert wait_for(device, cache[1])
 
 
