@@ -44,7 +44,7 @@ class JobEventConsumer:
     def __init__(self, redis: "Redis", results: JobResults) -> None:
         self._redis = redis
         self._results = results
-        self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._away = False
@@ -94,7 +94,7 @@ class JobEventConsumer:
             self._look_after_at = time.monotonic() + _LOOK_AFTER_SECONDS
             await self._take_over()
             await self._forget_dead()
-        answer = await self._redis.xreadgroup(JOB_EVENTS_GROUP, self._name, {JOB_EVENTS: ">"}, count=_AT_ONCE, block=_WAIT_MILLISECONDS)
+        answer = await self._redis.xreadgroup(JOB_EVENTS_GROUP, self.name, {JOB_EVENTS: ">"}, count=_AT_ONCE, block=_WAIT_MILLISECONDS)
         for _, entries in answer:
             await self._take(entries)
 
@@ -102,7 +102,7 @@ class JobEventConsumer:
         cursor: Any = "0-0"
         while not self._stopping:
             cursor, entries, *_ = await self._redis.xautoclaim(
-                JOB_EVENTS, JOB_EVENTS_GROUP, self._name, _LEFT_BEHIND_MILLISECONDS, cursor, count=_AT_ONCE
+                JOB_EVENTS, JOB_EVENTS_GROUP, self.name, _LEFT_BEHIND_MILLISECONDS, cursor, count=_AT_ONCE
             )
             if entries:
                 _logger.info("job events taken over", count=len(entries))

@@ -1,0 +1,110 @@
+"""The reader of job events by itself, on a stream of its own."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.errors import Unavailable
+from gateway.responses import consumer
+from gateway.responses.consumer import JobEventConsumer
+from gateway.responses.results import JobResults
+from shared.redis_events import EVENT_FIELD, JOB_EVENTS, JOB_EVENTS_GROUP, JobEvent
+
+pytestmark = pytest.mark.anyio
+
+
+class Results(JobResults):
+    """Notes what it is given, after a number of refusals."""
+
+    def __init__(self, refusals: int = 0) -> None:
+        self.refusals = refusals
+        self.taken: list[list[str]] = []
+
+    async def take(self, told: Iterable[JobEvent]) -> None:
+        events = [f"{event.type} {event.job_id}" for event in told]
+        if self.refusals:
+            self.refusals -= 1
+            raise Unavailable("The database is away")
+        self.taken.append(events)
+
+
+@pytest.fixture
+async def stream(redis_url: str) -> AsyncIterator["Redis"]:
+    """A Redis with nothing in it, beside the one that the gateways use."""
+    async with Redis.from_url(redis_url, db=3) as redis:
+        await redis.flushdb()
+        yield redis
+
+
+async def tell(stream: "Redis", *events: tuple[str, str]) -> None:
+    for event_type, job_id in events:
+        await stream.xadd(JOB_EVENTS, {EVENT_FIELD: json.dumps({"type": event_type, "job_id": job_id, "scope": "a"})})
+
+
+async def until_empty(stream: "Redis") -> None:
+    async with asyncio.timeout(5):
+        while await stream.xlen(JOB_EVENTS):
+            await asyncio.sleep(0.01)
+
+
+async def test_waits_for_the_database_and_tells_no_token_twice(stream: "Redis") -> None:
+    results = Results(refusals=3)
+    await tell(stream, ("generating", "1"), ("token", "1"), ("failed", "1"))
+    reader = JobEventConsumer(stream, results)
+    reader.start()
+    try:
+        await until_empty(stream)
+    finally:
+        await reader.close()
+
+    assert results.taken == [["generating 1", "failed 1"]]
+
+
+async def test_stops_without_losing_what_it_could_not_take_in(stream: "Redis") -> None:
+    await tell(stream, ("failed", "1"))
+    reader = JobEventConsumer(stream, Results(refusals=1000))
+    reader.start()
+    await asyncio.sleep(0.3)
+    await reader.close()
+
+    assert (await stream.xpending(JOB_EVENTS, JOB_EVENTS_GROUP))["pending"] == 1
+
+
+async def test_a_group_that_is_lost_while_it_reads_is_made_anew(stream: "Redis") -> None:
+    results = Results()
+    reader = JobEventConsumer(stream, results)
+    reader.start()
+    try:
+        await tell(stream, ("failed", "1"))
+        await until_empty(stream)
+        await stream.xgroup_destroy(JOB_EVENTS, JOB_EVENTS_GROUP)
+        await tell(stream, ("failed", "2"))
+        await until_empty(stream)
+    finally:
+        await reader.close()
+
+    assert results.taken == [["failed 1"], ["failed 2"]]
+
+
+async def test_dead_readers_are_forgotten_once_nothing_is_left_of_theirs(stream: "Redis", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer, "_DEAD_MILLISECONDS", 100)
+    monkeypatch.setattr(consumer, "_LEFT_BEHIND_MILLISECONDS", 50)
+    monkeypatch.setattr(consumer, "_LOOK_AFTER_SECONDS", 0.1)
+    await tell(stream, ("failed", "1"))
+    await stream.xgroup_create(JOB_EVENTS, JOB_EVENTS_GROUP, id="0")
+    await stream.xreadgroup(JOB_EVENTS_GROUP, "dead", {JOB_EVENTS: ">"})
+    await asyncio.sleep(0.2)
+    results = Results()
+    reader = JobEventConsumer(stream, results)
+    reader.start()
+    try:
+        async with asyncio.timeout(5):
+            while [each["name"] for each in await stream.xinfo_consumers(JOB_EVENTS, JOB_EVENTS_GROUP)] != [reader.name.encode()]:
+                await asyncio.sleep(0.05)
+    finally:
+        await reader.close()
+
+    assert results.taken == [["failed 1"]]
