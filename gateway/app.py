@@ -76,7 +76,7 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
     listeners = TokenListeners(journal)
     publisher = EventPublisher(journal, listeners)
     hub = EventHub(redis, journal, listeners, authenticator)
-    metrics = Metrics(registry or CollectorRegistry(), database, settings.metrics_token)
+    metrics = Metrics(registry or CollectorRegistry(), database, hub, settings.metrics_token)
     housekeeping = Housekeeping(database, publisher, longest_draft=timedelta(seconds=settings.ml_timeout_seconds + 60))
     running = RunningDrafts(database)
     unwanted = UnwantedJobs(ml)

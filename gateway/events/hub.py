@@ -18,6 +18,7 @@ from gateway.errors import Forbidden, Unavailable
 from gateway.events.journal import ACCOUNT_DELETED, CONTROL, Journal, Position, PublishedEvent, account_of, channel_of, parse_message
 from gateway.events.subscription import DEACTIVATED, STOPPING, TOKEN_VOID, Subscription
 from gateway.events.token_listeners import TokenListeners
+from gateway.tasks import end
 from gateway.wire import utc_now
 
 _LOOK_EVERY_SECONDS = 0.5
@@ -84,9 +85,7 @@ class EventHub:
 
     async def close(self) -> None:
         await self.end_streams()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
 
     @property
     def readers(self) -> int:
@@ -138,12 +137,12 @@ class EventHub:
 
     async def _listen(self) -> None:
         while True:
+            pubsub = self._redis.pubsub()
             try:
-                async with self._redis.pubsub() as pubsub:
-                    await pubsub.subscribe(CONTROL)
-                    self._pubsub = pubsub
-                    await self._send("subscribe", self._channels)
-                    await self._read(pubsub)
+                await pubsub.subscribe(CONTROL)
+                self._pubsub = pubsub
+                await self._send("subscribe", self._channels)
+                await self._read(pubsub)
             except (RedisError, OSError, TimeoutError) as error:
                 if not self._interrupted:
                     _logger.warning("live events are interrupted: Redis is away", error=type(error).__name__)
@@ -151,10 +150,16 @@ class EventHub:
             except Exception:
                 _logger.exception("live events are interrupted")
             finally:
-                self._pubsub = None
-                for channel in self._channels.values():
-                    channel.joined.clear()
+                await self._hang_up(pubsub)
             await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _hang_up(self, pubsub: Any) -> None:
+        for channel in self._channels.values():
+            channel.joined.clear()
+        async with self._sending:  # a command in between would connect it again, and the pool would get a connection that is subscribed
+            self._pubsub = None
+            with suppress(RedisError, OSError, TimeoutError):
+                await pubsub.aclose()
 
     async def _read(self, pubsub: Any) -> None:
         """Take in what Redis sends, until the connection breaks. A connection on which nothing comes is asked whether it still lives."""

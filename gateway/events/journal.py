@@ -1,7 +1,7 @@
 """All that is said to Redis about events.
 
 An account has one key: `events:account:<id>` is a stream with its events of the last hour, for readers that come back, and a channel of
-the same name on which they go to the gateways that have readers of it (docs/decisions/0007-events.md). One script does both at once, so
+the same name on which they go to the gateways that have readers of it (docs/decisions/0008-events.md). One script does both at once, so
 that the channel's order is the stream's, and a reader who has seen the stream up to an entry knows which messages are new.
 """
 

@@ -14,6 +14,7 @@ from gateway.errors import Unavailable
 from gateway.events.journal import ACCOUNT_DELETED, TOKEN, Entry, Journal, body_of
 from gateway.events.schemas import DraftToken, EventType
 from gateway.events.token_listeners import TokenListeners
+from gateway.tasks import end
 
 WAITING_EVENTS = 10_000
 """How many may wait for Redis; the oldest make way."""
@@ -67,8 +68,7 @@ class EventPublisher:
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._idle.wait()
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
 
     def publish(self, account_id: UUID, event_type: EventType, data: Any, *, once: str = "", about: UUID | None = None) -> None:
         """Publish an event.
@@ -139,7 +139,8 @@ class EventPublisher:
             self._idle.set()
 
     def _next_batch(self) -> list[_Waiting]:
-        batch, size = [], 0
+        batch: list[_Waiting] = []
+        size = 0
         while self._waiting and len(batch) < _EVENTS_AT_ONCE and size < _BYTES_AT_ONCE:
             batch.append(self._waiting.popleft())
             size += len(batch[-1][0].body)

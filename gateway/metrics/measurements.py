@@ -3,11 +3,12 @@
 import hmac
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from gateway.database import Database
+from gateway.events.hub import EventHub
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 # A client may send any word as its method; only these become labels.
@@ -20,7 +21,7 @@ class Metrics:
     Raw paths are never labels: they carry ids, and each would be a time series of its own.
     """
 
-    def __init__(self, registry: CollectorRegistry, database: Database, token: str) -> None:
+    def __init__(self, registry: CollectorRegistry, database: Database, hub: EventHub, token: str) -> None:
         """`token` is what a reader has to send; nobody may read without one."""
         self._registry = registry
         self._token = token
@@ -33,6 +34,7 @@ class Metrics:
         )
         self._children: dict[tuple[str, str, int], Histogram] = {}
         registry.register(_PoolCollector(database))
+        Gauge("gateway_event_readers", "Open event streams of this process", registry=registry).set_function(lambda: hub.readers)
         ProcessCollector(registry=registry)
 
     def observe(self, method: str, route: str | None, status: int, seconds: float) -> None:

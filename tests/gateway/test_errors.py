@@ -122,6 +122,6 @@ def test_the_log_has_the_request_id_and_neither_codes_nor_tokens(gateway: Gatewa
 
     log = gateway.log_path.read_text(encoding="utf-8")
 
-    assert '"request_id": "logged-1"' in log
+    assert '"request_id":"logged-1"' in log
     for secret in (verified["token"], verified["refreshToken"], device.token, "never-issued-token", "secret=query"):
         assert secret not in log

@@ -45,4 +45,5 @@ def test_the_pool_and_the_process_are_there(second_gateway: GatewayProcess) -> N
     text = metrics(second_gateway).text
 
     assert 'gateway_database_connections{state="limit"} 10.0' in text
+    assert "gateway_event_readers 0.0" in text
     assert "process_resident_memory_bytes" in text
