@@ -55,6 +55,7 @@ PARTS: dict[str, Part] = {
     "sync": lambda bench: sync.measure(bench.sync_target, bench.rounds),
     "pages": lambda bench: pages.measure(bench.system.gateway.url, bench.system.database_url, bench.rounds),
     "hop": lambda bench: hop.measure(bench.folder, bench.rounds),
+    "events": lambda bench: events.measure(bench.folder, bench.rounds),
     "queue": lambda bench: queue.measure(bench.folder, bench.rounds),
     "events": lambda bench: events.measure(bench.folder, bench.rounds),
 }
