@@ -119,6 +119,7 @@ def _stream_draft(client: httpx.Client, console: Console, message: str) -> tuple
                     result = data
                 case _:
                     raise DemoError(f"The draft did not come: {data.get('message', event)}")
+    _end_line(console)
     console.print(
         f"{result['modelVersion']} wrote {result['tokensUsed']} tokens in {time.monotonic() - begin:.1f} s, the first after"
         f" {first * 1000:.0f} ms; confidence {result['confidence']:.2f}"
@@ -164,6 +165,7 @@ def _watch_from_two_devices(client: httpx.Client, console: Console, message: str
     finally:
         for screen in screens.values():
             screen.close()
+    _end_line(console)
     if not all(screen.done for screen in screens.values()):
         raise DemoError(f"The queued draft was not told to both devices within {_DRAFT_SECONDS} s: see .data/logs")
     same = len({tuple(screen.events) for screen in screens.values()}) == 1
@@ -224,6 +226,12 @@ def _events(answer: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
             name = value.strip()
         elif field == "data":
             yield name, json.loads(value)
+
+
+def _end_line(console: Console) -> None:
+    """A live display that is not on a terminal leaves its last line open."""
+    if not console.is_terminal:
+        console.print()
 
 
 def _message(answer: httpx.Response) -> str:

@@ -8,11 +8,22 @@ import pytest
 from tests.factories import Device, paired_device
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ml_service import MlServiceProcess
+from tests.fixtures.workers import WorkerProcess
 
 
 @pytest.fixture(scope="session")
-def whole_system(run_folder: Path, database_url: str, redis_url: str, model_service: MlServiceProcess) -> Iterator[GatewayProcess]:
-    """A gateway before the real model."""
+def worker(run_folder: Path, redis_url: str, model_service: MlServiceProcess) -> Iterator[WorkerProcess]:
+    process = WorkerProcess(run_folder, redis_url=redis_url, ml_service_url=model_service.url, ml_service_token=model_service.token)
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="session")
+def whole_system(
+    run_folder: Path, database_url: str, redis_url: str, model_service: MlServiceProcess, worker: WorkerProcess
+) -> Iterator[GatewayProcess]:
+    """A gateway before the real model, and a worker of its queue."""
     process = GatewayProcess(
         run_folder, database_url=database_url, redis_url=redis_url, ml_service_url=model_service.url, ml_service_token=model_service.token
     )

@@ -43,6 +43,23 @@ def test_the_engine_is_killed_in_the_middle_of_a_draft(device: Device, model_ser
     assert draft(device, message_id).status_code == 200
 
 
+def test_queued_drafts_are_written_after_the_engine_is_back(device: Device, model_service: MlServiceProcess) -> None:
+    message_id = synced_thread(device)
+    body = {"messageId": message_id, "context": {"maxTokens": 120}}
+    headers = {"Prefer": "respond-async", "Cache-Control": "no-cache"}
+    accepted = [device.client.post("/api/responses/generate", json=body, headers=headers) for _ in range(3)]
+    drafts = [answer.json()["responseId"] for answer in accepted]
+
+    def statuses() -> set[str]:
+        return {device.client.get(f"/api/responses/{draft_id}").json()["status"] for draft_id in drafts}
+
+    assert [answer.status_code for answer in accepted] == [202, 202, 202]
+    assert eventually(lambda: "generating" in statuses(), seconds=20)
+    model_service.kill_engine()
+
+    assert eventually(lambda: statuses() == {"completed"}, seconds=180)
+
+
 def test_valkey_is_away(device: Device, valkey: Server, whole_system: GatewayProcess) -> None:
     message_id = synced_thread(device)
     valkey.kill()
