@@ -135,7 +135,7 @@ class LocalStack:
         unpack = self._python(
             "The model's unpacking",
             "model",
-            ["-m", "ml_service.models.bundled", "--data-dir", str(self.data_dir)],
+            ["-m", "ml_service.models", "--data-dir", str(self.data_dir)],
             self._environment_for_children,
         )
         self._start(unpack)

