@@ -57,7 +57,6 @@ PARTS: dict[str, Part] = {
     "hop": lambda bench: hop.measure(bench.folder, bench.rounds),
     "events": lambda bench: events.measure(bench.folder, bench.rounds),
     "queue": lambda bench: queue.measure(bench.folder, bench.rounds),
-    "events": lambda bench: events.measure(bench.folder, bench.rounds),
 }
 
 
