@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import cached, events, hop, memory, pages, sync, tokens
+from tests.benchmarks import cached, events, hop, memory, pages, queue, sync, tokens
 from tests.benchmarks.measure import Measurement, spread
 from tests.benchmarks.system import BenchmarkSystem, running_system
 
