@@ -128,7 +128,7 @@ class Reader:
 
 Step = tuple[str, int, int, int]
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["publish", "connect", "leave", "return"]), st.integers(0, 1), st.integers(0, 1), st.integers(0, 3)),
+    st.tuples(st.sampled_from(["publish", "connect", "leave", "return", "cut"]), st.integers(0, 1), st.integers(0, 1), st.integers(0, 3)),
     min_size=4,
     max_size=14,
 )
@@ -141,9 +141,14 @@ def accounts(gateway: GatewayProcess) -> list[tuple[Device, list[int]]]:
 
 
 @given(steps=STEPS)
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_whoever_comes_and_goes_gets_each_event_of_the_own_account_once(
-    gateway: GatewayProcess, replica: GatewayProcess, accounts: list[tuple[Device, list[int]]], redis_url: str, steps: list[Step]
+    gateway: GatewayProcess,
+    replica: GatewayProcess,
+    accounts: list[tuple[Device, list[int]]],
+    redis_url: str,
+    redis: "Redis",
+    steps: list[Step],
 ) -> None:
     """At every moment: events of one account, in the order in which they were published, from two gateways, none missing, none twice."""
     gateways = (gateway.url, replica.url)
@@ -165,6 +170,8 @@ def test_whoever_comes_and_goes_gets_each_event_of_the_own_account_once(
                 leave(reader)
             case "return" if reader is not None and reader.socket is None:
                 come_back(reader, gateways[where], accounts)
+            case "cut":  # the gateways' connections to Redis
+                redis.client_kill_filter(_type="pubsub")
             case _:
                 pass
     for reader in readers:
