@@ -32,25 +32,31 @@ ACCEPT = """
 
 _THESE = "unnest($1::uuid[], $2::uuid[]) as these (whose, which) where account_id = whose and id = which"
 _OPEN = "response.request is not null and response.status in ('queued', 'generating')"
+_TOLD = f"account_id, started_at is not null as began, {DETAILS}"
+# That a draft has begun need not survive a power cut: its end comes all the same. With $3 nobody waits for the disk.
 BEGIN = f"""
+    with commit as (select set_config('synchronous_commit', case when $3 then 'off' else current_setting('synchronous_commit') end, true))
     update response set status = 'generating', started_at = coalesce(started_at, now())
-    from {_THESE} and {_OPEN} and status = 'queued'
+    from commit, {_THESE} and {_OPEN} and status = 'queued'
+    returning {_TOLD}
 """  # noqa: S608 - our own words
 COMPLETE = f"""
-    update response set status = 'completed', completed_at = now(), started_at = coalesce(started_at, now()), text = told.text,
-        candidates = case when (response.request ->> 'n')::integer > 1 then told.candidates end, confidence = told.confidence,
-        model_version = told.model_version, tokens_used = told.tokens_used, cached = told.cached, request = null
-    from jsonb_to_recordset($1) as told (account_id uuid, id uuid, text text, candidates jsonb, confidence real, model_version text,
-        tokens_used integer, cached boolean)
-    where response.account_id = told.account_id and response.id = told.id and {_OPEN}
+    update response set status = 'completed', completed_at = now(), started_at = coalesce(started_at, now()), text = draft,
+        candidates = case when (request ->> 'n')::integer > 1 then drafts end, confidence = probability, model_version = model,
+        tokens_used = tokens, cached = was_cached, request = null
+    from jsonb_to_recordset($1) as these (whose uuid, which uuid, draft text, drafts jsonb, probability real, model text, tokens integer,
+        was_cached boolean)
+    where account_id = whose and id = which and {_OPEN}
+    returning {_TOLD}
 """  # noqa: S608 - our own words
 END = f"""
-    update response set status = told.status, error = told.error, completed_at = now(), request = null
-    from jsonb_to_recordset($1) as told (account_id uuid, id uuid, status text, error text)
-    where response.account_id = told.account_id and response.id = told.id and {_OPEN}
+    update response set status = how, error = why, completed_at = now(), request = null
+    from jsonb_to_recordset($1) as these (whose uuid, which uuid, how text, why text)
+    where account_id = whose and id = which and {_OPEN}
+    returning {_TOLD}
 """  # noqa: S608 - our own words
 SETTLE = f"update response set request = null from {_THESE} and request is not null"  # noqa: S608 - our own words
-READ = f"select account_id, started_at is not null as began, {DETAILS} from response, {_THESE}"  # noqa: S608 - our own words
+READ = f"select {_TOLD} from response, {_THESE}"  # noqa: S608 - our own words
 LOCK_PROMPT = f"select messages, message_ids, request from response where account_id = $1 and id = $2 and {_OPEN} for update"  # noqa: S608 - our own words
 CUT_PROMPT = "update response set messages = $3, message_ids = $4 where account_id = $1 and id = $2"
 
@@ -104,19 +110,19 @@ async def accept(
     )
 
 
-async def begin(db: Db, keys: Sequence[JobKey]) -> None:
-    """Note that jobs have begun."""
-    await db.execute(BEGIN, *_columns(keys))
+async def begin(db: Db, keys: Sequence[JobKey], *, lazily: bool) -> list[Record]:
+    """Note that jobs have begun; the rows that this changed, as `read` gives them. `lazily`: do not wait until it is on the disk."""
+    return list(await db.fetch(BEGIN, *_columns(keys), lazily))
 
 
-async def complete(db: Db, completions: Sequence[Completion]) -> None:
-    """Store the drafts of those that are still wanted."""
-    await db.execute(COMPLETE, completions)
+async def complete(db: Db, completions: Sequence[Completion]) -> list[Record]:
+    """Store the drafts of those that are still wanted; their rows, as `read` gives them."""
+    return list(await db.fetch(COMPLETE, completions))
 
 
-async def end(db: Db, endings: Sequence[Ending]) -> None:
-    """Close those that are still open."""
-    await db.execute(END, endings)
+async def end(db: Db, endings: Sequence[Ending]) -> list[Record]:
+    """Close those that are still open; their rows, as `read` gives them."""
+    return list(await db.fetch(END, endings))
 
 
 async def settle(db: Db, keys: Sequence[JobKey]) -> None:

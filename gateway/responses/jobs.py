@@ -44,22 +44,22 @@ class JobRequest(Struct, frozen=True, kw_only=True):
 
 
 class Completion(Struct, frozen=True, kw_only=True):
-    """What a job brought, as the row takes it; `candidates` are dropped where only one draft was asked for."""
+    """What a job brought to which draft of whom. `drafts` are kept only where several were asked for."""
 
-    account_id: UUID
-    id: UUID
-    text: str
-    candidates: list[Candidate]
-    confidence: float
-    model_version: str
-    tokens_used: int
-    cached: bool
+    whose: UUID
+    which: UUID
+    draft: str
+    drafts: list[Candidate]
+    probability: float
+    model: str
+    tokens: int
+    was_cached: bool
 
 
 class Ending(Struct, frozen=True, kw_only=True):
-    """That a job ended without a draft."""
+    """That a job ended without a draft: `how` is its status."""
 
-    account_id: UUID
-    id: UUID
-    status: str
-    error: str | None
+    whose: UUID
+    which: UUID
+    how: str
+    why: str | None

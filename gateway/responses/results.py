@@ -57,10 +57,12 @@ class JobResults:
         news = [each for each in map(_news, told) if each is not None]
         changes = [each for each in news if each.event.type != "token"]
         rows: dict[JobKey, Record] = {}
-        if changes:
+        if changes and all(each.event.type == "generating" for each in changes):
+            async with self._database.connection() as db:  # one statement, as a rule: most jobs begin alone
+                rows = await _store(db, changes, lazily=True)
+        elif changes:
             async with self._database.transaction() as db:
-                await _store(db, changes)
-                rows = {_key(row): row for row in await job_queries.read(db, [each.key for each in changes])}
+                rows = await _store(db, changes, lazily=False)
         await _all([step for each in news for step in self._steps(each, rows.get(each.key))])
 
     async def announce(self, key: JobKey) -> None:
@@ -79,7 +81,7 @@ class JobResults:
             return [self._tell_token(news)]
         if news.event.type != "generating":
             return self._how_it_ended(row) if row is not None else []
-        if row is None or row["status"] in ("cancelled", "failed"):
+        if row is None or row["status"] in ("cancelled", "failed"):  # a row is there before its job: where there is none it was deleted
             self._unwanted.cancel(news.key.response_id)
             return []
         return [self._tell(row["account_id"], details_of_row(row))] if row["status"] == "generating" else []
@@ -103,21 +105,30 @@ class JobResults:
             self._events.publish_token(news.key.account_id, token)
 
 
-async def _store(db: Db, news: Sequence[_News]) -> None:
-    """Change the rows of what is still wanted. Who comes second changes nothing."""
-    completed = [(each, each.event.result) for each in news if each.event.type == "completed"]
+async def _store(db: Db, news: Sequence[_News], *, lazily: bool) -> dict[JobKey, Record]:
+    """Change the rows of what is still wanted. Who comes second changes nothing.
+
+    Returns:
+        All the drafts that there are, as their rows are then.
+    """
+    completed = [(each.key, each.event.result) for each in news if each.event.type == "completed" and each.event.result is not None]
     ended = [each for each in news if each.event.type in ("failed", "cancelled")]
+    changed: list[Record] = []
     if begun := [each.key for each in news if each.event.type == "generating"]:
-        await job_queries.begin(db, begun)
+        changed += await job_queries.begin(db, begun, lazily=lazily)
     if completed:
-        for each, result in completed:
-            if result is not None and result.dropped_messages:
-                await _cut_prompt(db, each.key, result.dropped_messages)
-        await job_queries.complete(db, [_completion(each.key, result) for each, result in completed if result is not None])
+        for key, result in completed:
+            if result.dropped_messages:
+                await _cut_prompt(db, key, result.dropped_messages)
+        changed += await job_queries.complete(db, [_completion(key, result) for key, result in completed])
     if ended:
-        await job_queries.end(db, [_ending(each) for each in ended])
-    if over := [each.key for each, _ in completed] + [each.key for each in ended]:
-        await job_queries.settle(db, over)
+        changed += await job_queries.end(db, [_ending(each) for each in ended])
+    rows = {_key(row): row for row in changed}
+    if late := [each.key for each in news if each.key not in rows]:
+        if over := [key for key, _ in completed if key not in rows] + [each.key for each in ended if each.key not in rows]:
+            await job_queries.settle(db, over)
+        rows |= {_key(row): row for row in await job_queries.read(db, late)}
+    return rows
 
 
 async def _cut_prompt(db: Db, key: JobKey, dropped: int) -> None:
@@ -151,20 +162,20 @@ def _key(row: Record) -> JobKey:
 
 def _completion(key: JobKey, result: GenerateResponse) -> Completion:
     return Completion(
-        account_id=key.account_id,
-        id=key.response_id,
-        text=storable(result.response),
-        candidates=[public_candidate(candidate) for candidate in result.candidates],
-        confidence=public_confidence(result.confidence),
-        model_version=storable(result.model_version)[:_LONGEST_NAME],
-        tokens_used=result.tokens_used,
-        cached=result.cached,
+        whose=key.account_id,
+        which=key.response_id,
+        draft=storable(result.response),
+        drafts=[public_candidate(candidate) for candidate in result.candidates],
+        probability=public_confidence(result.confidence),
+        model=storable(result.model_version)[:_LONGEST_NAME],
+        tokens=result.tokens_used,
+        was_cached=result.cached,
     )
 
 
 def _ending(news: _News) -> Ending:
-    error = storable(news.event.error or _NO_REASON) if news.event.type == "failed" else None
-    return Ending(account_id=news.key.account_id, id=news.key.response_id, status=news.event.type, error=error)
+    why = storable(news.event.error or _NO_REASON) if news.event.type == "failed" else None
+    return Ending(whose=news.key.account_id, which=news.key.response_id, how=news.event.type, why=why)
 
 
 def _as_it_began(draft: DraftDetails) -> DraftDetails:
