@@ -15,7 +15,17 @@ from redis.exceptions import RedisError
 from gateway.auth.authentication import Authenticator
 from gateway.auth.tokens import VerifiedToken
 from gateway.errors import Forbidden, Unavailable
-from gateway.events.journal import ACCOUNT_DELETED, CONTROL, Journal, Position, PublishedEvent, account_of, channel_of, parse_message
+from gateway.events.journal import (
+    ACCOUNT_DELETED,
+    ANSWER_SECONDS,
+    CONTROL,
+    Journal,
+    Position,
+    PublishedEvent,
+    account_of,
+    channel_of,
+    parse_message,
+)
 from gateway.events.subscription import DEACTIVATED, STOPPING, TOKEN_VOID, Subscription
 from gateway.events.token_listeners import TokenListeners
 from gateway.tasks import end
@@ -133,13 +143,15 @@ class EventHub:
         async with self._sending:
             if self._pubsub is not None and channels:
                 with suppress(RedisError, OSError, TimeoutError):
-                    await getattr(self._pubsub, command)(*channels)
+                    async with asyncio.timeout(ANSWER_SECONDS):
+                        await getattr(self._pubsub, command)(*channels)
 
     async def _listen(self) -> None:
         while True:
             pubsub = self._redis.pubsub()
             try:
-                await pubsub.subscribe(CONTROL)
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await pubsub.subscribe(CONTROL)
                 self._pubsub = pubsub
                 await self._send("subscribe", self._channels)
                 await self._read(pubsub)
@@ -174,7 +186,7 @@ class EventHub:
                 raise TimeoutError
             else:
                 asked = True
-                async with self._sending:
+                async with asyncio.timeout(ANSWER_SECONDS), self._sending:
                     await pubsub.ping()
 
     def _take(self, kind: str, channel: bytes | None, data: Any) -> None:

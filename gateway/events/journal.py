@@ -5,6 +5,7 @@ the same name on which they go to the gateways that have readers of it (docs/dec
 that the channel's order is the stream's, and a reader who has seen the stream up to an entry knows which messages are new.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -28,6 +29,9 @@ CONTROL = "events:control"
 TOKEN = "response:token"  # noqa: S105
 ACCOUNT_DELETED = "account:deleted"
 """Not for readers: it closes their streams."""
+
+ANSWER_SECONDS = 2.0
+"""Redis is away if it does not answer in so long."""
 
 _encode = msgspec.json.Encoder().encode
 _ACCOUNT = "events:account:"
@@ -168,6 +172,7 @@ class Journal:
     """The accounts' events in Redis. Raises `Unavailable` where Redis is away."""
 
     def __init__(self, redis: "Redis") -> None:
+        """`redis` should have no timeout of its own: redis-py makes a task for each command that has one, which costs as much again."""
         self._redis = redis
         self._publish = redis.register_script(_PUBLISH)
 
@@ -178,9 +183,10 @@ class Journal:
             For each whether it was published: False if something was before under its `once` key.
 
         Raises:
-            RedisError: as it came, because who calls this tries again or not by what it is.
+            RedisError, TimeoutError: as it came, because who calls this tries again or not by what it is.
         """
-        done = await self._publish(args=[msgspec.msgpack.encode(entries), int(retried)])
+        async with asyncio.timeout(ANSWER_SECONDS):
+            done = await self._publish(args=[msgspec.msgpack.encode(entries), int(retried)])
         return [bool(each) for each in done]
 
     async def after(self, account_id: UUID, position: Position, count: int) -> list[PublishedEvent]:
@@ -203,7 +209,8 @@ class Journal:
 
     async def _ask(self, *command: Any) -> Any:
         try:
-            return await self._redis.execute_command(*command)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await self._redis.execute_command(*command)
         except (RedisError, OSError, TimeoutError) as error:
             raise Unavailable("Live events are away; try again in a moment") from error
 
