@@ -11,6 +11,7 @@ import structlog
 from gateway.errors import AppError, BadRequest, Unavailable
 from gateway.ml_client import MlClient
 from shared.contracts.generation import GenerateRequest, GenerateResponse, TokenEvent, Turn
+from shared.contracts.jobs import AsyncGenerateRequest
 from tests.fixtures.ports import free_port
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 
@@ -218,3 +219,41 @@ async def test_a_stream_may_have_comments_unknown_events_and_other_line_ends() -
         token, answer = await stream(ml)
 
     assert (token, isinstance(answer, GenerateResponse)) == (TokenEvent(text="Sounds"), True)
+
+
+JOB_ID = uuid4()
+JOB = AsyncGenerateRequest(messages=REQUEST.messages, job_id=str(JOB_ID))
+
+
+@pytest.mark.parametrize("status", [404, 409])
+async def test_a_job_that_is_over_is_cancelled(status: int) -> None:
+    async with client_of(refusal(status)) as ml:
+        await ml.cancel_job(JOB_ID)
+
+
+async def test_a_job_that_is_known_is_accepted() -> None:
+    async with client_of(refusal(409)) as ml:
+        await ml.enqueue(JOB)
+
+
+async def test_an_unknown_job_has_no_state() -> None:
+    async with client_of(refusal(404)) as ml:
+        assert await ml.job_state(JOB_ID) is None
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [lambda ml: ml.enqueue(JOB), lambda ml: ml.job_state(JOB_ID), lambda ml: ml.cancel_job(JOB_ID)],
+    ids=["enqueue", "state", "cancel"],
+)
+async def test_a_queue_that_is_full_or_away_says_when_to_come_back(ask: Call) -> None:
+    async with client_of(refusal(503, headers="retry-after: 10\r\n")) as ml:
+        with pytest.raises(Unavailable) as refused:
+            await ask(ml)
+    assert refused.value.retry_after == 10
+
+
+async def test_a_state_that_cannot_be_read_is_unavailable() -> None:
+    async with client_of(NOT_JSON) as ml:
+        with pytest.raises(Unavailable):
+            await ml.job_state(JOB_ID)
