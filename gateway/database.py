@@ -141,10 +141,15 @@ async def migrate(url: str) -> str:
         What Piccolo printed.
 
     Raises:
-        RuntimeError: a migration failed; with Piccolo's output.
+        RuntimeError: the database cannot hold every text, or a migration failed; with Piccolo's output.
     """
     lock = await asyncpg.connect(url)
     try:
+        encoding = await lock.fetchval("show server_encoding")
+        if encoding != "UTF8":
+            raise RuntimeError(
+                f"The database is encoded in {encoding}: make one with `create database … encoding 'UTF8' template template0`"
+            )
         await lock.execute("select pg_advisory_lock($1)", _MIGRATION_LOCK)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "piccolo.main", "migrations", "forwards", "gateway",

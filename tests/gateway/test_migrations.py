@@ -1,0 +1,45 @@
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.database import migrate
+from tests.fixtures.database import rows
+from tests.fixtures.servers import Server
+
+SECOND = "latin"
+
+
+def test_the_tables_say_no_more_than_the_migrations(database_url: str, tmp_path: Path) -> None:
+    """Piccolo would write a migration for whatever differs; here it writes none."""
+    environment = {**os.environ, "DATABASE_URL": database_url, "PICCOLO_CONF": "gateway.piccolo_conf"}
+    folder = Path(__file__).parents[2] / "gateway" / "migrations"
+    before = set(folder.glob("*.py"))
+    command = [sys.executable, "-m", "piccolo.main", "migrations", "new", "gateway", "--auto", "--desc=nothing"]
+
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    written = set(folder.glob("*.py")) - before
+    for file in written:
+        file.unlink()
+
+    assert result.returncode == 0, result.stdout
+    assert written == set()
+
+
+def test_several_may_migrate_at_once(database_url: str) -> None:
+    async def all_at_once() -> list[str]:
+        return await asyncio.gather(*(migrate(database_url) for _ in range(3)))
+
+    assert all("0 migrations not yet run" in output or "No migrations" in output for output in asyncio.run(all_at_once()))
+
+
+def test_a_database_that_cannot_hold_every_text_is_refused(postgres: Server) -> None:
+    rows(postgres.url, f"create database {SECOND} encoding 'LATIN1' locale 'C' template template0")
+    try:
+        with pytest.raises(RuntimeError, match="encoded in LATIN1"):
+            asyncio.run(migrate(postgres.url.replace("/assistant", f"/{SECOND}")))
+    finally:
+        rows(postgres.url, f"drop database {SECOND}")
