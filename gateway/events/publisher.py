@@ -21,6 +21,8 @@ WAITING_EVENTS = 10_000
 # Few enough that a reader's gateway, which gets them all at once, has room for them.
 _EVENTS_AT_ONCE = 128
 _BYTES_AT_ONCE = 256 * 1024
+# The least time between two calls to Redis, unless something is urgent: a call costs as much as a dozen events.
+_GATHER_SECONDS = 0.005
 _RETRY_SECONDS = 0.25
 _CLOSE_SECONDS = 2.0
 _CERTAIN_SECONDS = 5.0
@@ -51,6 +53,8 @@ class EventPublisher:
         self._tokens = tokens
         self._waiting: deque[_Waiting] = deque()
         self._awake = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._sent_at = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
         self._task: asyncio.Task[None] | None = None
@@ -96,6 +100,7 @@ class EventPublisher:
         """
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._put(self._entry(account_id, event_type, data, once, about), done)
+        self._urgent.set()
         try:
             async with asyncio.timeout(_CERTAIN_SECONDS):
                 return await done
@@ -109,6 +114,7 @@ class EventPublisher:
     def publish_token(self, account_id: UUID, token: DraftToken) -> None:
         """Tell a piece of a draft to those who listen now; it is not kept. Ask `tokens_wanted` first."""
         self._put(Entry("token", account_id, TOKEN, body_of(TOKEN, token).decode()))
+        self._urgent.set()
 
     def forget(self, account_id: UUID, conversation_id: UUID) -> None:
         """Take back what was published about a conversation: nobody who comes back gets it any more."""
@@ -134,9 +140,20 @@ class EventPublisher:
         while True:
             await self._awake.wait()
             while self._waiting:
+                await self._gather()
                 await self._send(self._next_batch())
             self._awake.clear()
             self._idle.set()
+
+    async def _gather(self) -> None:
+        """Let some more events come, if the last were sent only just now and none of these is urgent."""
+        clock = asyncio.get_running_loop().time
+        if clock() < self._sent_at + _GATHER_SECONDS:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._sent_at + _GATHER_SECONDS):
+                    await self._urgent.wait()
+        self._urgent.clear()
+        self._sent_at = clock()
 
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
