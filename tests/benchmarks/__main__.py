@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import cached, events, hop, memory, pages, queue, sync, tokens
+from tests.benchmarks import cached, events, hop, memory, pages, queue, queued, sync, tokens
 from tests.benchmarks.measure import Measurement, spread
 from tests.benchmarks.system import BenchmarkSystem, running_system
 
@@ -57,6 +57,7 @@ PARTS: dict[str, Part] = {
     "hop": lambda bench: hop.measure(bench.folder, bench.rounds),
     "events": lambda bench: events.measure(bench.folder, bench.rounds),
     "queue": lambda bench: queue.measure(bench.folder, bench.rounds),
+    "queued": lambda bench: queued.measure(bench.folder, bench.rounds),
 }
 
 
