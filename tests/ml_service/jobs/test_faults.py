@@ -79,13 +79,13 @@ def test_a_worker_that_is_told_to_stop_hands_its_jobs_back_at_once(
     begin = time.monotonic()
     first.terminate()
     while sum(event.type == "generating" for event in events(jobs_redis)) < 20:
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 30
         time.sleep(0.01)
 
     wait_for_ends(jobs_redis, 10, timeout=10)
     assert_each_completed_once(jobs_redis, job_ids)
     assert model.aborted == aborted + 10
-    first.process.wait_until(lambda: first.process.exit_code == 0, timeout=3)
+    first.process.wait_until(lambda: first.process.exit_code == 0, timeout=20)
     assert "Traceback" not in first.log()
 
 
