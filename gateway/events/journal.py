@@ -44,7 +44,7 @@ _ONCE = "events:once:"
 _PUBLISH = f"""
 local retried = ARGV[2] == '1'
 local now = tonumber(redis.call('TIME')[1])
-local lines, channels, done = {{}}, {{}}, {{}}
+local lines, channels, grown, done = {{}}, {{}}, {{}}, {{}}
 
 local function say(channel, line)
     if not lines[channel] then
@@ -85,14 +85,15 @@ for number, entry in ipairs(cmsgpack.unpack(ARGV[1])) do
     elseif once ~= '' and not redis.call('SET', '{_ONCE}' .. once, 1, 'NX', 'EX', {ONCE_SECONDS}) then
         done[number] = 0
     elseif not (retried and is_there(stream, nonce)) then
-        local id = redis.call(
-            'XADD', stream, 'MINID', (now - {KEPT_SECONDS}) * 1000, '*', 't', event, 'b', body, 'n', nonce, 'a', about)
-        if redis.call('XLEN', stream) > {KEPT_EVENTS} then
-            redis.call('XTRIM', stream, 'MAXLEN', {KEPT_EVENTS})
-        end
-        redis.call('EXPIRE', stream, {KEPT_SECONDS})
+        local id = redis.call('XADD', stream, '*', 't', event, 'b', body, 'n', nonce, 'a', about)
+        grown[stream] = true
         say(stream, id .. ' ' .. event .. ' ' .. body)
     end
+end
+for stream in pairs(grown) do
+    redis.call('XTRIM', stream, 'MINID', (now - {KEPT_SECONDS}) * 1000)
+    redis.call('XTRIM', stream, 'MAXLEN', {KEPT_EVENTS})
+    redis.call('EXPIRE', stream, {KEPT_SECONDS})
 end
 for _, channel in ipairs(channels) do
     redis.call('PUBLISH', channel, table.concat(lines[channel], '\\n'))

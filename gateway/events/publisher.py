@@ -22,7 +22,7 @@ WAITING_EVENTS = 10_000
 _EVENTS_AT_ONCE = 128
 _BYTES_AT_ONCE = 256 * 1024
 # The least time between two calls to Redis, unless something is urgent: a call costs as much as a dozen events.
-_GATHER_SECONDS = 0.005
+_GATHER_SECONDS = 0.01
 _RETRY_SECONDS = 0.25
 _CLOSE_SECONDS = 2.0
 _CERTAIN_SECONDS = 5.0
