@@ -22,7 +22,7 @@ WAITING_EVENTS = 10_000
 _EVENTS_AT_ONCE = 128
 _BYTES_AT_ONCE = 256 * 1024
 # The least time between two calls to Redis, unless something is urgent: a call costs as much as a dozen events.
-_GATHER_SECONDS = 0.01
+_GATHER_SECONDS = 0.005
 _RETRY_SECONDS = 0.25
 _CLOSE_SECONDS = 2.0
 _CERTAIN_SECONDS = 5.0
@@ -119,10 +119,12 @@ class EventPublisher:
     def forget(self, account_id: UUID, conversation_id: UUID) -> None:
         """Take back what was published about a conversation: nobody who comes back gets it any more."""
         self._put(Entry("forget", account_id, about=str(conversation_id)))
+        self._urgent.set()
 
     def forget_account(self, account_id: UUID) -> None:
         """Forget all of an account's events, and end its readers' streams."""
         self._put(Entry("forget", account_id, ACCOUNT_DELETED))
+        self._urgent.set()
 
     def _entry(self, account_id: UUID, event_type: EventType, data: Any, once: str, about: UUID | None) -> Entry:
         self._count += 1
