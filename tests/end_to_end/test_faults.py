@@ -1,8 +1,5 @@
 """Parts die under load, and come back."""
 
-import time
-from collections.abc import Callable
-
 import httpx
 import pytest
 
@@ -11,15 +8,7 @@ from tests.factories import Device, paired_device
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ml_service import MlServiceProcess
 from tests.fixtures.servers import Server
-
-
-def eventually(holds: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if holds():
-            return True
-        time.sleep(0.1)
-    return holds()
+from tests.gateway.responses.situations import eventually
 
 
 def test_the_engine_is_killed_in_the_middle_of_a_draft(device: Device, model_service: MlServiceProcess) -> None:
@@ -54,10 +43,10 @@ def test_queued_drafts_are_written_after_the_engine_is_back(device: Device, mode
         return {device.client.get(f"/api/responses/{draft_id}").json()["status"] for draft_id in drafts}
 
     assert [answer.status_code for answer in accepted] == [202, 202, 202]
-    assert eventually(lambda: "generating" in statuses(), seconds=20)
+    eventually(lambda: "generating" in statuses(), seconds=20)
     model_service.kill_engine()
 
-    assert eventually(lambda: statuses() == {"completed"}, seconds=180)
+    eventually(lambda: statuses() == {"completed"}, seconds=180)
 
 
 def test_valkey_is_away(device: Device, valkey: Server, whole_system: GatewayProcess) -> None:
@@ -72,7 +61,7 @@ def test_valkey_is_away(device: Device, valkey: Server, whole_system: GatewayPro
     assert [answer["cached"] for answer in answers] == [False, False]
     assert pairing.status_code == 503
     assert "Retry-After" in pairing.headers
-    assert eventually(lambda: bool(draft(device, message_id).json()["cached"]), seconds=20)
+    eventually(lambda: bool(draft(device, message_id).json()["cached"]), seconds=20)
 
 
 def test_postgres_is_away(device: Device, postgres: Server, whole_system: GatewayProcess) -> None:
@@ -87,7 +76,7 @@ def test_postgres_is_away(device: Device, postgres: Server, whole_system: Gatewa
     assert [answer.status_code for answer in refused] == [503, 503]
     assert all("Retry-After" in answer.headers for answer in refused)
     assert health.json()["status"] == "unavailable"
-    assert eventually(lambda: device.client.get("/api/conversations").status_code == 200, seconds=20)
+    eventually(lambda: device.client.get("/api/conversations").status_code == 200, seconds=20)
     assert draft(device, message_id).status_code == 200
 
 
@@ -103,7 +92,7 @@ def test_the_client_goes_away_and_the_engine_stops_writing(device: Device, model
             lines = client.get("/metrics").text.splitlines()
         return int(sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:num_requests_running{")))
 
-    assert eventually(lambda: running() == 0, seconds=5)
+    eventually(lambda: running() == 0, seconds=5)
     (row,) = device.client.get("/api/responses").json()["responses"]
     assert row["status"] == "cancelled"
 
