@@ -1,16 +1,20 @@
-"""How the ML service tells the gateway what became of jobs: one Redis Stream, read with a consumer group.
+"""How the ML service tells the gateway what became of jobs: a Redis Stream for each queue, read with a consumer group.
 
-An entry has one field, `event`, that holds a `JobEvent` as JSON. A job's state and its event are written in one transaction, so neither
-is there without the other. Delivery is at least once: readers must not mind an event that they have seen.
+An entry has one field, `event`, that holds a `JobEvent`, or on the training stream a `TrainingEvent`, as JSON. A job's state and its event
+are written in one transaction, so neither is there without the other. Delivery is at least once: readers must not mind an event that they
+have seen.
 """
 
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from shared.contracts.generation import GenerateResponse
+from shared.contracts.training import TrainingState
 
 JOB_EVENTS: Final = "events:jobs"
-"""The stream's key."""
+"""The key of the stream about generations."""
+TRAINING_EVENTS: Final = "events:training"
+"""The key of the stream about training."""
 JOB_EVENTS_GROUP: Final = "gateway"
 """The gateways' consumer group: each event is handled by one of them."""
 EVENT_FIELD: Final = "event"
@@ -38,3 +42,15 @@ class JobEvent:
     text: str | None = None
     index: int = 0
     sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingEvent:
+    """How far a training job is now: the whole state, so that the last event read makes up for any that were missed.
+
+    `scope` is whose job it is (the account). States of one job come in order, but those of a run that was taken for dead may come late:
+    once a job is completed, failed or cancelled, nothing that comes after counts.
+    """
+
+    scope: str
+    state: TrainingState

@@ -31,7 +31,10 @@ class GenerateRequest:
     seed: Annotated[int, Ge(0), Le(2**63 - 1)] | None = None
     n: Annotated[int, Ge(1), Le(4)] = 1
     adapter_id: Annotated[str, MinLen(1), MaxLen(200)] | None = None
-    """A personal adapter's id; none means the base model."""
+    """A personal adapter's id, of this scope; none means the base model."""
+    adapter_fallback: Literal["refuse", "base"] = "refuse"
+    """An adapter that cannot be used (not there, damaged, made for another base model): refuse the request, or use the base model, which
+    `model_version` then names alone."""
     scope: Annotated[str, MinLen(1), MaxLen(200)] = "default"
     """Whose request it is (the account): cached answers are never shared between scopes."""
     cache_key: Annotated[str, MinLen(1), MaxLen(500)] | None = None

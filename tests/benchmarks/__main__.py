@@ -73,11 +73,13 @@ def main() -> int:
         bench = Bench(Path(name), arguments.rounds, console, stack)
         for part in (part for part in PARTS if part in arguments.only):
             begin = time.monotonic()
-            measurements += PARTS[part](bench)
-            console.print(f"measured {part} in {time.monotonic() - begin:.0f} s")
+            console.print(f"measuring {part}")
+            measured = PARTS[part](bench)
+            console.print(_table(measured), f"measured {part} in {time.monotonic() - begin:.0f} s")
+            measurements += measured
+            OUTPUT.parent.mkdir(exist_ok=True)
+            OUTPUT.write_text(json.dumps(_report(measurements), indent=2))
     console.print(_table(measurements))
-    OUTPUT.parent.mkdir(exist_ok=True)
-    OUTPUT.write_text(json.dumps(_report(measurements), indent=2))
     console.print(f"The same as JSON: {OUTPUT}")
     return 0
 

@@ -1,0 +1,1 @@
+"""Training of personal adapters: a subprocess a job, and the only part that imports trl and peft."""

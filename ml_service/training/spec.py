@@ -1,0 +1,80 @@
+"""What a training subprocess is given and what it says: files in a job's folder, and lines of JSON on standard output.
+
+    <folder>/spec.json        TrainingSpec
+    <folder>/samples.jsonl    a TrainingSample a line, in the order given
+    <folder>/checkpoints/     kept, so that the same job resumes here after a crash
+    <folder>/adapter/         PEFT's adapter_config.json and adapter_model.safetensors, there once a result was said
+
+It says `Progress` at least every two seconds, and in the end exactly one `Result` (exit code 0) or `Failure` (exit code 1). One that says
+neither was killed. This module imports nothing heavy: the worker reads it too.
+"""
+
+from typing import Final, TypeAlias
+
+from msgspec import Struct
+
+from shared.contracts.training import DraftComparison, LoraSettings, LossPoint, TrainingMethod, TrainingStatus
+
+SPEC: Final = "spec.json"
+SAMPLES: Final = "samples.jsonl"
+CHECKPOINTS: Final = "checkpoints"
+ADAPTER: Final = "adapter"
+
+
+class TrainingSpec(Struct, frozen=True, kw_only=True):
+    """One job. Paths are of this machine; `checkpoint` is a folder or a repository of the hub, as `models.catalogue.checkpoint` says."""
+
+    job_id: str
+    base_model: str
+    checkpoint: str
+    revision: str | None = None
+    baseline_adapter: str | None = None
+    """Folder of the adapter in use now; none means the base model."""
+    method: TrainingMethod
+    epochs: int
+    learning_rate: float
+    lora: LoraSettings
+    eval_fraction: float
+    seed: int
+    max_length: int
+    """Tokens that prompt and reply may have together; older turns are dropped to fit."""
+    comparisons: int = 5
+    """Of how many held-out messages replies are written before and after."""
+
+
+class Progress(Struct, frozen=True, kw_only=True, tag="progress"):
+    """How far it is; the fields are those of `TrainingState`."""
+
+    status: TrainingStatus
+    progress: float
+    epoch: float = 0.0
+    step: int = 0
+    total_steps: int = 0
+    loss: float | None = None
+    train_samples: int = 0
+    eval_samples: int = 0
+    history: list[LossPoint]
+
+
+class Result(Struct, frozen=True, kw_only=True, tag="result"):
+    """The adapter is in its folder."""
+
+    epoch: float
+    step: int
+    total_steps: int
+    loss: float | None
+    train_samples: int
+    eval_samples: int
+    eval_loss: float
+    baseline_eval_loss: float
+    history: list[LossPoint]
+    comparisons: list[DraftComparison]
+
+
+class Failure(Struct, frozen=True, kw_only=True, tag="failure"):
+    """Why there is no adapter: a sentence for people, without any text of a sample."""
+
+    error: str
+
+
+Said: TypeAlias = Progress | Result | Failure
