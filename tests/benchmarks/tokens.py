@@ -101,7 +101,8 @@ async def tokens_per_second(client: GatewayClient | OpenAiClient, streams: int, 
         async def worker() -> None:
             nonlocal total
             for _ in left:
-                total += (await client.ask(session)).tokens
+                answer = await client.ask(session)
+                total += answer.tokens  # not in one line with the await: `total` would be read before it
 
         begin = time.perf_counter()
         await asyncio.gather(*(worker() for _ in range(streams)))
