@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r target what; do printf '  make %-12s %s\n' "$$target" "$$what"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r target what; do printf '  make %-14s %s\n' "$$target" "$$what"; done
 
 .venv/.installed: pyproject.toml deploy/install.sh deploy/locks/$(ACCELERATOR).txt
 	@bash deploy/install.sh $(ACCELERATOR)
@@ -26,6 +26,10 @@ run: .venv/.installed ## start everything on this machine; Ctrl-C stops it
 .PHONY: demo
 demo: .venv/.installed ## tell the whole story against what runs, or starting it
 	@exec $(PYTHON) -m deploy.local.demo
+
+.PHONY: demo-learning
+demo-learning: .venv/.installed ## train a personal adapter from the sample history and show drafts before and after
+	@exec $(PYTHON) -m deploy.local.demo_learning
 
 .PHONY: test
 test: .venv/.installed ## run the whole suite on real servers and the real engine

@@ -1,15 +1,10 @@
 """`make demo`: the main job from beginning to end, through the public API, on one screen."""
 
 import json
-import os
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.resources import files
-from typing import Any
 
 import httpx
 from rich.columns import Columns
@@ -20,41 +15,16 @@ from rich.table import Table
 from rich.text import Text
 from websockets.sync.client import connect
 
+from deploy.local.demo_client import DemoError, end_line, events, get, pair, post, tell
 from deploy.local.settings import LocalSettings
-from shared.settings import SettingsError, load
 
-_START_SECONDS = 900
 _DRAFT_SECONDS = 60
 _EDITED = "10 is perfect, i'll have coffee and cake ready"
 
 
-def main() -> int:
-    """Tell the story against the gateway that runs, or start everything first and stop it afterwards."""
-    console = Console(highlight=False)
-    try:
-        settings = load(LocalSettings, os.environ)
-        with _running_gateway(settings, console) as url, httpx.Client(base_url=url, timeout=180) as client:
-            _tell(client, console)
-    except (SettingsError, DemoError) as error:
-        console.print(f"[red]✗[/] {error}")
-        return 1
-    except httpx.HTTPStatusError as error:
-        console.print(f"[red]✗[/] {error.request.method} {error.request.url.path}: {_message(error.response)}")
-        return 1
-    except httpx.TransportError as error:
-        console.print(f"[red]✗[/] The gateway went away in the middle ({type(error).__name__}): see .data/logs")
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-class DemoError(Exception):
-    """The story cannot be told; the message says why."""
-
-
-def _tell(client: httpx.Client, console: Console) -> None:
-    _pair(client, console)
+def _story(client: httpx.Client, console: Console, _settings: LocalSettings) -> None:
+    console.rule("[bold]1. Pair a device", align="left")
+    pair(client, console)
     conversation = _sync(client, console)
     message = _show_thread(client, console, conversation)
     response_id, draft = _stream_draft(client, console, message)
@@ -63,29 +33,19 @@ def _tell(client: httpx.Client, console: Console) -> None:
     _watch_from_two_devices(client, console, message)
 
 
-def _pair(client: httpx.Client, console: Console) -> None:
-    console.rule("[bold]1. Pair a device", align="left")
-    device = {"name": "Demo laptop", "hardwareId": f"demo-{time.time_ns()}", "platform": "linux", "osVersion": "1"}
-    registered = _post(client, "/api/devices/register", device)
-    console.print(f"POST /api/devices/register → device {registered['deviceId']}, code [bold]{registered['code']}[/]")
-    verified = _post(client, "/api/devices/verify", {"deviceId": registered["deviceId"], "code": registered["code"]})
-    client.headers["Authorization"] = f"Bearer {verified['token']}"
-    console.print(f"POST /api/devices/verify   → a token until {verified['expiresAt']}")
-
-
 def _sync(client: httpx.Client, console: Console) -> str:
     console.rule("[bold]2. Sync a thread", align="left")
     thread = json.loads((files("deploy.local") / "sample_thread.json").read_text())
     contact = {"email": "sam@example.com", "displayName": "Sam", "appleId": None, "phoneNumber": None, "avatarHash": None}
-    _post(client, "/api/sync/contacts", {"contacts": [contact]})
-    synced = _post(client, "/api/sync/messages", thread)
-    again = _post(client, "/api/sync/messages", thread)
+    post(client, "/api/sync/contacts", {"contacts": [contact]})
+    synced = post(client, "/api/sync/messages", thread)
+    again = post(client, "/api/sync/messages", thread)
     console.print(f"POST /api/sync/messages → {synced['created']} created; the same batch once more → {again['unchanged']} unchanged")
     return str(synced["conversationId"])
 
 
 def _show_thread(client: httpx.Client, console: Console, conversation: str) -> str:
-    messages = _get(client, f"/api/conversations/{conversation}/messages")["messages"]
+    messages = get(client, f"/api/conversations/{conversation}/messages")["messages"]
     for message in reversed(messages):
         mine = message["direction"] == "outgoing"
         name = "me" if mine else message["senderName"] or message["senderId"]
@@ -108,7 +68,7 @@ def _stream_draft(client: httpx.Client, console: Console, message: str) -> tuple
         if answer.status_code != httpx.codes.OK:
             answer.read()
         answer.raise_for_status()
-        for event, data in _events(answer):
+        for event, data in events(answer):
             match event:
                 case "token":
                     first = first or time.monotonic() - begin
@@ -119,7 +79,7 @@ def _stream_draft(client: httpx.Client, console: Console, message: str) -> tuple
                     result = data
                 case _:
                     raise DemoError(f"The draft did not come: {data.get('message', event)}")
-    _end_line(console)
+    end_line(console)
     console.print(
         f"{result['modelVersion']} wrote {result['tokensUsed']} tokens in {time.monotonic() - begin:.1f} s, the first after"
         f" {first * 1000:.0f} ms; confidence {result['confidence']:.2f}"
@@ -131,13 +91,13 @@ def _edit(client: httpx.Client, console: Console, response_id: str, draft: str) 
     console.rule("[bold]4. Edit it, as the owner would", align="left")
     console.print(Text(f"  draft   {draft}", style="dim strike"))
     console.print(Text(f"  edited  {_EDITED}", style="green"))
-    acted = _post(client, f"/api/responses/{response_id}/action", {"action": "edit", "editedResponse": _EDITED})
+    acted = post(client, f"/api/responses/{response_id}/action", {"action": "edit", "editedResponse": _EDITED})
     console.print(f"POST /api/responses/…/action → sample {acted['sampleId']}")
 
 
 def _show_sample(client: httpx.Client, console: Console) -> None:
     console.rule("[bold]5. What there is to learn from it", align="left")
-    sample = _get(client, "/api/training/samples")["samples"][0]
+    sample = get(client, "/api/training/samples")["samples"][0]
     table = Table(show_header=False, width=100)
     for field in ("source", "quality", "input", "output", "rejectedOutput"):
         table.add_row(field, Text(str(sample[field])))
@@ -165,7 +125,7 @@ def _watch_from_two_devices(client: httpx.Client, console: Console, message: str
     finally:
         for screen in screens.values():
             screen.close()
-    _end_line(console)
+    end_line(console)
     if not all(screen.done for screen in screens.values()):
         raise DemoError(f"The queued draft was not told to both devices within {_DRAFT_SECONDS} s: see .data/logs")
     same = len({tuple(screen.events) for screen in screens.values()}) == 1
@@ -175,8 +135,8 @@ def _watch_from_two_devices(client: httpx.Client, console: Console, message: str
 def _second_device(client: httpx.Client) -> str:
     """Pair another device of the same account; returns its token."""
     device = {"name": "Demo phone", "hardwareId": f"demo-phone-{time.time_ns()}", "platform": "ios", "osVersion": "18"}
-    registered = _post(client, "/api/devices/register", device)
-    return str(_post(client, "/api/devices/verify", {"deviceId": registered["deviceId"], "code": registered["code"]})["token"])
+    registered = post(client, "/api/devices/register", device)
+    return str(post(client, "/api/devices/verify", {"deviceId": registered["deviceId"], "code": registered["code"]})["token"])
 
 
 class _Screen:
@@ -209,69 +169,5 @@ class _Screen:
                 self.done = True
 
 
-def _post(client: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    return dict(client.post(path, json=body).raise_for_status().json())
-
-
-def _get(client: httpx.Client, path: str) -> dict[str, Any]:
-    return dict(client.get(path).raise_for_status().json())
-
-
-def _events(answer: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Server-sent events (the HTML standard, section 9.2): a name and JSON data each."""
-    name = ""
-    for line in answer.iter_lines():
-        field, _, value = line.partition(":")
-        if field == "event":
-            name = value.strip()
-        elif field == "data":
-            yield name, json.loads(value)
-
-
-def _end_line(console: Console) -> None:
-    """A live display that is not on a terminal leaves its last line open."""
-    if not console.is_terminal:
-        console.print()
-
-
-def _message(answer: httpx.Response) -> str:
-    try:
-        return str(answer.json()["message"])
-    except (ValueError, KeyError, httpx.ResponseNotRead):
-        return f"{answer.status_code} {answer.reason_phrase}"
-
-
-@contextmanager
-def _running_gateway(settings: LocalSettings, console: Console) -> Iterator[str]:
-    """The address of a gateway that can draft: the one that runs here, or one started for the time of the story."""
-    url = f"http://127.0.0.1:{settings.gateway_port}"
-    if _can_draft(url):
-        yield url
-        return
-    console.print("Nothing runs yet, so everything is started first (`make run` in another terminal keeps it running).")
-    stack = subprocess.Popen([sys.executable, "-m", "deploy.local"])
-    try:
-        deadline = time.monotonic() + _START_SECONDS
-        while not _can_draft(url):
-            if stack.poll() is not None:
-                raise DemoError("It could not be started; the line above says why")
-            if time.monotonic() > deadline:
-                raise DemoError(f"It was not ready after {_START_SECONDS} s: see .data/logs")
-            time.sleep(0.5)
-        time.sleep(0.5)  # lets the start's last line come before the story's first
-        yield url
-    finally:
-        stack.terminate()
-        stack.wait()
-
-
-def _can_draft(url: str) -> bool:
-    try:
-        answer = httpx.get(f"{url}/health/ready", timeout=5)
-    except httpx.HTTPError:
-        return False
-    return answer.status_code == httpx.codes.OK and bool(answer.json()["mlService"])
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tell(_story))
