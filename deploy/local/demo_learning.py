@@ -1,4 +1,4 @@
-"""`make demo-learning`: an owner's history becomes a personal adapter, and the next drafts sound like the owner. All through the public API."""
+"""`make demo-learning`: history becomes a personal adapter, and the next drafts sound like their owner. All through the public API."""
 
 import json
 import math
@@ -138,7 +138,7 @@ def _train(client: httpx.Client, console: Console, base_model: str) -> dict[str,
         job = post(client, "/api/training/start", body)["job"]
         console.print(f"POST /api/training/start → job {job['id']}")
         with bar:
-            task = bar.add_task("training", total=100, status=job["status"], step="", loss="–")
+            task = bar.add_task("training", total=100, status=job["status"], step="", loss="…")
             for name, event in events(stream):
                 if not name.startswith("training:") or event["data"]["id"] != job["id"]:
                     continue
@@ -155,7 +155,7 @@ def _train(client: httpx.Client, console: Console, base_model: str) -> dict[str,
 
 def _advance(bar: Progress, task: TaskID, job: dict[str, Any]) -> None:
     step = f"step {job['step']} of {job['totalSteps']}" if job["totalSteps"] else ""
-    loss = f"{job['loss']:.2f}" if job["loss"] is not None else "–"
+    loss = f"{job['loss']:.2f}" if job["loss"] is not None else "…"
     bar.update(task, completed=job["progress"], status=job["status"], step=step, loss=loss)
     bar.refresh()
 
