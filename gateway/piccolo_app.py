@@ -13,6 +13,7 @@ APP_CONFIG = AppConfig(
             "gateway.sync.tables",
             "gateway.responses.tables",
             "gateway.training.tables",
+            "gateway.training.job_tables",
             "gateway.idempotency.tables",
         ]
     ),

@@ -1,0 +1,70 @@
+from piccolo.columns import JSONB, UUID, Array, Boolean, DoublePrecision, ForeignKey, Integer, Text, Timestamptz, Varchar
+from piccolo.columns.base import OnDelete
+from piccolo.table import Table
+
+from gateway.devices.tables import Account, Device
+
+
+class TrainingJob(Table):
+    """A training: what was asked, how far it is, what came of it. The ML service's job has the same id, and so has the adapter."""
+
+    id = UUID(primary_key=True, default=None)
+    account_id = ForeignKey(references=Account, on_delete=OnDelete.cascade, null=False)
+    device_id = ForeignKey(references=Device, on_delete=OnDelete.set_null, null=True, default=None, index=True)
+    status = Varchar(length=20)
+    base_model = Varchar(length=100)
+    method = Varchar(length=10)
+    epochs = Integer()
+    learning_rate = DoublePrecision()
+    sample_ids = Array(base_column=UUID())
+    """What it learns from, as it was chosen at the start."""
+    baseline_adapter_id = UUID(null=True, default=None)
+    """The adapter that was active at the start, which the new one is compared with; none: the base model."""
+    progress = DoublePrecision(default=0.0)
+    epoch = DoublePrecision(default=0.0)
+    step = Integer(default=0)
+    total_steps = Integer(default=0)
+    loss = DoublePrecision(null=True, default=None)
+    eval_loss = DoublePrecision(null=True, default=None)
+    baseline_eval_loss = DoublePrecision(null=True, default=None)
+    eval_samples = Integer(default=0)
+    history = JSONB(default="[]")
+    comparisons = JSONB(default="[]")
+    """Text of people: replies to held-out samples before and after. They go with their samples."""
+    error = Text(null=True, default=None)
+    activated = Boolean(null=True, default=None)
+    activation_note = Text(null=True, default=None)
+    adapter_id = UUID(null=True, default=None)
+    created_at = Timestamptz()
+    started_at = Timestamptz(null=True, default=None)
+    completed_at = Timestamptz(null=True, default=None)
+    heard_at = Timestamptz()
+    """When the ML service last said something of it."""
+    look_at = Timestamptz(null=True, default=None)
+    """When to look again what became of the ML service's job; none: it has ended there."""
+
+
+class Adapter(Table):
+    """A personal adapter: what a completed training made. At most one of an account's is active."""
+
+    id = UUID(primary_key=True, default=None)
+    account_id = ForeignKey(references=Account, on_delete=OnDelete.cascade, null=False)
+    job_id = ForeignKey(references=TrainingJob, on_delete=OnDelete.cascade, null=False, unique=True)
+    base_model = Varchar(length=100)
+    sample_ids = Array(base_column=UUID())
+    eval_loss = DoublePrecision()
+    baseline_eval_loss = DoublePrecision()
+    active = Boolean(default=False)
+    stale = Boolean(default=False)
+    """Something that it was trained on has been deleted since."""
+    created_at = Timestamptz()
+
+
+class FileDeletion(Table):
+    """What the ML service still has to delete: one adapter, or with none all that it has of an account. It outlives the account."""
+
+    id = UUID(primary_key=True, default=None)
+    account_id = UUID()
+    adapter_id = UUID(null=True, default=None)
+    created_at = Timestamptz()
+    look_at = Timestamptz()
