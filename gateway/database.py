@@ -12,11 +12,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
+from uuid import UUID
 
 import asyncpg
 import msgspec
 from asyncpg import Connection, Pool, Record
+from asyncpg.pgproto import pgproto
 from asyncpg.pool import PoolConnectionProxy
+from uuid_utils import uuid7
 
 from gateway.errors import Conflict, Unavailable
 
@@ -118,6 +121,11 @@ class Database:
         """
         async with self.connection() as connection, connection.transaction():
             yield connection
+
+
+def new_ids(count: int) -> list[UUID]:
+    """Many ids as `shared.ids.new_id` makes them, at a quarter of the cost: in the class of which asyncpg gives ids too."""
+    return [pgproto.UUID(uuid7().bytes) for _ in range(count)]
 
 
 async def _prepare_connection(connection: Connection[Record]) -> None:

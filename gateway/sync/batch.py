@@ -5,11 +5,11 @@ from typing import Any
 
 import msgspec
 
+from gateway.database import new_ids
 from gateway.errors import BadRequest
 from gateway.sync.handles import handle_of
 from gateway.sync.merging import attachments_json
 from gateway.sync.schemas import Attachment, MessageBatch, SyncedMessage
-from shared.ids import new_id
 
 _FIRST_YEAR, _LAST_YEAR = 1970, 2199
 _TIMES = ("sent_at", "edited_at", "retracted_at")
@@ -29,7 +29,7 @@ class Batch:
         self.sent = sent
         self.messages = _distinct(sent.messages)
         # In the order sent, so that messages of the same time keep that order.
-        self.ids = {guid: new_id() for guid in self.messages}
+        self.ids = dict(zip(self.messages, new_ids(len(self.messages)), strict=True))
         spelling = {handle: handle_of(handle) for handle in {message.sender_id for message in sent.messages}}
         self.sender_of = spelling
         others = {spelling[message.sender_id] for message in sent.messages if message.direction == "incoming"}
