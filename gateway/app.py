@@ -40,18 +40,20 @@ from gateway.metrics.measurements import Metrics
 from gateway.metrics.routes import MetricsController
 from gateway.ml_client import MlClient
 from gateway.openapi import docs_assets, openapi_config, openapi_document
+from gateway.reconciler import Reconciler
 from gateway.request_context import RequestContext
+from gateway.responses import job_queries
 from gateway.responses.actions import ActionService
-from gateway.responses.consumer import JobEventConsumer
 from gateway.responses.forgetting import DraftsOfMessages
 from gateway.responses.queueing import DraftQueue
-from gateway.responses.reconciler import Reconciler
+from gateway.responses.reconciler import DraftReconciliation
 from gateway.responses.results import JobResults
 from gateway.responses.routes import ResponseController
 from gateway.responses.running import RunningDrafts
 from gateway.responses.service import ResponseService
 from gateway.responses.unwanted import UnwantedJobs
 from gateway.settings import Settings
+from gateway.stream_consumer import StreamConsumer
 from gateway.strict_request import StrictRequest
 from gateway.sync.contacts import ContactSyncService
 from gateway.sync.forgetting import CachedDrafts
@@ -59,6 +61,7 @@ from gateway.sync.routes import SyncController
 from gateway.sync.service import SyncService
 from gateway.training.routes import SampleController
 from gateway.training.service import SampleService
+from shared.redis_events import JOB_EVENTS, JobEvent
 
 MAXIMUM_BODY = 8 * 1024 * 1024
 """Bytes of a request body; more is 413."""
@@ -82,8 +85,8 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
     running = RunningDrafts(database)
     unwanted = UnwantedJobs(ml)
     results = JobResults(database, publisher, unwanted)
-    consumer = JobEventConsumer(redis, results)
-    reconciler = Reconciler(database, ml, results)
+    consumer = StreamConsumer(redis, JOB_EVENTS, JobEvent, results)
+    reconciler = Reconciler("drafts", database, job_queries.take_due, DraftReconciliation(database, ml, results).look)
     samples = SampleService(database)
     cached_drafts = CachedDrafts(ml)
 

@@ -1,13 +1,12 @@
 """Finds what got lost between a draft's row and its job, whatever died in between."""
 
-import asyncio
 from datetime import timedelta
 
 import structlog
 from asyncpg import Record
 
 from gateway.database import Database
-from gateway.errors import BadRequest, Unavailable
+from gateway.errors import BadRequest
 from gateway.ml_client import MlClient
 from gateway.responses import job_queries, queries
 from gateway.responses.jobs import JobKey
@@ -15,66 +14,26 @@ from gateway.responses.results import JobResults
 from gateway.wire import utc_now
 from shared.redis_events import JobEvent
 
-_EVERY_SECONDS = 0.5
-_AWAY_SECONDS = 2.0
-_AT_ONCE = 32
 _LONGEST = timedelta(days=1)
 _TOO_LATE = "The model could not be reached for a day; ask for a new draft"
 
 _logger = structlog.get_logger(__name__)
 
 
-class Reconciler:
-    """Looks after queued drafts of which nothing was heard for a while, and ends the jobs of those that nobody wants any more.
-
-    Each row says when it is to be looked at next, and the gateway that takes it moves that on: so the gateways share the work without
-    knowing of each other, and no transaction is open while the ML service is asked.
-    """
+class DraftReconciliation:
+    """Looks after queued drafts of which nothing was heard for a while, and ends the jobs of those that nobody wants any more."""
 
     def __init__(self, database: Database, ml: MlClient, results: JobResults) -> None:
         self._database = database
         self._ml = ml
         self._results = results
-        self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="reconciler")
-
-    async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        while True:
-            pause = _EVERY_SECONDS
-            try:
-                while await self._round() == _AT_ONCE:
-                    pass
-            except Unavailable:  # the database, the ML service or Redis: nothing can be done, and nothing gets lost
-                pause = _AWAY_SECONDS
-            except Exception as error:  # only its kind is logged: what the database says of a value may quote it
-                _logger.error("reconciling failed", error=type(error).__name__)
-            await asyncio.sleep(pause)
-
-    async def _round(self) -> int:
-        """Look at some rows that are due.
-
-        Returns:
-            How many there were.
+    async def look(self, row: Record) -> None:
+        """Do what there is to do about a row of `job_queries.take_due`.
 
         Raises:
-            Unavailable: what could not be looked at comes again later.
+            Unavailable: the ML service, the database or Redis is away; the row comes again.
         """
-        async with self._database.transaction() as db:
-            rows = await job_queries.take_due(db, _AT_ONCE)
-        outcomes = await asyncio.gather(*(self._look(row) for row in rows), return_exceptions=True)
-        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-        if failures:
-            raise next((failure for failure in failures if not isinstance(failure, Unavailable)), failures[0])
-        return len(rows)
-
-    async def _look(self, row: Record) -> None:
         key = JobKey(row["account_id"], row["id"])
         if not row["open"]:
             await self._withdraw(key)

@@ -1,7 +1,7 @@
 """What the ML service tells of jobs becomes what drafts' rows say and what the accounts' readers are told."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -46,7 +46,11 @@ class JobResults:
         self._events = events
         self._unwanted = unwanted
 
-    async def take(self, told: Iterable[JobEvent]) -> None:
+    def may_be_lost(self, event: JobEvent) -> bool:
+        """A piece of text is for those who look on now."""
+        return event.type == "token"
+
+    async def take(self, told: Sequence[JobEvent]) -> None:
         """Store what jobs brought; then tell the accounts' readers, in the order in which it came.
 
         Events of jobs that are no draft's are left alone.
@@ -150,6 +154,9 @@ async def _all(steps: Sequence[Step]) -> None:
 
 def _news(event: JobEvent) -> _News | None:
     """None if this is no draft's job: others may use the queue too."""
+    if event.type == "completed" and event.result is None:
+        _logger.error("job event has no result", job_id=event.job_id)
+        return None
     try:
         return _News(JobKey(UUID(event.scope), UUID(event.job_id)), event)
     except ValueError:

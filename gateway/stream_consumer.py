@@ -1,4 +1,4 @@
-"""Reads what the ML service tells of jobs, together with all other gateways."""
+"""Reads a stream of the ML service's events, together with all other gateways."""
 
 import asyncio
 import os
@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any, Generic, Protocol, TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -15,8 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from gateway.errors import Unavailable
-from gateway.responses.results import JobResults
-from shared.redis_events import EVENT_FIELD, JOB_EVENTS, JOB_EVENTS_GROUP, JobEvent
+from shared.redis_events import EVENT_FIELD, JOB_EVENTS_GROUP
 
 _AT_ONCE = 200
 _WAIT_MILLISECONDS = 500
@@ -29,21 +28,40 @@ _LONGEST_PAUSE_SECONDS = 2.0
 _CLOSE_SECONDS = 3.0
 _AWAY = (RedisError, OSError, TimeoutError)
 
-_Entry: TypeAlias = tuple[bytes, JobEvent]
+E = TypeVar("E")
+E_contra = TypeVar("E_contra", contravariant=True)
 _logger = structlog.get_logger(__name__)
-_decode = msgspec.json.Decoder(JobEvent).decode
 
 
-class JobEventConsumer:
-    """One task that takes entries of the stream, gives them to `JobResults` and takes them off the stream when that is done.
+class TakesEvents(Protocol[E_contra]):
+    """Who does something with the events."""
+
+    async def take(self, told: Sequence[E_contra]) -> None:
+        """Take events in. Each may come again, here or at another gateway: the second time it must change nothing.
+
+        Raises:
+            Unavailable: not now. They are given again, in a moment.
+        """
+        ...
+
+    def may_be_lost(self, event: E_contra) -> bool:
+        """Whether an event is worth nothing later: it is not given again after `take` could not do it."""
+        ...
+
+
+class StreamConsumer(Generic[E]):
+    """One task that takes entries of a stream, gives them to `taker` and takes them off the stream when that is done.
 
     An entry that was read and not acknowledged, because this process died or PostgreSQL or Redis went away, comes again: here or at another
     gateway. What has been taken in is deleted from the stream: it has people's text in it, and nobody else reads it.
     """
 
-    def __init__(self, redis: "Redis", results: JobResults) -> None:
+    def __init__(self, redis: "Redis", stream: str, event_type: type[E], taker: TakesEvents[E]) -> None:
+        """`stream` is the key, `event_type` what its entries hold."""
         self._redis = redis
-        self._results = results
+        self._stream = stream
+        self._decode = msgspec.json.Decoder(event_type).decode
+        self._taker = taker
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
@@ -51,7 +69,7 @@ class JobEventConsumer:
         self._look_after_at = 0.0
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="job events")
+        self._task = asyncio.create_task(self._run(), name=self._stream)
 
     async def close(self) -> None:
         """Finish what was read; gives up on that after 3 s, and then another gateway does it."""
@@ -72,11 +90,11 @@ class JobEventConsumer:
                 pause = _FIRST_PAUSE_SECONDS
                 continue
             except ResponseError as error:  # it is there and will not; its first word says why
-                _logger.error("Redis refused to give job events", reason=str(error).partition(" ")[0])
+                _logger.error("Redis refused to give events", stream=self._stream, reason=str(error).partition(" ")[0])
             except _AWAY:
                 self._noticed(away=True)
             except Exception:
-                _logger.exception("reading job events failed")
+                _logger.exception("reading events failed", stream=self._stream)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
@@ -94,7 +112,7 @@ class JobEventConsumer:
             self._look_after_at = time.monotonic() + _LOOK_AFTER_SECONDS
             await self._take_over()
             await self._forget_dead()
-        answer = await self._redis.xreadgroup(JOB_EVENTS_GROUP, self.name, {JOB_EVENTS: ">"}, count=_AT_ONCE, block=_WAIT_MILLISECONDS)
+        answer = await self._redis.xreadgroup(JOB_EVENTS_GROUP, self.name, {self._stream: ">"}, count=_AT_ONCE, block=_WAIT_MILLISECONDS)
         for _, entries in answer:
             await self._take(entries)
 
@@ -102,67 +120,63 @@ class JobEventConsumer:
         cursor: Any = "0-0"
         while not self._stopping:
             cursor, entries, *_ = await self._redis.xautoclaim(
-                JOB_EVENTS, JOB_EVENTS_GROUP, self.name, _LEFT_BEHIND_MILLISECONDS, cursor, count=_AT_ONCE
+                self._stream, JOB_EVENTS_GROUP, self.name, _LEFT_BEHIND_MILLISECONDS, cursor, count=_AT_ONCE
             )
             if entries:
-                _logger.info("job events taken over", count=len(entries))
+                _logger.info("events taken over", stream=self._stream, count=len(entries))
                 await self._take(entries)
             if cursor == b"0-0":
                 return
 
     async def _forget_dead(self) -> None:
-        for consumer in await self._redis.xinfo_consumers(JOB_EVENTS, JOB_EVENTS_GROUP):
+        for consumer in await self._redis.xinfo_consumers(self._stream, JOB_EVENTS_GROUP):
             if consumer["pending"] == 0 and consumer["idle"] > _DEAD_MILLISECONDS:
-                await self._redis.xgroup_delconsumer(JOB_EVENTS, JOB_EVENTS_GROUP, consumer["name"])
+                await self._redis.xgroup_delconsumer(self._stream, JOB_EVENTS_GROUP, consumer["name"])
 
     async def _take(self, entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> None:
         """Take entries in, however long that takes, and take them off the stream."""
-        readable = [entry for entry in map(_readable, entries) if entry is not None]
-        if await self._insist([event for _, event in readable]):
+        if await self._insist([event for event in map(self._readable, entries) if event is not None]):
             ids = [entry_id for entry_id, _ in entries]
             async with self._redis.pipeline(transaction=False) as pipeline:
-                await pipeline.xack(JOB_EVENTS, JOB_EVENTS_GROUP, *ids).xdel(JOB_EVENTS, *ids).execute()
+                await pipeline.xack(self._stream, JOB_EVENTS_GROUP, *ids).xdel(self._stream, *ids).execute()
 
-    async def _insist(self, events: Sequence[JobEvent]) -> bool:
+    async def _insist(self, events: Sequence[E]) -> bool:
         """Take events in; False if this gateway stops before it could."""
         pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
-                await self._results.take(events)
+                await self._taker.take(events)
                 return True
             except Unavailable as error:
-                _logger.warning("job events wait", count=len(events), reason=error.message)
+                _logger.warning("events wait", stream=self._stream, count=len(events), reason=error.message)
             except Exception as error:
                 # One of them cannot be stored. It must not keep the others: each goes alone, and this one is given up.
                 # Only the error's kind is logged: what the database says of a value may quote it.
-                _logger.error("job events cannot be taken in", count=len(events), response_id=events[0].job_id, error=type(error).__name__)
+                _logger.error("events cannot be taken in", stream=self._stream, count=len(events), error=type(error).__name__)
                 return len(events) == 1 or all([await self._insist([event]) for event in events])
             if self._stopping:
                 return False
-            events = [event for event in events if event.type != "token"]
+            events = [event for event in events if not self._taker.may_be_lost(event)]
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _readable(self, entry: tuple[bytes, dict[bytes, bytes]]) -> E | None:
+        """None for what nobody could ever read; it is logged and then gone."""
+        entry_id, fields = entry
+        try:
+            return self._decode(fields[EVENT_FIELD.encode()])
+        except (KeyError, msgspec.MsgspecError):
+            _logger.error("event is malformed", stream=self._stream, entry=entry_id.decode())
+            return None
 
     async def _make_group(self) -> None:
         """From the beginning: what is on the stream has not been taken in."""
         with suppress(ResponseError):  # another gateway was faster
-            await self._redis.xgroup_create(JOB_EVENTS, JOB_EVENTS_GROUP, id="0", mkstream=True)
-            _logger.info("consumer group made")
+            await self._redis.xgroup_create(self._stream, JOB_EVENTS_GROUP, id="0", mkstream=True)
+            _logger.info("consumer group made", stream=self._stream)
 
     def _noticed(self, *, away: bool) -> None:
         if away != self._away:
-            _logger.warning("job events are interrupted: Redis is away") if away else _logger.info("job events flow again")
+            logger = _logger.bind(stream=self._stream)
+            logger.warning("events are interrupted: Redis is away") if away else logger.info("events flow again")
         self._away = away
-
-
-def _readable(entry: tuple[bytes, dict[bytes, bytes]]) -> _Entry | None:
-    """None for what nobody could ever read; it is logged and then gone."""
-    entry_id, fields = entry
-    try:
-        event = _decode(fields[EVENT_FIELD.encode()])
-    except (KeyError, msgspec.MsgspecError):
-        event = None
-    if event is None or (event.type == "completed" and event.result is None):
-        _logger.error("job event is malformed", entry=entry_id.decode())
-        return None
-    return entry_id, event

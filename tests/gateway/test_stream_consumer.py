@@ -1,34 +1,40 @@
-"""The reader of job events by itself, on a stream of its own."""
+"""The reader of the ML service's events by itself, on a stream of its own."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from redis.asyncio import Redis
 
+from gateway import stream_consumer
 from gateway.errors import Unavailable
-from gateway.responses import consumer
-from gateway.responses.consumer import JobEventConsumer
-from gateway.responses.results import JobResults
+from gateway.stream_consumer import StreamConsumer
 from shared.redis_events import EVENT_FIELD, JOB_EVENTS, JOB_EVENTS_GROUP, JobEvent
 
 pytestmark = pytest.mark.anyio
 
 
-class Results(JobResults):
+class Results:
     """Notes what it is given, after a number of refusals."""
 
     def __init__(self, refusals: int = 0) -> None:
         self.refusals = refusals
         self.taken: list[list[str]] = []
 
-    async def take(self, told: Iterable[JobEvent]) -> None:
+    async def take(self, told: Sequence[JobEvent]) -> None:
         events = [f"{event.type} {event.job_id}" for event in told]
         if self.refusals:
             self.refusals -= 1
             raise Unavailable("The database is away")
         self.taken.append(events)
+
+    def may_be_lost(self, event: JobEvent) -> bool:
+        return event.type == "token"
+
+
+def reader_of(stream: "Redis", results: Results) -> StreamConsumer[JobEvent]:
+    return StreamConsumer(stream, JOB_EVENTS, JobEvent, results)
 
 
 @pytest.fixture
@@ -53,7 +59,7 @@ async def until_empty(stream: "Redis") -> None:
 async def test_waits_for_the_database_and_tells_no_token_twice(stream: "Redis") -> None:
     results = Results(refusals=3)
     await tell(stream, ("generating", "1"), ("token", "1"), ("failed", "1"))
-    reader = JobEventConsumer(stream, results)
+    reader = reader_of(stream, results)
     reader.start()
     try:
         await until_empty(stream)
@@ -65,7 +71,7 @@ async def test_waits_for_the_database_and_tells_no_token_twice(stream: "Redis") 
 
 async def test_stops_without_losing_what_it_could_not_take_in(stream: "Redis") -> None:
     await tell(stream, ("failed", "1"))
-    reader = JobEventConsumer(stream, Results(refusals=1000))
+    reader = reader_of(stream, Results(refusals=1000))
     reader.start()
     await asyncio.sleep(0.3)
     await reader.close()
@@ -75,7 +81,7 @@ async def test_stops_without_losing_what_it_could_not_take_in(stream: "Redis") -
 
 async def test_a_group_that_is_lost_while_it_reads_is_made_anew(stream: "Redis") -> None:
     results = Results()
-    reader = JobEventConsumer(stream, results)
+    reader = reader_of(stream, results)
     reader.start()
     try:
         await tell(stream, ("failed", "1"))
@@ -90,15 +96,15 @@ async def test_a_group_that_is_lost_while_it_reads_is_made_anew(stream: "Redis")
 
 
 async def test_dead_readers_are_forgotten_once_nothing_is_left_of_theirs(stream: "Redis", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumer, "_DEAD_MILLISECONDS", 100)
-    monkeypatch.setattr(consumer, "_LEFT_BEHIND_MILLISECONDS", 50)
-    monkeypatch.setattr(consumer, "_LOOK_AFTER_SECONDS", 0.1)
+    monkeypatch.setattr(stream_consumer, "_DEAD_MILLISECONDS", 100)
+    monkeypatch.setattr(stream_consumer, "_LEFT_BEHIND_MILLISECONDS", 50)
+    monkeypatch.setattr(stream_consumer, "_LOOK_AFTER_SECONDS", 0.1)
     await tell(stream, ("failed", "1"))
     await stream.xgroup_create(JOB_EVENTS, JOB_EVENTS_GROUP, id="0")
     await stream.xreadgroup(JOB_EVENTS_GROUP, "dead", {JOB_EVENTS: ">"})
     await asyncio.sleep(0.2)
     results = Results()
-    reader = JobEventConsumer(stream, results)
+    reader = reader_of(stream, results)
     reader.start()
     try:
         async with asyncio.timeout(5):

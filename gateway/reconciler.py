@@ -1,0 +1,82 @@
+"""The loop that finds what got lost between this service and another."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from asyncpg import Record
+
+from gateway.database import Database, Db
+from gateway.errors import Unavailable
+
+_EVERY_SECONDS = 0.5
+_AWAY_SECONDS = 2.0
+
+_logger = structlog.get_logger(__name__)
+
+
+class Reconciler:
+    """Looks at rows that are due, twice a second.
+
+    Each row says when it is to be looked at next, and the gateway that takes it moves that on: so the gateways share the work without
+    knowing of each other, and no transaction is open while another service is asked.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        database: Database,
+        take_due: Callable[[Db, int], Awaitable[list[Record]]],
+        look: Callable[[Record], Awaitable[None]],
+        *,
+        at_once: int = 32,
+    ) -> None:
+        """
+        Args:
+            take_due: takes up to so many due rows, so that no other gateway gets them now.
+            look: does what there is to do about one; it may raise `Unavailable`, and then the row comes again.
+            at_once: how many rows are looked at side by side.
+        """
+        self._name = name
+        self._database = database
+        self._take_due = take_due
+        self._look = look
+        self._at_once = at_once
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"reconciler of {self._name}")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            pause = _EVERY_SECONDS
+            try:
+                while await self._round() == self._at_once:
+                    pass
+            except Unavailable:  # the database, the other service or Redis: nothing can be done, and nothing gets lost
+                pause = _AWAY_SECONDS
+            except Exception as error:  # only its kind is logged: what the database says of a value may quote it
+                _logger.error("reconciling failed", of=self._name, error=type(error).__name__)
+            await asyncio.sleep(pause)
+
+    async def _round(self) -> int:
+        """Look at some rows that are due.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            Unavailable: what could not be looked at comes again later.
+        """
+        async with self._database.transaction() as db:
+            rows = await self._take_due(db, self._at_once)
+        outcomes = await asyncio.gather(*(self._look(row) for row in rows), return_exceptions=True)
+        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        if failures:
+            raise next((failure for failure in failures if not isinstance(failure, Unavailable)), failures[0])
+        return len(rows)
