@@ -103,8 +103,8 @@ def own_rows(database_url: str, owner: Device) -> dict[str, UUID]:
             [response, owner.account_id, conversation, message],
         ),
         (
-            "insert into sample (id, account_id, conversation_id, source, messages, message_ids, output, quality, created_at)"
-            " values ($1, $2, $3, 'history', '[]', array[$4::uuid], 'Hi', 1, now())",
+            "insert into sample (id, account_id, conversation_id, source, messages, message_ids, output, quality, replied_at, created_at)"
+            " values ($1, $2, $3, 'history', '[]', array[$4::uuid], 'Hi', 1, now(), now())",
             [sample, owner.account_id, conversation, message],
         ),
     ]

@@ -9,17 +9,44 @@ from shared.contracts.generation import Turn
 
 ADD = """
     insert into sample
-        (account_id, id, conversation_id, response_id, source, messages, message_ids, output, rejected_output, quality, created_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        (account_id, id, conversation_id, response_id, source, messages, message_ids, answered_id, output, rejected_output, quality,
+         replied_at, created_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)
 """
 COUNT = "select count(*) from sample where account_id = $1"
 PAGE = """
-    select id, source, messages, output, rejected_output, quality, conversation_id, response_id, created_at
+    select id, source, messages, output, rejected_output, quality, conversation_id, response_id, replied_at, created_at
     from sample where account_id = $1
     order by created_at desc, id desc limit $2 offset $3
 """
 DELETE = "delete from sample where account_id = $1 and id = $2 returning id"
-FORGET = "delete from sample where account_id = $1 and conversation_id = $2 and message_ids && $3"
+FORGET = "delete from sample where account_id = $1 and conversation_id = $2 and message_ids && $3 returning id"
+FORGET_CONVERSATION = "delete from sample where account_id = $1 and conversation_id = $2 returning id"
+
+COUNT_KNOWN = "select count(*) from sample where account_id = $1 and id = any($2)"
+_TAUGHT = r"""
+    account_id = $1 and quality > 0 and btrim(output, E' \t\r\n') <> '' and messages <> '[]'
+    and ($2::uuid[] is null or id = any($2))
+"""
+OUTPUTS = f"""
+    select id, source, messages, output, quality, replied_at from sample where {_TAUGHT}
+    order by replied_at desc, id desc limit $3
+"""  # noqa: S608 - our own words
+# What the owner said instead of a draft: of the same draft (an edit), or of another one to the same message.
+PREFERENCES = rf"""
+    with chosen as (
+        select id, answered_id, source, messages, output, rejected_output, quality, replied_at from sample where {_TAUGHT}
+    ), refused as (
+        select id, answered_id, rejected_output from sample
+        where account_id = $1 and source = 'reject' and btrim(rejected_output, E' \t\r\n') <> '' and ($2::uuid[] is null or id = any($2))
+    ), pair as (
+        select *, id as rejected_id from chosen where btrim(rejected_output, E' \t\r\n') <> ''
+        union all
+        select chosen.id, answered_id, source, messages, output, refused.rejected_output, quality, replied_at, refused.id
+        from chosen join refused using (answered_id)
+    )
+    select * from pair order by replied_at desc, id desc, rejected_id desc limit $3
+"""  # noqa: S608 - our own words
 
 
 async def add(
@@ -32,13 +59,27 @@ async def add(
     source: str,
     turns: Sequence[Turn],
     message_ids: Sequence[UUID],
+    answered_id: UUID,
     output: str | None,
     rejected_output: str | None,
     quality: float,
     created_at: datetime,
 ) -> None:
+    """Store what became of a draft at `created_at`, which is also when its output was said."""
     await db.execute(
-        ADD, account_id, sample_id, conversation_id, response_id, source, turns, message_ids, output, rejected_output, quality, created_at
+        ADD,
+        account_id,
+        sample_id,
+        conversation_id,
+        response_id,
+        source,
+        turns,
+        message_ids,
+        answered_id,
+        output,
+        rejected_output,
+        quality,
+        created_at,
     )
 
 
@@ -54,6 +95,26 @@ async def delete(db: Db, account_id: UUID, sample_id: UUID) -> bool:
     return await db.fetchval(DELETE, account_id, sample_id) is not None
 
 
-async def forget(db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID]) -> None:
-    """Remove a conversation's samples whose prompt has any of these messages in it."""
-    await db.execute(FORGET, account_id, conversation_id, message_ids)
+async def forget(db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID]) -> list[UUID]:
+    """Remove a conversation's samples that have the text of any of these messages; their ids."""
+    return [row["id"] for row in await db.fetch(FORGET, account_id, conversation_id, message_ids)]
+
+
+async def forget_conversation(db: Db, account_id: UUID, conversation_id: UUID) -> list[UUID]:
+    """Remove a conversation's samples; their ids."""
+    return [row["id"] for row in await db.fetch(FORGET_CONVERSATION, account_id, conversation_id)]
+
+
+async def count_known(db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> int:
+    """How many of these samples the account has."""
+    return int(await db.fetchval(COUNT_KNOWN, account_id, sample_ids))
+
+
+async def outputs(db: Db, account_id: UUID, sample_ids: Sequence[UUID] | None, limit: int) -> list[Record]:
+    """Samples that have something to say, of these or of all, newest first."""
+    return list(await db.fetch(OUTPUTS, account_id, sample_ids, limit))
+
+
+async def preferences(db: Db, account_id: UUID, sample_ids: Sequence[UUID] | None, limit: int) -> list[Record]:
+    """Outputs, each with a rejected one to the same message, newest first; both halves are of these samples, or of all."""
+    return list(await db.fetch(PREFERENCES, account_id, sample_ids, limit))

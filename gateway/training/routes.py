@@ -24,5 +24,5 @@ class SampleController(Controller):
 
     @delete("/{sample_id:uuid}", summary="Delete a sample", responses=errors(400, 401, 403, 404, 503))
     async def delete(self, principal: Caller, samples: NamedDependency[SampleService], sample_id: FromPath[UUID]) -> None:
-        """It is not trained with any more; adapters that were trained with it stay as they are."""
+        """It is not trained with any more. Adapters that were trained with it say `stale`: train anew, and delete them."""
         await samples.delete(principal.account_id, sample_id)

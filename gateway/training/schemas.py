@@ -12,7 +12,8 @@ class Sample(Wire, frozen=True, kw_only=True):
     """Something to learn from.
 
     `messages` is the prompt exactly as the model saw it, `input` the text in it that was answered. `output` is what the owner would
-    have said (null: not known), `rejectedOutput` what the owner would not have said. `quality` 0 is never taught.
+    have said (null: not known), `rejectedOutput` what the owner would not have said. `quality` 0 is never taught. `repliedAt` is when the
+    output was said: sent or, of a draft, chosen.
     """
 
     id: UUID
@@ -24,6 +25,7 @@ class Sample(Wire, frozen=True, kw_only=True):
     quality: float
     conversation_id: UUID | None
     response_id: UUID | None
+    replied_at: datetime
     created_at: datetime
 
 

@@ -7,7 +7,7 @@ from asyncpg import Record
 
 from gateway.database import Database, Db
 from gateway.errors import NotFound
-from gateway.training import queries
+from gateway.training import adapter_queries, queries
 from gateway.training.schemas import Sample, SamplePage, SampleSource
 from gateway.wire import utc_now
 from shared.contracts.generation import Turn
@@ -48,6 +48,7 @@ class SampleService:
             source=sample.source,
             turns=sample.turns,
             message_ids=sample.message_ids,
+            answered_id=sample.message_ids[-1],
             output=sample.output,
             rejected_output=sample.rejected_output,
             quality=0.0 if sample.output is None else 1.0,
@@ -56,8 +57,14 @@ class SampleService:
         return sample_id
 
     async def forget(self, db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID]) -> None:
-        """Remove, inside the caller's transaction, a conversation's samples that have any of these messages in their prompt."""
-        await queries.forget(db, account_id, conversation_id, message_ids)
+        """Remove, inside the caller's transaction, a conversation's samples that have the text of any of these messages."""
+        gone = await queries.forget(db, account_id, conversation_id, message_ids)
+        await adapter_queries.mark_stale(db, account_id, gone)
+
+    async def forget_conversation(self, db: Db, account_id: UUID, conversation_id: UUID) -> None:
+        """Remove, inside the transaction that deletes a conversation, the samples that came from it."""
+        gone = await queries.forget_conversation(db, account_id, conversation_id)
+        await adapter_queries.mark_stale(db, account_id, gone)
 
     async def list(self, account_id: UUID, page: int, page_size: int) -> SamplePage:
         async with self._database.connection() as db:
@@ -66,13 +73,14 @@ class SampleService:
         return SamplePage(samples=[_sample(row) for row in rows], total=total, page=page, page_size=page_size)
 
     async def delete(self, account_id: UUID, sample_id: UUID) -> None:
-        """Unlearn a sample; adapters that were trained with it stay as they are.
+        """Remove a sample; adapters that were trained with it are stale from now on.
 
         Raises:
             NotFound: no such sample, or another account's.
         """
         async with self._database.transaction() as db:
             deleted = await queries.delete(db, account_id, sample_id)
+            await adapter_queries.mark_stale(db, account_id, [sample_id] if deleted else [])
         if not deleted:
             raise NotFound("There is no sample with this id")
 

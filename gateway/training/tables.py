@@ -1,5 +1,6 @@
 from piccolo.columns import JSONB, UUID, Array, ForeignKey, Real, Text, Timestamptz, Varchar
 from piccolo.columns.base import OnDelete
+from piccolo.constraints import Unique
 from piccolo.table import Table
 
 from gateway.devices.tables import Account
@@ -16,7 +17,16 @@ class Sample(Table):
     source = Varchar(length=10)
     messages = JSONB()
     message_ids = Array(base_column=UUID())
+    """All messages whose text is in the sample: those of the prompt and, of history, those of the reply."""
+    answered_id = UUID(null=True, default=None)
+    """The message that the prompt ends with."""
+    reply_id = UUID(null=True, default=None)
+    """Of history: the first message of the owner's reply."""
     output = Text(null=True, default=None)
     rejected_output = Text(null=True, default=None)
     quality = Real(default=1.0)
+    replied_at = Timestamptz()
+    """When the output was said: sent or, of a draft, chosen."""
     created_at = Timestamptz()
+
+    sample_reply = Unique([account_id, reply_id])

@@ -1,0 +1,119 @@
+"""Masks what must not be learnt by heart: telephone numbers, e-mail addresses, payment cards, IBANs and one-time codes.
+
+Recognising is by form and errs on the side of masking: whatever has seven or more digits in a row, with the usual separators, is masked,
+unless it is a date or a time. What is masked says what it was, as `[phone]`, so that a sentence stays a sentence.
+(docs/decisions/0013-personal-data.md says why not by a list of countries' numbering plans.)
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import replace
+
+from stdnum import iban, luhn
+
+from shared.contracts.generation import Turn
+
+EMAIL, IBAN, CARD, PHONE, NUMBER, CODE = PLACEHOLDERS = ("[email]", "[iban]", "[card]", "[phone]", "[number]", "[code]")
+
+_MOST_PHONE_DIGITS = 15  # ITU-T E.164
+_CARD_DIGITS = range(19, 12, -1)  # ISO/IEC 7812
+_IBAN_CHARACTERS = range(34, 14, -1)  # ISO 13616
+
+_WORTH_A_LOOK = re.compile(r"@|\d(?:\D*\d){3}")
+_LOCAL = r"\w.!#$%&'*+/=?^`{|}~-"
+_EMAIL = re.compile(rf"(?<![{_LOCAL}])[{_LOCAL}]+@[\w-]+(?:\.[\w-]+)+")
+_IBAN = re.compile(r"(?<!\w)[A-Za-z]{2}\d{2}(?: ?[A-Za-z0-9]){11,30}")
+_BETWEEN = r"[ \t\u00a0\u2000-\u200f\u202a-\u202f\u2060-\u2069\u3000.\-\u2010-\u2015/()\u00ad]{0,3}"
+_DATE = r"\d{1,2}(?P<s>[./-])\d{1,2}(?P=s)(?:\d{4}|\d{2})|(?:19|20)\d\d(?P<t>[./-])\d{1,2}(?P=t)\d{1,2}"
+_CLOCK = r"(?:[01]?\d|2[0-4])[.:][0-5]\d"
+_DASH = r"\ ?[-\u2013/]\ ?"
+_LONG_NUMBER = re.compile(
+    rf"""
+    (?P<kept>(?<![\d.+/-])(?:
+        {_DATE}                               # 24.12.2026, 2026-12-24
+        | (?:19|20)\d\d{_DASH}(?:19|20)\d\d   # 2025-2026
+        | {_CLOCK}{_DASH}{_CLOCK}             # 10.30-11.45
+    )(?![.\-/]?\d))
+    | (?P<number>\+?\(?\d(?:{_BETWEEN}\d){{6,}}(?:\ ?(?:ext\.?|x|\#)\ ?\d{{1,7}})?)
+    """,
+    re.VERBOSE,
+)
+# Words that stand beside a code, in a few languages; the short ones only as words of their own.
+_CODE_WORD = re.compile(
+    r"(?<!\[)(?:code|código|codigo|codice|passw|pass\s?key|kennwort|mot de passe|contraseñ|senha|wachtwoord|lösenord|hasło|şifre"
+    r"|verif|bestätigung|парол|验证码|驗證碼|密码|密碼|動態碼|動的|認証|暗証|パスワード|コード|인증|비밀번호|رمز|كود|كلمة"
+    r"|קוד|סיסמ"
+    r"|(?<![^\W\d_])(?:otp|pin|puk|tan|mtan|kod|kode|kód|код|clave|pw|pwd|2fa|mã|kodu)(?![^\W\d_]))",
+    re.IGNORECASE,
+)
+# Digits, perhaps in two halves, or capitals with a digit among them: 4821, 123-456, G-123456, X7K2P9.
+_CODE = re.compile(r"(?<!\w)(?:[A-Z]-)?(?:\d{3,4}[ -]\d{3,4}|\d{4,8}|(?=[A-Z]*\d)[A-Z\d]{4,10})(?!\w)")
+_PLACEHOLDER = re.compile("|".join(map(re.escape, PLACEHOLDERS)))
+
+
+def mask(text: str, before: str = "") -> str:
+    """A text with personal data replaced by placeholders; masking it again changes nothing.
+
+    Args:
+        before: what was said right before: its last line may ask for the code that this text is.
+    """
+    if not _WORTH_A_LOOK.search(text):
+        return text
+    while (masked := _masked(text, before)) != text:  # a number may come to light when what it stuck to is masked
+        text = masked
+    return text
+
+
+def mask_turns(turns: Iterable[Turn]) -> list[Turn]:
+    """The turns of a prompt, masked."""
+    masked: list[Turn] = []
+    before = ""
+    for turn in turns:
+        masked.append(replace(turn, content=mask(turn.content, before)))
+        before = turn.content
+    return masked
+
+
+def says_something(masked: str) -> bool:
+    """Whether a masked text has more to say than placeholders."""
+    return any(character.isalnum() for character in _PLACEHOLDER.sub("", masked))
+
+
+def _masked(text: str, before: str) -> str:
+    if "@" in text:
+        text = _EMAIL.sub(EMAIL, text)
+    text = _IBAN.sub(_iban, text)
+    text = _LONG_NUMBER.sub(_long_number, text)
+    return _without_codes(text, before)
+
+
+def _iban(match: re.Match[str]) -> str:
+    """An IBAN has no end of its own: what follows it may look like more of it."""
+    found = match[0]
+    ends = [end for end, character in enumerate(found, 1) if character != " "]
+    for length in _IBAN_CHARACTERS:
+        if length <= len(ends) and iban.is_valid(found[: ends[length - 1]]):
+            return IBAN + found[ends[length - 1] :]
+    return found
+
+
+def _long_number(match: re.Match[str]) -> str:
+    if match["kept"] is not None:
+        return match[0]
+    digits = "".join(str(unicodedata.digit(character)) for character in match[0] if character.isdigit())
+    if any(length <= len(digits) and luhn.is_valid(digits[:length]) for length in _CARD_DIGITS):
+        return CARD
+    return PHONE if len(digits) <= _MOST_PHONE_DIGITS else NUMBER
+
+
+def _without_codes(text: str, before: str) -> str:
+    """A code stands on a line with a word for it, or right after such a line."""
+    lines = text.split("\n")
+    spoken = _CODE_WORD.search(before.rpartition("\n")[2]) is not None
+    for number, line in enumerate(lines):
+        named = _CODE_WORD.search(line) is not None
+        if named or spoken:
+            lines[number] = _CODE.sub(CODE, line)
+        spoken = named
+    return "\n".join(lines)
