@@ -26,7 +26,8 @@ from ml_service.engine.scripted_engine import scripted_factory
 from ml_service.engine.supervisor import EngineSupervisor, Timing
 from ml_service.generation import GenerationService
 from ml_service.jobs.metrics import JobMetrics
-from ml_service.jobs.queues import JobQueue, connection_pool
+from ml_service.jobs.ledger import connection_pool
+from ml_service.jobs.queues import JobQueue
 from ml_service.metrics import Metrics
 from ml_service.middleware import BodyLimit, RequestContext, ServiceToken
 from ml_service.models.catalogue import CatalogueError, ModelEntry, default_model, has_gpu, load_catalogue

@@ -11,7 +11,7 @@ from arq.connections import ArqRedis
 from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError
 
-from ml_service.jobs.queues import decode_arq, encode
+from ml_service.jobs.ledger import decode_arq, encode
 
 PAUSE_SECONDS: Final = 0.25
 """After a failure Redis is left alone for so long."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import structlog
 
-from ml_service.jobs.queues import JobQueue, QueueAway
+from ml_service.jobs.ledger import Ledger, QueueAway
 
 BEAT_SECONDS: Final = 0.25
 """A cancelled job is stopped within this time."""
@@ -24,7 +24,7 @@ class Leases:
         lease_seconds: how long a job is this worker's after a heartbeat.
     """
 
-    def __init__(self, queue: JobQueue, lease_seconds: float) -> None:
+    def __init__(self, queue: Ledger[Any], lease_seconds: float) -> None:
         self._queue = queue
         self._lease_seconds = lease_seconds
         self._held: dict[str, tuple[str, asyncio.Task[Any]]] = {}

@@ -10,7 +10,8 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from ml_service.jobs.queues import JobQueue, connection_pool
+from ml_service.jobs.ledger import connection_pool
+from ml_service.jobs.queues import JobQueue
 from ml_service.settings import Settings
 from shared.contracts.jobs import JobState
 from shared.redis_events import EVENT_FIELD, JOB_EVENTS, JobEvent

@@ -7,8 +7,9 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from ml_service.jobs import scripts
-from ml_service.jobs.queues import JobQueue, JobQueueFull, QueueAway, connection_pool
+from ml_service.jobs.ledger import JobQueueFull, QueueAway, connection_pool
+from ml_service.jobs.queues import JobQueue
+from ml_service.jobs.scripts import GENERATION
 from ml_service.settings import Settings
 from shared.contracts.generation import Candidate, GenerateResponse, TokenEvent
 from shared.contracts.jobs import AsyncGenerateRequest, JobPriority
@@ -34,7 +35,7 @@ def request(scope: str = "anna", job_id: str | None = None, priority: JobPriorit
 
 async def begin_next(queue: JobQueue, redis: Redis) -> str:
     """Begin the job that is first in the queue, as a worker would; its scope."""
-    (first,) = redis.zrange(scripts.QUEUE, 0, 0)
+    (first,) = redis.zrange(GENERATION.queue, 0, 0)
     job = await queue.begin(first.decode(), "run")
     assert job is not None
     return job.request.scope
@@ -100,17 +101,17 @@ async def test_a_cancelled_job_leaves_nothing_to_run(queue: JobQueue, jobs_redis
     assert await queue.begin(job_id, "run") is None
     assert [event.type for event in events(jobs_redis)] == ["cancelled"]
     kept = {key.decode() for key in jobs_redis.scan_iter()}
-    assert not {key for key in kept if key.startswith("arq:") or key in (scripts.OPEN, scripts.QUEUE)}
+    assert not {key for key in kept if key.startswith("arq:") or key in (GENERATION.open, GENERATION.queue)}
 
 
 async def test_what_is_over_keeps_no_prompt_and_goes_by_itself(queue: JobQueue, jobs_redis: Redis) -> None:
     job_id = await queue.enqueue(request())
-    assert jobs_redis.ttl(scripts.STATE + job_id) > 24 * 3600
+    assert jobs_redis.ttl(GENERATION.state + job_id) > 24 * 3600
     await queue.begin(job_id, "run")
     await queue.complete(job_id, ANSWER)
 
-    assert b"request" not in jobs_redis.hgetall(scripts.STATE + job_id)
-    assert 0 < jobs_redis.ttl(scripts.STATE + job_id) <= 24 * 3600
+    assert b"request" not in jobs_redis.hgetall(GENERATION.state + job_id)
+    assert 0 < jobs_redis.ttl(GENERATION.state + job_id) <= 24 * 3600
     assert b"Hello" not in b"".join(fields[b"event"] for _, fields in jobs_redis.xrange("events:jobs"))
 
 
@@ -188,14 +189,14 @@ async def test_a_job_whose_lease_has_run_out_returns_to_its_old_place(queue: Job
     await queue.renew([], look_after=True)
 
     assert (await queue.state(first)).status == "queued"
-    assert [key.decode() for key in jobs_redis.zrange(scripts.QUEUE, 0, -1)] == [first, second]
+    assert [key.decode() for key in jobs_redis.zrange(GENERATION.queue, 0, -1)] == [first, second]
     assert jobs_redis.exists(f"arq:job:{first}")
     assert await queue.renew([(first, "dead")], look_after=False) == {"dead"}
 
 
 async def test_a_job_that_the_queue_has_lost_is_put_back(queue: JobQueue, jobs_redis: Redis) -> None:
     job_id = await queue.enqueue(request())
-    jobs_redis.delete(scripts.QUEUE, f"arq:job:{job_id}")  # as arq does with jobs that it thinks have ended
+    jobs_redis.delete(GENERATION.queue, f"arq:job:{job_id}")  # as arq does with jobs that it thinks have ended
     await asyncio.sleep(LEASE_SECONDS + 0.05)
 
     await queue.renew([], look_after=True)
