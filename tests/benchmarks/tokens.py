@@ -184,15 +184,13 @@ async def vllm_server(system: BenchmarkSystem, folder: Path) -> AsyncIterator[st
 async def measure(system: BenchmarkSystem, folder: Path, rounds: int) -> list[Measurement]:
     """Both goals about tokens, in three visits: the whole system, vLLM's own server, the bare engine; some minutes.
 
-    One engine is up at a time: vLLM ties its worker to a core, and a second one that only waits for work halves the first.
+    One engine is up at a time, for all of them are tied to the same core: the system's ML service is stopped for good, and parts that need
+    it have to come before.
     """
     our_tokens, our_first = await _whole_system(system, rounds)
     system.ml_service.stop()
-    try:
-        their_tokens = await _vllm_alone(system, folder, rounds)
-        their_first = await _bare_engine(system, rounds)
-    finally:
-        system.ml_service.start()
+    their_tokens = await _vllm_alone(system, folder, rounds)
+    their_first = await _bare_engine(system, rounds)
     return [
         *(
             Measurement(
