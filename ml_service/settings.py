@@ -42,6 +42,22 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_lora_rank: Annotated[
         Literal[1, 8, 16, 32, 64, 128, 256, 320, 512], Meta(description="Highest rank of a personal adapter that is accepted.")
     ] = 16
+    adapter_store: Annotated[
+        str,
+        Meta(
+            description="Where adapters are kept: a folder, or a bucket as fsspec names it, such as `s3://bucket/adapters`. Replicas and "
+            "training workers must share it. Empty: the folder `adapters` in DATA_DIR."
+        ),
+    ] = ""
+    max_loaded_adapters: Annotated[
+        Annotated[int, Meta(ge=1)],
+        Meta(description="Personal adapters that the engine keeps in memory; the least recently used leave. At least MAX_LORAS."),
+    ] = 32
+    max_adapter_mib: Annotated[Annotated[int, Meta(ge=1)], Meta(description="Largest adapter that is accepted, in MiB.")] = 512
+    adapter_check_seconds: Annotated[
+        PositiveSeconds,
+        Meta(description="How often loaded adapters are looked up in the store; one deleted elsewhere is served no longer than that."),
+    ] = 15.0
     cpu_kv_cache_gib: Annotated[
         Annotated[int, Meta(ge=1)],
         Meta(description="Memory for attention keys and values on a CPU, in GiB (vLLM's VLLM_CPU_KVCACHE_SPACE)."),
@@ -95,6 +111,32 @@ class Settings(Struct, frozen=True, kw_only=True):
     worker_poll_seconds: Annotated[
         Annotated[float, Meta(gt=0, le=1)], Meta(description="How often a worker looks for new jobs, in seconds.")
     ] = 0.01
+    max_queued_trainings: Annotated[
+        Annotated[int, Meta(ge=1)], Meta(description="Training jobs that may wait; more are refused with 503. Redis keeps their samples.")
+    ] = 100
+    max_queued_trainings_per_scope: Annotated[
+        Annotated[int, Meta(ge=1)], Meta(description="Training jobs of one account that may wait; more are refused with 503.")
+    ] = 10
+    training_gpu: Annotated[
+        Literal["share", "sleep"],
+        Meta(
+            description="While a job trains, the engine goes on beside it (`share`: leave it room with GPU_MEMORY_UTILIZATION), or sleeps and "
+            "lets requests wait (`sleep`). On a CPU it always goes on."
+        ),
+    ] = "share"
+    training_processes: Annotated[
+        Annotated[int, Meta(ge=1)], Meta(description="Processes that train one job, one for each GPU; more than one are started by accelerate.")
+    ] = 1
+    training_threads: Annotated[
+        Annotated[int, Meta(ge=0)], Meta(description="Processor threads that training may use, at low priority; 0 is one for each core.")
+    ] = 0
+    training_max_length: Annotated[
+        Annotated[int, Meta(ge=64)],
+        Meta(description="Tokens that a sample's prompt and reply may have together in training; older turns are dropped to fit."),
+    ] = 1024
+    training_stall_seconds: Annotated[
+        PositiveSeconds, Meta(description="A training process of which nothing was heard for so long is killed and started again.")
+    ] = 300.0
     shutdown_grace_seconds: Annotated[
         Annotated[int, Meta(ge=0)], Meta(description="How long open requests may finish after a stop signal, in seconds.")
     ] = 3
@@ -102,6 +144,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_format: Annotated[Literal["json", "console"], Meta(description="`json` for machines, `console` for people.")] = "json"
 
     def __post_init__(self) -> None:
+        if self.max_loaded_adapters < self.max_loras:
+            raise ValueError(f"MAX_LOADED_ADAPTERS is less than MAX_LORAS ({self.max_loras}): all adapters of a batch must fit in memory")
         if not self.ml_service_token and not is_loopback(self.host):
             raise ValueError(
                 "HOST is not a loopback address and ML_SERVICE_TOKEN is not set: anyone who reaches this port could use the model. "

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from ml_service.models.catalogue import ModelEntry
 from ml_service.models.prompts import PromptRenderer
 from shared.contracts.generation import FinishReason
-from shared.errors import AppError, BadRequest, Unavailable
+from shared.errors import AppError, BadRequest, Conflict, Unavailable
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -24,7 +24,7 @@ class RequestRefused(BadRequest):
     """The engine refuses these tokens or sampling parameters; asking again will not help."""
 
 
-class AdapterRefused(BadRequest):
+class AdapterRefused(Conflict):
     """The adapter's files are missing, damaged or not of a kind that the engine serves. The engine is unharmed."""
 
 

@@ -1,0 +1,89 @@
+"""What a stored adapter says about itself: `manifest.json`, which makes a folder of files an adapter."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from ml_service.engine.protocol import AdapterRefused
+
+CONFIG: Final = "adapter_config.json"
+WEIGHTS: Final = "adapter_model.safetensors"
+MANIFEST: Final = "manifest.json"
+MANIFEST_BYTES: Final = 64 * 2**10
+"""More than any manifest has."""
+
+
+class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file as it was published; `size` in bytes, `sha256` in hex."""
+
+    size: Annotated[int, Meta(ge=0)]
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """How it did on the held-out replies, in nats a token, beside what was in use before."""
+
+    eval_loss: float
+    baseline_eval_loss: float
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """One immutable version of an adapter; `base_model` is a name of the catalogue."""
+
+    adapter_id: str
+    scope: str
+    base_model: str
+    rank: Annotated[int, Meta(ge=1)]
+    created_at: datetime
+    files: dict[str, StoredFile]
+    evaluation: Evaluation | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.size for file in self.files.values())
+
+    @property
+    def digest(self) -> str:
+        """Twelve hex digits that no other version's weights have."""
+        return self.files[WEIGHTS].sha256[:12]
+
+    def is_same_version(self, other: "Manifest") -> bool:
+        """Whether both were made of the same bytes for the same model, whenever that was."""
+        return (self.base_model, self.files) == (other.base_model, other.files)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAdapter:
+    """An adapter that the store has."""
+
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """Unique to this version: the engine caches by name."""
+        return f"{self.manifest.scope}/{self.manifest.adapter_id}@{self.manifest.digest}"
+
+
+def encode(manifest: Manifest) -> bytes:
+    """As it is stored."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+
+
+def decode(data: bytes, scope: str, adapter_id: str) -> Manifest:
+    """Read a stored manifest, which anyone may have written.
+
+    Raises:
+        AdapterRefused: it cannot be read, or speaks of another adapter or of other files.
+    """
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise AdapterRefused("The adapter's manifest.json cannot be read") from error
+    if (manifest.scope, manifest.adapter_id) != (scope, adapter_id):
+        raise AdapterRefused("The adapter's manifest.json is that of another adapter")
+    if set(manifest.files) != {CONFIG, WEIGHTS}:
+        raise AdapterRefused(f"The adapter's manifest.json must name {CONFIG} and {WEIGHTS}, and nothing else")
+    return manifest

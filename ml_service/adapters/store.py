@@ -1,0 +1,234 @@
+"""The adapter store: what the training worker publishes and every replica of the service finds."""
+
+import asyncio
+import hashlib
+import tempfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, TypeVar
+
+from ml_service.adapters.base_models import Shapes, linear_shapes
+from ml_service.adapters.manifest import CONFIG, MANIFEST, WEIGHTS, Evaluation, Manifest, StoredAdapter, StoredFile, decode, encode
+from ml_service.adapters.storage import BucketStorage, FolderStorage, Storage
+from ml_service.adapters.validation import Limits, check_files, validate
+from ml_service.engine.protocol import AdapterRefused
+from ml_service.models.catalogue import ModelEntry
+from ml_service.settings import Settings
+from shared.contracts.adapters import is_name
+from shared.errors import Conflict
+
+THREADS: Final = 4
+"""Of the store alone: a bucket that does not answer holds up nothing else."""
+PUBLISHED: Final = frozenset({CONFIG, WEIGHTS, "README.md"})
+"""What PEFT saves; its README is left behind."""
+STORED: Final = frozenset({CONFIG, WEIGHTS, MANIFEST})
+
+Result = TypeVar("Result")
+
+
+class AdapterExists(Conflict):
+    """There is another adapter with this id; an adapter never changes."""
+
+
+class AdapterStore:
+    """Immutable versions of personal adapters, each under its owner's scope.
+
+    Args:
+        storage: where they lie.
+        catalogue: the base models that adapters may be made for.
+        data_dir: where bundled models lie.
+        limits: what is accepted.
+    """
+
+    def __init__(self, storage: Storage, catalogue: Mapping[str, ModelEntry], data_dir: Path, limits: Limits) -> None:
+        self._storage = storage
+        self._catalogue = catalogue
+        self._data_dir = data_dir
+        self._limits = limits
+        self._shapes: dict[str, Shapes] = {}
+        self._checked: set[tuple[str, Path]] = set()
+        self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="adapters")
+
+    @classmethod
+    def open(cls, settings: Settings, catalogue: Mapping[str, ModelEntry]) -> "AdapterStore":
+        """The store that the settings name."""
+        data_dir = Path(settings.data_dir).resolve()
+        location = settings.adapter_store.removeprefix("file://")
+        storage: Storage
+        if "://" in location:
+            storage = BucketStorage(location, data_dir / "adapters-cache")
+        else:
+            storage = FolderStorage(Path(location).resolve() if location else data_dir / "adapters")
+        limits = Limits(max_rank=settings.max_lora_rank, max_bytes=settings.max_adapter_mib * 2**20)
+        return cls(storage, catalogue, data_dir, limits)
+
+    async def publish(
+        self, folder: Path, *, scope: str, adapter_id: str, base_model: str, evaluation: Evaluation | None = None
+    ) -> Manifest:
+        """Check an adapter as PEFT saved it, and store it: all of it, or nothing.
+
+        Publishing the same bytes again changes nothing and gives the manifest of the first time.
+
+        Args:
+            folder: has `adapter_config.json` and `adapter_model.safetensors`.
+            scope: whose it is; nobody else finds it.
+            adapter_id: its id, which no adapter of this scope has.
+            base_model: the name, in the catalogue, of the model that it was trained on.
+            evaluation: how it did on held-out replies.
+
+        Raises:
+            AdapterRefused: it cannot be served; the message says why.
+            AdapterExists: another adapter has this id.
+            StoreAway: the store cannot be reached, or is full.
+        """
+        return await self._in_thread(lambda: self._publish(folder, scope, adapter_id, base_model, evaluation))
+
+    async def find(self, scope: str, adapter_id: str) -> StoredAdapter | None:
+        """A scope's adapter; None if there is none with this id, whatever other scopes have.
+
+        Raises:
+            AdapterRefused: its manifest is damaged.
+            StoreAway: the store cannot be reached.
+        """
+        return await self._in_thread(lambda: self._find(scope, adapter_id))
+
+    async def of_scope(self, scope: str) -> list[StoredAdapter]:
+        """A scope's adapters, newest first; those with a damaged manifest are left out."""
+        return await self._in_thread(lambda: self._of_scope(scope))
+
+    async def folder(self, stored: StoredAdapter) -> Path:
+        """An adapter's files on this machine, checked: they are what was published, and what the engine accepts.
+
+        Raises:
+            AdapterRefused: they are not; the message says why.
+            StoreAway: the store cannot be reached.
+        """
+        return await self._in_thread(lambda: self._folder(stored))
+
+    async def withdraw(self, scope: str, adapter_id: str) -> bool:
+        """Let nobody find an adapter any more; its files stay until `delete`. False if nobody could."""
+
+        def withdraw() -> bool:
+            known = _are_names(scope, adapter_id) and self._storage.manifest(scope, adapter_id) is not None
+            if known:
+                self._storage.withdraw(scope, adapter_id)
+            return known
+
+        return await self._in_thread(withdraw)
+
+    async def delete(self, scope: str, adapter_id: str) -> bool:
+        """Remove an adapter; False if there was none. Who may still be using it is the caller's business."""
+        known = await self.withdraw(scope, adapter_id)
+        if _are_names(scope, adapter_id):
+            await self._in_thread(lambda: self._storage.remove(scope, adapter_id))
+        return known
+
+    async def delete_scope(self, scope: str) -> int:
+        """Remove all adapters of a scope, and whatever else of it there is; the number of adapters that were there."""
+        if not is_name(scope):
+            return 0
+        known = [await self.delete(scope, adapter_id) for adapter_id in await self._in_thread(lambda: self._storage.adapter_ids(scope))]
+        await self._in_thread(lambda: self._storage.remove_scope(scope))
+        return sum(known)
+
+    async def prune(self) -> None:
+        """Remove this machine's copies of what is no longer in the store, and what crashes left half written."""
+        await self._in_thread(self._storage.prune)
+
+    def close(self) -> None:
+        """Start nothing more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def _publish(self, folder: Path, scope: str, adapter_id: str, base_model: str, evaluation: Evaluation | None) -> Manifest:
+        if not _are_names(scope, adapter_id):
+            raise AdapterRefused("An adapter's id and scope have only letters, digits, _ and -, at most 100 of them")
+        if base_model not in self._catalogue:
+            raise AdapterRefused("The adapter's base model is not in the catalogue")
+        check_files(folder, PUBLISHED)
+        with tempfile.TemporaryDirectory(prefix="adapter-") as name:
+            # A copy is checked and stored, so that nobody can exchange the files in between.
+            copy = Path(name)
+            weights = (folder / WEIGHTS).read_bytes() if (folder / WEIGHTS).stat().st_size <= self._limits.max_bytes else b""
+            (copy / WEIGHTS).write_bytes(weights)
+            (copy / CONFIG).write_bytes((folder / CONFIG).read_bytes())
+            config = validate(copy, self._limits, self._shapes_of(base_model))
+            (copy / CONFIG).write_bytes(config.encode(base_model))
+            files = {each: copy / each for each in (CONFIG, WEIGHTS)}
+            manifest = Manifest(
+                adapter_id=adapter_id,
+                scope=scope,
+                base_model=base_model,
+                rank=config.rank,
+                created_at=datetime.now(UTC),
+                files={each: _describe(path) for each, path in files.items()},
+                evaluation=evaluation,
+            )
+            if self._storage.put(scope, adapter_id, files, encode(manifest)):
+                return manifest
+        present = self._find(scope, adapter_id)
+        if present is not None and present.manifest.is_same_version(manifest):
+            return present.manifest
+        raise AdapterExists("Another adapter has this id, and an adapter never changes; publish under a new id")
+
+    def _find(self, scope: str, adapter_id: str) -> StoredAdapter | None:
+        data = self._storage.manifest(scope, adapter_id) if _are_names(scope, adapter_id) else None
+        return StoredAdapter(decode(data, scope, adapter_id)) if data is not None else None
+
+    def _of_scope(self, scope: str) -> list[StoredAdapter]:
+        found: list[StoredAdapter] = []
+        for adapter_id in self._storage.adapter_ids(scope) if is_name(scope) else []:
+            try:
+                stored = self._find(scope, adapter_id)
+            except AdapterRefused:
+                continue
+            if stored is not None:
+                found.append(stored)
+        return sorted(found, key=lambda each: (each.manifest.created_at, each.manifest.adapter_id), reverse=True)
+
+    def _folder(self, stored: StoredAdapter) -> Path:
+        manifest = stored.manifest
+        if manifest.size_bytes > self._limits.max_bytes + 2**20:
+            raise AdapterRefused(f"The adapter is larger than {self._limits.max_bytes} bytes (MAX_ADAPTER_MIB)")
+        try:
+            folder = self._storage.folder(stored)
+            check_files(folder, STORED)
+            if (stored.name, folder) in self._checked and _sizes_agree(folder, manifest):
+                return folder
+            for name, file in manifest.files.items():
+                if _describe(folder / name) != file:
+                    self._storage.drop_copy(stored)
+                    raise AdapterRefused(f"The adapter's {name} is damaged: it is not what was published")
+            config = validate(folder, self._limits, self._shapes_of(manifest.base_model))
+        except FileNotFoundError as error:
+            raise AdapterRefused("The adapter's files are missing") from error
+        if config.rank != manifest.rank:
+            raise AdapterRefused(f"The adapter's rank is {config.rank}, and its manifest says {manifest.rank}")
+        self._checked.add((stored.name, folder))
+        return folder
+
+    def _shapes_of(self, base_model: str) -> Shapes | None:
+        """A base model's layers; remembered once they are known."""
+        if base_model not in self._shapes and base_model in self._catalogue:
+            shapes = linear_shapes(self._catalogue[base_model], self._data_dir)
+            if shapes is not None:
+                self._shapes[base_model] = shapes
+        return self._shapes.get(base_model)
+
+
+def _are_names(scope: str, adapter_id: str) -> bool:
+    return is_name(scope) and is_name(adapter_id)
+
+
+def _sizes_agree(folder: Path, manifest: Manifest) -> bool:
+    return all((folder / name).stat().st_size == file.size for name, file in manifest.files.items())
+
+
+def _describe(path: Path) -> StoredFile:
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return StoredFile(size=path.stat().st_size, sha256=digest)

@@ -1,0 +1,181 @@
+"""What an adapter's files must be before the engine sees them. They may come from anywhere; nothing here runs code of theirs.
+
+The engine's own loader refuses much of this too, but some of it only after it has begun, and it reads pickles.
+"""
+
+import math
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from ml_service.adapters.base_models import Shapes, layer_name
+from ml_service.adapters.manifest import CONFIG, WEIGHTS
+from ml_service.adapters.tensors import Tensor, check_finite, read_tensors
+from ml_service.engine.protocol import AdapterRefused
+
+CONFIG_BYTES: Final = 64 * 2**10
+TENSOR_NAME: Final = re.compile(r"base_model\.model\.(?P<module>[A-Za-z0-9_.]{1,300})\.lora_(?P<side>[AB])\.weight")
+TARGET: Final = re.compile(r"[A-Za-z0-9_.]{1,300}")
+PLAIN_INITS: Final = (None, True, False, "gaussian", "eva", "orthogonal", "mica", "lora_ga")
+"""How weights were before training. Others, such as PiSSA and OLoRA, have changed the base model itself."""
+WITHOUT_EFFECT: Final = frozenset(
+    {
+        "auto_mapping", "base_model_name_or_path", "corda_config", "eva_config", "inference_mode", "loftq_config", "lora_dropout",
+        "lora_ga_config", "megatron_core", "peft_version", "qalora_group_size", "revision", "runtime_config", "task_type",
+    }
+)  # fmt: skip
+"""Keys of PEFT's file that say how it was made or trained, and change nothing where it is served."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The highest rank, and the most bytes that the weights may have."""
+
+    max_rank: int
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraConfig:
+    """What matters of PEFT's `adapter_config.json`."""
+
+    rank: int
+    alpha: float
+    rslora: bool
+    targets: tuple[str, ...]
+
+    def encode(self, base_model: str) -> bytes:
+        """The file anew, with nothing in it that the checks did not see: the same adapter gives the same bytes on every machine."""
+        content = {
+            "base_model_name_or_path": base_model,
+            "bias": "none",
+            "fan_in_fan_out": False,
+            "inference_mode": True,
+            "init_lora_weights": True,
+            "lora_alpha": self.alpha,
+            "lora_dropout": 0.0,
+            "peft_type": "LORA",
+            "r": self.rank,
+            "target_modules": list(self.targets),
+            "task_type": "CAUSAL_LM",
+            "use_rslora": self.rslora,
+        }
+        return msgspec.json.format(msgspec.json.encode(content), indent=2)
+
+
+def check_files(folder: Path, allowed: frozenset[str]) -> None:
+    """Refuse a folder that has anything but plain files of the allowed names; a pickle is refused by its name.
+
+    Raises:
+        AdapterRefused: it has, or lacks one of the two files of an adapter.
+    """
+    try:
+        found = {path.name: path.lstat() for path in folder.iterdir()}
+    except OSError as error:
+        raise AdapterRefused("The adapter's files are missing") from error
+    for name in (CONFIG, WEIGHTS):
+        if name not in found:
+            raise AdapterRefused(f"The adapter has no {name}")
+    for name, status in found.items():
+        if name not in allowed:
+            raise AdapterRefused(f"The adapter has a file that does not belong to one; only {', '.join(sorted(allowed))} may be there")
+        if not stat.S_ISREG(status.st_mode):
+            raise AdapterRefused(f"The adapter's {name} is not an ordinary file")
+
+
+def validate(folder: Path, limits: Limits, shapes: Shapes | None) -> LoraConfig:
+    """Check configuration and weights against each other, the limits and the base model.
+
+    Args:
+        folder: has passed `check_files`.
+        limits: see `Limits`.
+        shapes: the base model's layers; None leaves that comparison to the engine.
+
+    Raises:
+        AdapterRefused: the engine must not be given this.
+    """
+    config = _read_config(folder / CONFIG, limits)
+    tensors = read_tensors(folder / WEIGHTS, limits.max_bytes)
+    _check_pairs(tensors, config, shapes)
+    check_finite(folder / WEIGHTS, tensors)
+    return config
+
+
+def _read_config(path: Path, limits: Limits) -> LoraConfig:
+    try:
+        if path.stat().st_size > CONFIG_BYTES:
+            raise AdapterRefused(f"The adapter's {CONFIG} is larger than {CONFIG_BYTES // 2**10} KiB")
+        content = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (msgspec.MsgspecError, RecursionError, OSError) as error:
+        raise AdapterRefused(f"The adapter's {CONFIG} is not a JSON object") from error
+    return _check_config(content, limits)
+
+
+def _check_config(content: dict[str, Any], limits: Limits) -> LoraConfig:
+    rank, alpha, targets = content.pop("r", None), content.pop("lora_alpha", None), content.pop("target_modules", None)
+    if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
+        raise _config_error("r must be a whole number of at least 1")
+    if rank > limits.max_rank:
+        raise _config_error(f"r is {rank}; adapters of a rank above {limits.max_rank} are not served (MAX_LORA_RANK)")
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha) or not 0 < alpha <= 65_536:
+        raise _config_error("lora_alpha must be a number above 0")
+    if not isinstance(targets, list) or not targets or not all(isinstance(each, str) and TARGET.fullmatch(each) for each in targets):
+        raise _config_error("target_modules must be a list of module names")
+    if content.pop("peft_type", "LORA") != "LORA":
+        raise _config_error("peft_type must be LORA")
+    if content.pop("bias", "none") != "none":
+        raise _config_error("bias must be none")
+    init = content.pop("init_lora_weights", True)
+    if not any(init is each or (isinstance(each, str) and init == each) for each in PLAIN_INITS):
+        raise _config_error("init_lora_weights names a method that changes the base model, such as PiSSA; save it as a plain LoRA")
+    rslora = content.pop("use_rslora", False)
+    if not isinstance(rslora, bool):
+        raise _config_error("use_rslora must be true or false")
+    for key, value in sorted(content.items()):
+        # Any other option changes what the weights mean, or names files and code: DoRA, modules_to_save, rank_pattern, …
+        if key not in WITHOUT_EFFECT and value not in (None, False, [], {}):
+            raise _config_error(f"{_printable(key)} is not supported; leave it out")
+    return LoraConfig(rank=rank, alpha=float(alpha), rslora=rslora, targets=tuple(sorted(set(targets))))
+
+
+def _check_pairs(tensors: dict[str, Tensor], config: LoraConfig, shapes: Shapes | None) -> None:
+    modules: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        match = TENSOR_NAME.fullmatch(name)
+        if match is None:
+            raise _weights_error(f"{_printable(name)} is not a LoRA matrix of a layer (…lora_A.weight or …lora_B.weight)")
+        modules.setdefault(match["module"], {})[match["side"]] = tensor
+    if not modules:
+        raise _weights_error("there are no matrices in it")
+    for module, pair in modules.items():
+        if len(pair) != 2:
+            raise _weights_error(f"{module} has only one of lora_A and lora_B")
+        (rank_a, inputs), (outputs, rank_b) = pair["A"].shape, pair["B"].shape
+        if rank_a != config.rank or rank_b != config.rank:
+            raise _weights_error(f"{module} has rank {rank_a} and {rank_b}, and {CONFIG} says {config.rank}")
+        if module.rpartition(".")[2] not in config.targets and module not in config.targets:
+            raise _weights_error(f"{module} is not among target_modules")
+        if shapes is None:
+            continue
+        expected = shapes.get(layer_name(module) or "")
+        if expected is None:
+            raise _weights_error(f"{module} is not a layer of the base model; it was made for another one")
+        if (outputs, inputs) not in expected:
+            raise _weights_error(f"{module} is for {inputs} inputs and {outputs} outputs, which the base model does not have there")
+
+
+def _config_error(problem: str) -> AdapterRefused:
+    return AdapterRefused(f"The adapter's {CONFIG} cannot be used: {problem}")
+
+
+def _weights_error(problem: str) -> AdapterRefused:
+    return AdapterRefused(f"The adapter's {WEIGHTS} cannot be used: {problem}")
+
+
+def _printable(name: str) -> str:
+    """A name out of a file, safe to show."""
+    return re.sub(r"[^A-Za-z0-9_.\-]", "?", name)[:80]
