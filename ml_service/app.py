@@ -14,27 +14,33 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 
 from ml_service import errors, logs
+from ml_service.adapters.store import AdapterStore
 from ml_service.api.cache import cache_routes
 from ml_service.api.documentation import document
 from ml_service.api.generation import generation_routes
 from ml_service.api.health import health_routes
 from ml_service.api.jobs import job_routes
 from ml_service.api.model import OpenAiApi, model_routes
+from ml_service.api.training import training_routes
 from ml_service.cache.response_cache import ResponseCache
 from ml_service.engine.protocol import EngineFactory, LoadedModel
 from ml_service.engine.scripted_engine import scripted_factory
 from ml_service.engine.supervisor import EngineSupervisor, Timing
 from ml_service.generation import GenerationService
-from ml_service.jobs.metrics import JobMetrics
 from ml_service.jobs.ledger import connection_pool
+from ml_service.jobs.metrics import JobMetrics
 from ml_service.jobs.queues import JobQueue
+from ml_service.jobs.training_queue import TrainingQueue
+from ml_service.jobs.training_requests import TrainingRequests
 from ml_service.metrics import Metrics
-from ml_service.middleware import BodyLimit, RequestContext, ServiceToken
+from ml_service.middleware import MAX_SAMPLES_BYTES, BodyLimit, RequestContext, ServiceToken
 from ml_service.models.catalogue import CatalogueError, ModelEntry, default_model, has_gpu, load_catalogue
 from ml_service.settings import Settings
 
 REDIS_TIMEOUT_SECONDS: Final = 1.0
 """How long the job queue may keep a request waiting."""
+SAMPLES_TIMEOUT_SECONDS: Final = 10.0
+"""The same where many megabytes go to it."""
 
 
 def create_app(settings: Settings, engine_factory: EngineFactory | None = None) -> FastAPI:
@@ -69,8 +75,14 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
     generation = GenerationService(supervisor, cache, metrics)
     redis = Redis(connection_pool=connection_pool(settings.redis_url, REDIS_TIMEOUT_SECONDS))
     queue = JobQueue(redis, settings)
+    store = AdapterStore.open(settings, catalogue)
     job_metrics = JobMetrics(queue)
-    metrics.add(job_metrics)
+    training_redis = Redis(connection_pool=connection_pool(settings.redis_url, SAMPLES_TIMEOUT_SECONDS))
+    training_queue = TrainingQueue(training_redis, settings)
+    trainings = TrainingRequests(training_queue, store, catalogue, settings.max_lora_rank)
+    training_metrics = JobMetrics(training_queue, "ml_training_job", "Training jobs")
+    for each in (job_metrics, training_metrics):
+        metrics.add(each)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -81,17 +93,20 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
             await supervisor.stop()
             await cache.close()
             await redis.aclose(close_connection_pool=True)
+            await training_redis.aclose(close_connection_pool=True)
+            store.close()
 
     app = FastAPI(title="ML service", version=version, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.include_router(generation_routes(generation))
-    app.include_router(job_routes(generation, queue))
+    app.include_router(job_routes(generation, queue, training_queue))
+    app.include_router(training_routes(trainings, training_queue))
     app.include_router(model_routes(supervisor, catalogue))
     app.include_router(cache_routes(cache))
-    app.include_router(health_routes(supervisor, cache, metrics, job_metrics, version))
+    app.include_router(health_routes(supervisor, cache, metrics, [job_metrics, training_metrics], version))
     app.mount("/v1", OpenAiApi(supervisor))
     document(app, token_needed=bool(settings.ml_service_token))
     errors.install(app)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, larger={"/training/start": MAX_SAMPLES_BYTES})
     app.add_middleware(ServiceToken, token=settings.ml_service_token)
     app.add_middleware(RequestContext)
     return app

@@ -7,7 +7,7 @@ knows the secret; `BodyLimit` reads the body, up to a limit.
 import hmac
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 import structlog
@@ -23,6 +23,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_BODY_BYTES: Final = 4 * 2**20
+MAX_SAMPLES_BYTES: Final = 32 * 2**20
+"""A training's samples come in one body."""
 OPEN_PATHS: Final = frozenset({"/health", "/health/live"})
 QUIET_PATHS: Final = frozenset({"/health", "/health/live", "/metrics"})
 """Asked for every few seconds by machines; logged only when debugging."""
@@ -90,20 +92,28 @@ class ServiceToken:
 
 
 class BodyLimit:
-    """Reads the body before the app does, and refuses one that is too large, declared or not."""
+    """Reads the body before the app does, and refuses one that is too large, declared or not.
 
-    def __init__(self, app: App, limit: int = MAX_BODY_BYTES) -> None:
+    Args:
+        app: what comes next.
+        limit: bytes that a body may have.
+        larger: other limits, by path.
+    """
+
+    def __init__(self, app: App, limit: int = MAX_BODY_BYTES, larger: Mapping[str, int] | None = None) -> None:
         self._app = app
         self._limit = limit
+        self._larger = larger or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in {"GET", "HEAD"}:
             await self._app(scope, receive, send)
             return
+        limit = self._larger.get(scope["path"], self._limit)
         declared = _header(scope, b"content-length") or b"0"
-        body = None if declared.isdigit() and int(declared) > self._limit else await self._read(receive)
+        body = None if declared.isdigit() and int(declared) > limit else await self._read(receive, limit)
         if body is None:
-            await send_error(send, PayloadTooLarge(f"The body is larger than {self._limit // 2**20} MiB"))
+            await send_error(send, PayloadTooLarge(f"The body is larger than {limit // 2**20} MiB"))
             return
         pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -112,7 +122,7 @@ class BodyLimit:
 
         await self._app(scope, receive_again, send)
 
-    async def _read(self, receive: Receive) -> bytes | None:
+    async def _read(self, receive: Receive, limit: int) -> bytes | None:
         """The whole body, or None when it is too large."""
         body = bytearray()
         while True:
@@ -120,7 +130,7 @@ class BodyLimit:
             if message["type"] == "http.disconnect":
                 raise ClientGone
             body += message.get("body", b"")
-            if len(body) > self._limit:
+            if len(body) > limit:
                 return None
             if not message.get("more_body", False):
                 return bytes(body)

@@ -120,12 +120,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     training_gpu: Annotated[
         Literal["share", "sleep"],
         Meta(
-            description="While a job trains, the engine goes on beside it (`share`: leave it room with GPU_MEMORY_UTILIZATION), or sleeps and "
-            "lets requests wait (`sleep`). On a CPU it always goes on."
+            description="While a job trains, the engine goes on beside it (`share`: leave it room with GPU_MEMORY_UTILIZATION), or "
+            "sleeps and lets requests wait (`sleep`). On a CPU it always goes on."
         ),
     ] = "share"
     training_processes: Annotated[
-        Annotated[int, Meta(ge=1)], Meta(description="Processes that train one job, one for each GPU; more than one are started by accelerate.")
+        Annotated[int, Meta(ge=1)],
+        Meta(description="Processes that train one job, one for each GPU; more than one are started by accelerate."),
     ] = 1
     training_threads: Annotated[
         Annotated[int, Meta(ge=0)], Meta(description="Processor threads that training may use, at low priority; 0 is one for each core.")

@@ -16,7 +16,7 @@ MEANINGS = {
     401: "The service token is missing or wrong.",
     404: "There is nothing with this id or name.",
     409: "It is being done already, or it is over.",
-    413: "The body is larger than 4 MiB.",
+    413: "The body is larger than 4 MiB; the samples of a training may have 32.",
     503: "The engine or Redis is away, or the queue is full; `Retry-After` says when to try again.",
 }
 

@@ -1,5 +1,7 @@
 """`/health` says whether the service can generate, `/health/live` that the process runs, `/metrics` everything else."""
 
+from collections.abc import Sequence
+
 import msgspec
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
@@ -11,7 +13,10 @@ from ml_service.metrics import Metrics
 from shared.contracts.service import Health, HealthStatus
 
 
-def health_routes(supervisor: EngineSupervisor, cache: ResponseCache, metrics: Metrics, jobs: JobMetrics, version: str) -> APIRouter:
+def health_routes(
+    supervisor: EngineSupervisor, cache: ResponseCache, metrics: Metrics, jobs: Sequence[JobMetrics], version: str
+) -> APIRouter:
+    """The queue that health speaks of is the first one of `jobs`."""
     router = APIRouter(tags=["health"])
 
     @router.get("/health", response_model=Health, responses={503: {"model": Health, "description": "It cannot generate."}})
@@ -20,7 +25,7 @@ def health_routes(supervisor: EngineSupervisor, cache: ResponseCache, metrics: M
         redis_connected = await cache.connected()
         state = supervisor.state
         load = supervisor.load
-        queued = await jobs.waiting() if redis_connected else 0
+        queued = await jobs[0].waiting() if redis_connected else 0
         can_generate = state == "ready"
         status: HealthStatus = "unhealthy"
         if can_generate:
@@ -47,7 +52,8 @@ def health_routes(supervisor: EngineSupervisor, cache: ResponseCache, metrics: M
     @router.get("/metrics", response_class=PlainTextResponse)
     async def prometheus() -> Response:
         """Metrics of vLLM and of this service, in Prometheus' text format."""
-        await jobs.refresh()
+        for each in jobs:
+            await each.refresh()
         return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return router

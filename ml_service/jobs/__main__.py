@@ -1,4 +1,4 @@
-"""`python -m ml_service.jobs generation` works on a queue until it is told to stop."""
+"""`python -m ml_service.jobs generation` (or `training`) works on a queue until it is told to stop."""
 
 import argparse
 import os
@@ -9,10 +9,11 @@ import uvloop
 
 from ml_service import logs
 from ml_service.jobs.generation_worker import run_generation_worker
+from ml_service.jobs.training_worker import run_training_worker
 from ml_service.settings import Settings
 from shared.settings import SettingsError, load
 
-WORKERS: dict[str, Callable[[Settings], Awaitable[None]]] = {"generation": run_generation_worker}
+WORKERS: dict[str, Callable[[Settings], Awaitable[None]]] = {"generation": run_generation_worker, "training": run_training_worker}
 
 
 def main() -> int:

@@ -193,13 +193,8 @@ class Ledger(ABC, Generic[JobT]):
         return await self._end(job_id, "failed", "error", encode(error))
 
     async def forget(self, scope: str) -> int:
-        """End a scope's open jobs and drop all that is known of its jobs; how many there were."""
-        count = 0
-        while True:
-            found = int(await self._call(lambda: self._forget(args=[scope, FORGET_LIMIT, self._limits.keep_ms])))
-            count += found
-            if found < FORGET_LIMIT:
-                return count
+        """End open jobs of a scope and drop all that is known of them, some of them at each call; how many, and 0 when none is left."""
+        return int(await self._call(lambda: self._forget(args=[scope, FORGET_LIMIT, self._limits.keep_ms])))
 
     async def depth(self) -> int:
         """How many jobs wait."""
@@ -252,14 +247,11 @@ class Ledger(ABC, Generic[JobT]):
             case b"known":
                 raise Conflict("A job with this id exists already")
             case b"claimed":
-                raise Conflict(f"A job for this {self._claimed} is open already")
+                raise Conflict("Another job that is not finished makes the same thing")
             case b"full":
                 raise JobQueueFull("Too many jobs are waiting", retry_after=FULL_RETRY_SECONDS)
             case b"flow full":
                 raise JobQueueFull("Too many jobs of this scope are waiting", retry_after=FULL_RETRY_SECONDS)
-
-    _claimed = "claim"
-    """What a job's claim is called towards clients."""
 
     async def _end(self, job_id: str, status: FinalStatus, field: str = "", value: bytes = b"") -> bool:
         return bool(await self._call(lambda: self._finish(args=[job_id, status, field, value, self._limits.keep_ms])))

@@ -40,7 +40,7 @@ class QueueNames:
         arq_ids: what precedes it in arq's keys, which know no queues: an id may be used once in each queue.
         stream, stream_length: where its events go, and how many are kept at least.
         tell: Lua that defines `tell(status, key, rest)`, which tells of a job through `publish(event)`, and `tell_queued(key)` for jobs
-            that return to the queue.
+            that come or return to the queue.
     """
 
     name: str
@@ -231,6 +231,7 @@ redis.call('PEXPIRE', SCOPE .. scope, ttl)
 redis.call('SET', ARQ_JOB .. id, arq, 'PX', ttl)
 redis.call('ZADD', QUEUE, tag, ARQ_ID .. id)
 redis.call('ZADD', OPEN, now + lease, id)
+tell_queued(key)
 return 'accepted'
 """
 

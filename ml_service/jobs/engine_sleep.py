@@ -1,0 +1,72 @@
+"""Puts the replicas' engines to sleep while something trains on their GPU."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Final, Self
+
+import aiohttp
+import structlog
+
+SLEEP_SECONDS: Final = 60
+"""An engine wakes by itself when nobody has asked it to go on sleeping for so long: a dead worker puts nothing to sleep for good."""
+RENEW_SECONDS: Final = 20.0
+CALL_SECONDS: Final = 30.0
+"""An engine finishes its answers before it sleeps."""
+
+log = structlog.get_logger(__name__)
+
+
+class EngineSleep:
+    """Asks engines to sleep and to wake. One that cannot be reached is passed over: it may not be there at all.
+
+    Args:
+        urls: the ML service's replicas.
+        token: their token, if they ask for one.
+    """
+
+    def __init__(self, urls: Sequence[str], token: str) -> None:
+        self._urls = [url.rstrip("/") for url in urls]
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(headers=self._headers, timeout=aiohttp.ClientTimeout(total=CALL_SECONDS))
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.end()
+        await self._session.close()
+
+    async def begin(self) -> None:
+        """Have them sleep until `end`."""
+        await self._ask_all("/model/sleep", {"seconds": SLEEP_SECONDS})
+        if self._renewing is None:
+            self._renewing = asyncio.create_task(self._renew())
+
+    async def end(self) -> None:
+        """Wake them, if they were put to sleep."""
+        if self._renewing is None:
+            return
+        self._renewing.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._renewing
+        self._renewing = None
+        await self._ask_all("/model/wake", None)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            await self._ask_all("/model/sleep", {"seconds": SLEEP_SECONDS})
+
+    async def _ask_all(self, path: str, body: dict[str, int] | None) -> None:
+        await asyncio.gather(*(self._ask(url + path, body) for url in self._urls))
+
+    async def _ask(self, url: str, body: dict[str, int] | None) -> None:
+        try:
+            async with self._session.post(url, json=body) as answer:
+                if not answer.ok:
+                    log.warning("engine refuses to sleep or wake", url=url, status=answer.status)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            log.warning("engine not reached", url=url, kind=type(error).__name__)

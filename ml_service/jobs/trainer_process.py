@@ -1,0 +1,153 @@
+"""The subprocess that trains: started at low priority, heard line by line, never left behind."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from ml_service.settings import Settings
+from ml_service.training.spec import Said
+
+MODULE: Final = "ml_service.training"
+LINE_BYTES: Final = 64 * 2**20
+"""A result's comparisons quote whole messages."""
+NICENESS: Final = 10
+OUT_OF_MEMORY_SCORE: Final = 500
+"""Of all processes the kernel shall rather end this one (proc(5), oom_score_adj)."""
+SECRETS: Final = ("ML_SERVICE_TOKEN", "REDIS_URL", "DATABASE_URL", "JWT_KEYS")
+"""What a trainer has no use for."""
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+
+_decode: Final = msgspec.json.Decoder(Said).decode
+log = structlog.get_logger(__name__)
+
+
+class TrainerDied(Exception):
+    """The process ended without a word of how the training went; the message is a sentence for people."""
+
+
+class TrainerSilent(TrainerDied):
+    """Nothing was heard of the process for too long."""
+
+
+class TrainerProcess:
+    """A running trainer. Use `start`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, stall_seconds: float) -> None:
+        self._process = process
+        self._stall_seconds = stall_seconds
+        # What it has started may outlive it, and would keep its output open.
+        self._ended = asyncio.create_task(self._end_with_all())
+
+    @classmethod
+    async def start(cls, folder: Path, settings: Settings) -> "TrainerProcess":
+        """Have the job in this folder trained."""
+        alone = settings.training_processes == 1
+        # accelerate ends what it has started when it is asked to; a killed launcher could not.
+        process = await asyncio.create_subprocess_exec(
+            *command(folder, settings.training_processes),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            limit=LINE_BYTES,
+            env=_environment(settings),
+            start_new_session=True,
+            preexec_fn=_before_exec(signal.SIGKILL if alone else signal.SIGTERM),
+        )
+        return cls(process, settings.training_stall_seconds)
+
+    @property
+    def group(self) -> int:
+        """The number of its process group."""
+        return self._process.pid
+
+    async def says(self) -> AsyncGenerator[Said, None]:
+        """What it says until it ends; anything else on its output is passed over.
+
+        Raises:
+            TrainerDied: it was silent for too long.
+        """
+        assert self._process.stdout is not None
+        while True:
+            try:
+                async with asyncio.timeout(self._stall_seconds):
+                    line = await self._process.stdout.readline()
+            except TimeoutError:
+                raise TrainerSilent(f"The training process gave no sign of life for {self._stall_seconds:.0f} s and was stopped") from None
+            if not line:
+                return
+            try:
+                said = _decode(line)
+            except msgspec.MsgspecError:
+                log.debug("trainer said something else", bytes=len(line))
+                continue
+            yield said
+
+    async def death(self) -> TrainerDied:
+        """Why it ended, when it has said nothing about it."""
+        await asyncio.shield(self._ended)
+        code = self._process.returncode or 0
+        if code == -signal.SIGKILL:
+            return TrainerDied(
+                "The training process was killed, most likely because memory ran out; train on fewer or shorter samples, or on a machine "
+                "with more memory"
+            )
+        how = f"crashed ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code} and said nothing"
+        return TrainerDied(f"The training process {how}; the training worker's log has the reason")
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Ask it to end, wait, and kill what is left of it. Afterwards its memory is free."""
+        self._signal(signal.SIGTERM)
+        await self.end(grace_seconds)
+
+    async def end(self, grace_seconds: float) -> None:
+        """Wait for it to end, and kill it when that takes too long."""
+        done, _ = await asyncio.wait([self._ended], timeout=grace_seconds)
+        if not done:
+            self._signal(signal.SIGKILL)
+            await asyncio.wait([self._ended])
+
+    async def _end_with_all(self) -> None:
+        await self._process.wait()
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._ended.done():  # the number may be another's by now
+            return
+        with suppress(ProcessLookupError):  # all of the group have ended
+            os.killpg(self._process.pid, number)
+
+
+def command(folder: Path, processes: int) -> list[str]:
+    """What trains the job in a folder."""
+    if processes == 1:
+        return [sys.executable, "-m", MODULE, str(folder)]
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes), "--num_machines", "1"]
+    return [*launcher, "--mixed_precision", "no", "--dynamo_backend", "no", "-m", MODULE, str(folder)]
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    if settings.training_threads:
+        environment["OMP_NUM_THREADS"] = environment["MKL_NUM_THREADS"] = str(settings.training_threads)
+    return {**environment, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
+def _before_exec(at_parents_death: signal.Signals) -> Callable[[], None]:
+    """Runs in the child between fork and exec: its end comes with its worker's (prctl(2)), and others go first."""
+    prctl = ctypes.CDLL(None).prctl
+
+    def prepare() -> None:
+        prctl(_PR_SET_PDEATHSIG, at_parents_death)
+        os.nice(NICENESS)
+        with suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text(str(OUT_OF_MEMORY_SCORE))
+
+    return prepare
