@@ -15,9 +15,11 @@ import structlog
 
 from gateway import sse
 from gateway.errors import AppError, BadRequest, ErrorBody, Unavailable
+from shared.contracts.adapters import AdapterInfo, AdapterList
 from shared.contracts.generation import GenerateRequest, GenerateResponse, TokenEvent
-from shared.contracts.jobs import AsyncGenerateRequest, JobState
+from shared.contracts.jobs import AsyncGenerateRequest, JobsDeleted, JobState
 from shared.contracts.service import CacheInvalidation
+from shared.contracts.training import TrainingRequest, TrainingState
 
 _CONNECT_SECONDS = 2.0
 # uvicorn closes connections that were idle for 5 s: one that might be closing is not used again.
@@ -25,6 +27,10 @@ _IDLE_SECONDS = 4.0
 _WAIT_SECONDS = 5
 # What is asked about jobs is answered from the queue, not by the model.
 _JOB_TIMEOUT = aiohttp.ClientTimeout(total=5.0, sock_connect=_CONNECT_SECONDS)
+# A training's samples are some ten megabytes at most.
+_SAMPLES_TIMEOUT = aiohttp.ClientTimeout(total=60.0, sock_connect=_CONNECT_SECONDS)
+_GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
+_MOST_CALLS = 1000
 _LONGEST_WAIT_SECONDS = 3600
 # The fields that the service names when prompt and answer do not fit the model's context window.
 _PROMPT = "messages"
@@ -35,6 +41,9 @@ _encoder = msgspec.json.Encoder()
 _answers = msgspec.json.Decoder(GenerateResponse)
 _tokens = msgspec.json.Decoder(TokenEvent)
 _jobs = msgspec.json.Decoder(JobState)
+_trainings = msgspec.json.Decoder(TrainingState)
+_adapters = msgspec.json.Decoder(AdapterList)
+_deletions = msgspec.json.Decoder(JobsDeleted)
 _errors = msgspec.json.Decoder(ErrorBody)
 _invalidations = msgspec.json.Decoder(CacheInvalidation)
 
@@ -116,8 +125,70 @@ class MlClient:
 
     async def cancel_job(self, job_id: UUID) -> None:
         """End a job, whether it waits or runs. One that has ended, or that there is not, is fine."""
-        over = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
-        async with self._call("POST", f"/generate/cancel/{job_id}", also=over, timeout=_JOB_TIMEOUT) as response:
+        async with self._call("POST", f"/generate/cancel/{job_id}", also=_GONE, timeout=_JOB_TIMEOUT) as response:
+            await response.read()
+
+    async def delete_jobs(self, account_id: UUID) -> None:
+        """End all of an account's jobs of any kind, and forget what they were asked and what they answered."""
+        for _ in range(_MOST_CALLS):
+            async with self._call("DELETE", f"/jobs?scope={account_id}", also=(HTTPStatus.NOT_FOUND,), timeout=_JOB_TIMEOUT) as response:
+                if response.status == HTTPStatus.NOT_FOUND:
+                    return
+                try:
+                    deleted = _deletions.decode(await response.read()).deleted
+                except msgspec.MsgspecError as error:
+                    raise _unusable_answer() from error
+            if deleted == 0:
+                return
+
+    async def start_training(self, request: TrainingRequest) -> None:
+        """Have a training accepted that will run when its turn comes. One that is there already is fine.
+
+        Raises:
+            BadRequest: it cannot be trained so; the field is named as our own clients know it.
+            Unavailable: see the class. If it was the answer that got lost, the training is there all the same.
+        """
+        body = _encoder.encode(request)
+        answers = (HTTPStatus.CONFLICT, HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        async with self._call("POST", "/training/start", body, also=answers, timeout=_SAMPLES_TIMEOUT) as response:
+            answer = await response.read()
+            if response.status == HTTPStatus.BAD_REQUEST:
+                raise _training_refusal(_refused_fields(answer))
+            if response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                raise BadRequest.field("sampleIds", "this is too much text for one training; choose fewer samples")
+
+    async def training_state(self, job_id: UUID) -> TrainingState | None:
+        """How far a training is; None when there is no such job, or none any more."""
+        async with self._call("GET", f"/training/status/{job_id}", also=(HTTPStatus.NOT_FOUND,), timeout=_JOB_TIMEOUT) as response:
+            if response.status == HTTPStatus.NOT_FOUND:
+                return None
+            try:
+                return _trainings.decode(await response.read())
+            except msgspec.MsgspecError as error:
+                raise _unusable_answer() from error
+
+    async def cancel_training(self, job_id: UUID) -> None:
+        """End a training, whether it waits or runs. One that has ended, or that there is not, is fine."""
+        async with self._call("POST", f"/training/cancel/{job_id}", also=_GONE, timeout=_JOB_TIMEOUT) as response:
+            await response.read()
+
+    async def adapters(self, account_id: UUID) -> list[AdapterInfo]:
+        """The adapters of an account that are there, newest first."""
+        async with self._call("GET", f"/adapters?scope={account_id}", timeout=_JOB_TIMEOUT) as response:
+            try:
+                return _adapters.decode(await response.read()).adapters
+            except msgspec.MsgspecError as error:
+                raise _unusable_answer() from error
+
+    async def delete_adapter(self, account_id: UUID, adapter_id: UUID) -> None:
+        """Delete an adapter's files. One that there is not is fine."""
+        path = f"/adapters/{adapter_id}?scope={account_id}"
+        async with self._call("DELETE", path, also=(HTTPStatus.NOT_FOUND,), timeout=_JOB_TIMEOUT) as response:
+            await response.read()
+
+    async def delete_adapters(self, account_id: UUID) -> None:
+        """Delete the files of all of an account's adapters."""
+        async with self._call("DELETE", f"/adapters?scope={account_id}", also=(HTTPStatus.NOT_FOUND,), timeout=_JOB_TIMEOUT) as response:
             await response.read()
 
     async def clear_cache(self, account_id: UUID) -> int:
@@ -211,6 +282,26 @@ def _translate(status: int, body: ErrorBody | None, retry_after: str | None = No
         wait = min(max(seconds, 1), _LONGEST_WAIT_SECONDS)
         return Unavailable("The model is busy or still loading; try again in a moment", retry_after=wait)
     return Unavailable("The model cannot draft at the moment; try again later", retry_after=_WAIT_SECONDS)
+
+
+def _refused_fields(body: bytes) -> set[str]:
+    try:
+        return {problem.field for problem in _errors.decode(body).details or []}
+    except msgspec.MsgspecError:
+        return set()
+
+
+def _training_refusal(fields: set[str]) -> AppError:
+    """What a client is told of a training that the service does not take; it looks at names, numbers and texts as we do, so what is left
+    for it to refuse is what only it knows."""
+    if "base_model" in fields:
+        return BadRequest.field("baseModel", "there is no model of this name that can be trained here; choose one of the catalogue")
+    if any(field.startswith("samples") for field in fields):
+        return BadRequest.field("sampleIds", "these samples are too few, or not fit, to train with; choose others")
+    if "method" in fields:
+        return BadRequest.field("method", "these samples cannot be trained with so; choose the other method")
+    _logger.error("ml service does not take a training", fields=sorted(fields))
+    return Unavailable("Training is not possible at the moment; try again later", retry_after=_WAIT_SECONDS)
 
 
 def _unusable_answer() -> Unavailable:

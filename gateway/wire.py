@@ -21,3 +21,8 @@ class Wire(Struct, frozen=True, kw_only=True, rename="camel"):
 def utc_now() -> datetime:
     """The current time with its zone; times leave as RFC 3339 with `Z`."""
     return datetime.now(UTC)
+
+
+def storable(text: str) -> str:
+    """PostgreSQL has no place for a NUL, which a model can utter."""
+    return text.replace("\0", "")

@@ -54,6 +54,19 @@ EXPORTS = {
             response_id as "responseId", created_at as "createdAt"
         from sample where account_id = $1
     """,
+    "training_jobs": """
+        select id, status, progress, error, method, base_model as "baseModel", device_id as "deviceId", epochs,
+            learning_rate as "learningRate", sample_ids as "sampleIds", epoch, step, total_steps as "totalSteps", loss,
+            eval_loss as "evalLoss", baseline_eval_loss as "baselineEvalLoss", activated, activation_note as "activationNote",
+            adapter_id as "adapterId", history, comparisons, created_at as "createdAt", started_at as "startedAt",
+            completed_at as "completedAt"
+        from training_job where account_id = $1
+    """,
+    "adapters": """
+        select id, job_id as "jobId", base_model as "baseModel", created_at as "createdAt", eval_loss as "evalLoss",
+            baseline_eval_loss as "baselineEvalLoss", active, stale
+        from adapter where account_id = $1
+    """,
 }
 
 FORGET_ANSWERS = "delete from idempotent_answer where scope = $1"

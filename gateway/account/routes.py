@@ -19,7 +19,7 @@ class AccountController(Controller):
         "/export",
         summary="Take all data along",
         media_type="application/zip",
-        response_description="A zip with account, devices, contacts, conversations, messages, responses and samples, each as NDJSON",
+        response_description="A zip with an NDJSON file for each kind of data, from account and devices to training jobs and adapters",
         responses=errors(401, 403, 503),
     )
     async def export(self, principal: Caller, account: NamedDependency[AccountService]) -> Stream:
@@ -28,5 +28,5 @@ class AccountController(Controller):
 
     @delete("/", summary="Delete the account and all of its data", responses=errors(400, 401, 403, 413, 503))
     async def delete(self, principal: Caller, account: NamedDependency[AccountService], data: JSONBody[AccountDeletion]) -> None:
-        """Everything goes, at once and for good: devices, contacts, conversations, messages, drafts, samples. All tokens are void."""
+        """Everything goes, at once and for good: devices, contacts, messages, drafts, samples, adapters. All tokens are void."""
         await account.delete(principal, data.confirm)

@@ -12,6 +12,7 @@ from gateway.database import Database
 from gateway.errors import AppError, BadRequest, Unavailable
 from gateway.events.publisher import EventPublisher
 from gateway.ml_client import MlClient
+from gateway.training import deletions
 from gateway.wire import utc_now
 
 _EXPORTS_AT_ONCE = 2
@@ -44,12 +45,15 @@ class AccountService:
     async def delete(self, principal: Principal, confirm: UUID) -> None:
         """Delete the account and everything that belongs to it, at once and for good.
 
+        What the ML service has of it, adapters above all, goes within seconds, or when that can be reached.
+
         Raises:
             BadRequest: `confirm` is not the account's id.
         """
         if confirm != principal.account_id:
             raise BadRequest.field("confirm", "must be the id of your account, which is the claim `acc` of your device token")
         async with self._database.transaction() as db:
+            await deletions.order_all(db, principal.account_id)
             await queries.delete(db, principal.account_id)
         _logger.info("account deleted", account_id=str(principal.account_id))
         self._events.forget_account(principal.account_id)

@@ -76,5 +76,7 @@ class DeviceController(Controller):
 
     @post("/{device_id:uuid}/deactivate", status_code=200, summary="Shut a device out", responses=errors(400, 401, 403, 404, 503))
     async def deactivate(self, principal: Caller, devices: NamedDependency[DeviceService], device_id: FromPath[UUID]) -> DeviceAnswer:
-        """Works at once: the device's next request is 403 and its refresh tokens are void. Also for the device that asks."""
+        """Works at once: the device's next request is 403, its refresh tokens are void, its running training is cancelled. Also for the
+        device that asks.
+        """
         return DeviceAnswer(device=await devices.deactivate(principal, device_id))

@@ -1,6 +1,8 @@
 import hashlib
 import secrets
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Protocol
 from uuid import UUID
 
 from gateway.auth.keys import KeyRing
@@ -24,11 +26,26 @@ _EXPIRED_CODE = "The code has expired; register again for a new one"
 _BAD_REFRESH = "The refresh token is not valid any more; pair the device again"
 
 
+class FollowsDevices(Protocol):
+    """Somebody who runs something for a device, which ends when the device is deactivated."""
+
+    async def device_left(self, db: Db, account_id: UUID, device_id: UUID) -> None:
+        """End, inside the transaction that deactivates it, what runs for a device."""
+        ...
+
+
 class DeviceService:
     """How devices come to an account, prove that they are its, and leave it."""
 
     def __init__(
-        self, database: Database, keys: KeyRing, tokens: DeviceTokens, limit: PairingRateLimit, registration: str, events: EventPublisher
+        self,
+        database: Database,
+        keys: KeyRing,
+        tokens: DeviceTokens,
+        limit: PairingRateLimit,
+        registration: str,
+        events: EventPublisher,
+        followers: Sequence[FollowsDevices],
     ) -> None:
         """`registration` is the setting: `open` or `closed`."""
         self._database = database
@@ -38,6 +55,7 @@ class DeviceService:
         self._tokens = tokens
         self._limit = limit
         self._registration = registration
+        self._followers = followers
 
     async def register(self, principal: Principal | None, registration: DeviceRegistration) -> Pairing:
         """Announce a device: of the caller's account, or with no caller of a new account.
@@ -98,7 +116,7 @@ class DeviceService:
 
     async def deactivate(self, principal: Principal, device_id: UUID) -> Device:
         """Shut a device out, the caller's own too: its next request is refused, its event streams end, its refresh tokens and
-        pairing code are void.
+        pairing code are void, its running training is cancelled.
 
         Doing it again changes nothing. The way back is to register it again and verify the code.
 
@@ -111,6 +129,8 @@ class DeviceService:
                 raise NotFound("No device with this id; see GET /api/devices")
             await queries.drop_code(db, device_id)
             await queries.revoke_refresh_tokens(db, device_id, utc_now())
+            for follower in self._followers:
+                await follower.device_left(db, principal.account_id, device_id)
         self._events.publish(principal.account_id, "device:deactivated", DeviceDeactivated(device_id=device_id))
         return device
 

@@ -4,6 +4,7 @@ from gateway.conversations.prompt import Prompt
 from gateway.conversations.service import DraftContext
 from gateway.errors import BadRequest, NotFound
 from gateway.responses.schemas import Candidate
+from gateway.wire import storable
 from shared.contracts.generation import Candidate as GeneratedCandidate
 
 
@@ -49,8 +50,3 @@ def public_candidate(candidate: GeneratedCandidate) -> Candidate:
 
 def public_confidence(confidence: float) -> float:
     return round(confidence, 4)
-
-
-def storable(text: str) -> str:
-    """PostgreSQL has no place for a NUL, which a model can utter."""
-    return text.replace("\0", "")

@@ -11,14 +11,16 @@ from gateway.conversations.prompt import Prompt
 from gateway.database import Db
 from gateway.responses.jobs import Completion, Ending, JobKey, JobRequest
 from gateway.responses.queries import DETAILS
+from gateway.training.adapter_queries import ACTIVE
 from shared.contracts.generation import Turn
 
 # FOR SHARE: whoever changes the thread's messages waits until the draft is committed, and then finds it with the prompt that it read.
-HOLD_THREAD = """
-    select true from message join conversation on conversation.account_id = $1 and conversation.id = message.conversation_id
+HOLD_THREAD = f"""
+    select {ACTIVE} as adapter_id
+    from message join conversation on conversation.account_id = $1 and conversation.id = message.conversation_id
     where message.account_id = $1 and message.id = $2
     for share of conversation
-"""
+"""  # noqa: S608 - our own words
 ACCEPTED_BEFORE = """
     select id from response
     where account_id = $1 and key_hash = $2 and status <> 'failed' and created_at > now() - interval '24 hours'
@@ -70,9 +72,13 @@ TAKE_DUE = f"""
 """  # noqa: S608 - our own words
 
 
-async def hold_thread(db: Db, account_id: UUID, message_id: UUID) -> bool:
-    """Keep the thread of a message as it is until the transaction ends; False when there is no such message."""
-    return bool(await db.fetchval(HOLD_THREAD, account_id, message_id))
+async def hold_thread(db: Db, account_id: UUID, message_id: UUID) -> Record | None:
+    """Keep the thread of a message as it is until the transaction ends; None when there is no such message.
+
+    Returns:
+        `adapter_id`: the account's active adapter, if there is one.
+    """
+    return await db.fetchrow(HOLD_THREAD, account_id, message_id)
 
 
 async def accepted_before(db: Db, account_id: UUID, key_hash: bytes) -> UUID | None:

@@ -27,6 +27,8 @@ class JobRequest(Struct, frozen=True, kw_only=True):
     use_cache: bool
     publish_tokens: bool
     turn_sizes: list[int]
+    adapter_id: UUID | None = None
+    """The adapter that was active when the draft was asked for."""
 
     def for_service(self, key: JobKey, turns: list[Turn]) -> AsyncGenerateRequest:
         """The request as the ML service takes it."""
@@ -35,6 +37,8 @@ class JobRequest(Struct, frozen=True, kw_only=True):
             max_tokens=self.max_tokens,
             temperature=self.temperature,
             n=self.n,
+            adapter_id=str(self.adapter_id) if self.adapter_id is not None else None,
+            adapter_fallback="base",
             scope=str(key.account_id),
             use_cache=self.use_cache,
             overflow="drop_oldest",

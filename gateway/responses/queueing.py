@@ -76,7 +76,7 @@ class DraftQueue:
                 max_history=context.max_history,
                 include_contact_info=context.include_contact_info,
             )
-            check_answerable(start, begun=held)
+            check_answerable(start, begun=held is not None)
             request = JobRequest(
                 max_tokens=context.max_tokens,
                 temperature=context.temperature,
@@ -84,6 +84,7 @@ class DraftQueue:
                 use_cache=not fresh,
                 publish_tokens=self._events.tokens_wanted(caller.account_id),
                 turn_sizes=[len(ids) for ids in start.prompt.turn_message_ids],
+                adapter_id=held["adapter_id"] if held is not None else None,
             )
             await job_queries.accept(
                 db,

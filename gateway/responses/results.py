@@ -15,10 +15,11 @@ from gateway.events.publisher import EventPublisher
 from gateway.events.schemas import DraftToken
 from gateway.responses import job_queries
 from gateway.responses.announcing import details_of_row, event_of, once_key
-from gateway.responses.drafting import public_candidate, public_confidence, storable, without_oldest
+from gateway.responses.drafting import public_candidate, public_confidence, without_oldest
 from gateway.responses.jobs import Completion, Ending, JobKey
 from gateway.responses.schemas import DraftDetails
 from gateway.responses.unwanted import UnwantedJobs
+from gateway.wire import storable
 from shared.contracts.generation import GenerateResponse
 from shared.redis_events import JobEvent
 

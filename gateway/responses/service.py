@@ -16,12 +16,12 @@ from gateway.events.publisher import EventPublisher
 from gateway.ml_client import MlClient
 from gateway.responses import queries
 from gateway.responses.announcing import LiveTokens, details_of, details_of_row, event_of, once_key
-from gateway.responses.drafting import check_answerable, public_candidate, public_confidence, storable, without_oldest
+from gateway.responses.drafting import check_answerable, public_candidate, public_confidence, without_oldest
 from gateway.responses.queueing import DraftQueue
 from gateway.responses.running import RunningDrafts, Stopped
 from gateway.responses.schemas import Draft, DraftDetails, DraftPage, GenerateBody, GenerateContext, ResponseStatus
 from gateway.responses.unwanted import UnwantedJobs
-from gateway.wire import utc_now
+from gateway.wire import storable, utc_now
 from shared.contracts.generation import GenerateRequest, GenerateResponse, TokenEvent
 from shared.ids import new_id
 
@@ -40,6 +40,7 @@ class _Begun:
     conversation_id: UUID
     message_id: UUID
     prompt: Prompt
+    adapter_id: UUID | None
     created_at: datetime
 
 
@@ -121,7 +122,7 @@ class ResponseService:
                     max_history=context.max_history,
                     include_contact_info=context.include_contact_info,
                 )
-            check_answerable(start, begun=begun)
+            check_answerable(start, begun=begun is not None)
         except BaseException:
             await self._discard(caller.account_id, response_id)
             raise
@@ -131,6 +132,7 @@ class ResponseService:
             conversation_id=start.conversation_id,
             message_id=body.message_id,
             prompt=start.prompt,
+            adapter_id=begun["adapter_id"] if begun is not None else None,
             created_at=created_at,
         )
 
@@ -255,6 +257,8 @@ def _request(begun: _Begun, body: GenerateBody, *, fresh: bool) -> GenerateReque
         max_tokens=context.max_tokens,
         temperature=context.temperature,
         n=body.n,
+        adapter_id=str(begun.adapter_id) if begun.adapter_id is not None else None,
+        adapter_fallback="base",
         scope=str(begun.account_id),
         use_cache=not fresh,
         overflow="drop_oldest",

@@ -91,10 +91,8 @@ async def activate(db: Db, account_id: UUID, adapter_id: UUID) -> Record | None:
 
 async def delete(db: Db, account_id: UUID, adapter_id: UUID) -> bool:
     """Remove an adapter; its job then has none. False when there is no such adapter."""
-    deleted = await db.fetchval(DELETE, account_id, adapter_id) is not None
-    if deleted:
-        await db.execute(FORGET_IN_JOB, account_id, adapter_id)
-    return deleted
+    await db.execute(FORGET_IN_JOB, account_id, adapter_id)  # first: `mark_stale` takes them in this order, too
+    return await db.fetchval(DELETE, account_id, adapter_id) is not None
 
 
 async def mark_stale(db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> None:

@@ -1,0 +1,82 @@
+"""Public bodies of training jobs."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from msgspec import Meta
+
+from gateway.wire import Wire
+from shared.contracts.training import MOST_SAMPLES, DraftComparison, LossPoint, TrainingMethod, TrainingStatus
+
+ModelName = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00]*$", description="A name of the catalogue.")]
+
+
+class TrainingStart(Wire, frozen=True, kw_only=True):
+    """What to train."""
+
+    base_model: ModelName
+    epochs: Annotated[int, Meta(ge=1, le=20, description="How often every sample is learnt from.")] = 3
+    learning_rate: Annotated[float, Meta(gt=0, le=0.01)] = 1e-4
+    sample_ids: Annotated[
+        Annotated[list[UUID], Meta(min_length=1, max_length=MOST_SAMPLES)] | None,
+        Meta(description=f"The samples to learn from; none means the newest {MOST_SAMPLES:,} that can be learnt from."),
+    ] = None
+    method: Annotated[
+        TrainingMethod, Meta(description="`sft`: learn to say the outputs. `dpo`: learn to prefer them to the rejected ones.")
+    ] = "sft"
+
+
+class TrainingJob(Wire, frozen=True, kw_only=True):
+    """A training and how far it is.
+
+    `progress` is 0 to 100 over training and evaluation together, `epoch` counts fractions. Losses are means in nats a token of the reply;
+    `evalLoss` and `baselineEvalLoss` are measured on the same held-out replies, with the new adapter and with what was in use at the start.
+    `activated` says whether the new adapter came into use when the job was completed, and `activationNote` why. `adapterId` is the
+    adapter that came of it, as long as that is there.
+    """
+
+    id: UUID
+    status: TrainingStatus
+    progress: float
+    error: str | None
+    method: TrainingMethod
+    base_model: str
+    device_id: UUID | None
+    epochs: int
+    learning_rate: float
+    sample_count: int
+    epoch: float
+    step: int
+    total_steps: int
+    loss: float | None
+    eval_loss: float | None
+    baseline_eval_loss: float | None
+    activated: bool | None
+    activation_note: str | None
+    adapter_id: UUID | None
+    history: list[LossPoint]
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+
+
+class TrainingJobAnswer(Wire, frozen=True, kw_only=True):
+    job: TrainingJob
+
+
+class TrainingJobPage(Wire, frozen=True, kw_only=True):
+    """Training jobs, newest first; `total` counts all of the account's."""
+
+    jobs: list[TrainingJob]
+    total: int
+    page: int
+    page_size: int
+
+
+class ReportedJob(TrainingJob, frozen=True, kw_only=True):
+    """What a job's page is made of."""
+
+    eval_samples: int
+    had_baseline: bool
+    comparisons: list[DraftComparison]

@@ -1,0 +1,171 @@
+from collections.abc import Sequence
+from uuid import UUID
+
+import structlog
+from asyncpg import Record
+
+from gateway.auth.principal import Principal
+from gateway.database import Database, Db
+from gateway.errors import BadRequest, Conflict, NotFound, Unavailable
+from gateway.events.publisher import EventPublisher
+from gateway.ml_client import MlClient
+from gateway.training import job_queries
+from gateway.training.job_announcing import event_type_of, job_of, once_key, reported_job_of
+from gateway.training.job_schemas import ReportedJob, TrainingJob, TrainingJobPage, TrainingStart
+from gateway.training.training_set import training_set
+from gateway.wire import utc_now
+from shared.contracts.training import MOST_SAMPLES, TrainingRequest, TrainingSample
+from shared.ids import new_id
+
+_NO_ROOM = "Too many trainings are waiting, or training is away; try again in a moment"
+_UNKNOWN = "There is no training job with this id"
+_DEVICE_LEFT = "The device that started this training was deactivated"
+
+_logger = structlog.get_logger(__name__)
+
+
+class JobService:
+    """Trainings of an account: started, followed, cancelled.
+
+    The row comes first, with all that it takes to ask for the training: from its commit on the job ends one day, whatever dies. What
+    becomes of it comes as events (`TrainingResults`); what gets lost on the way is found by the `TrainingReconciliation`.
+    """
+
+    def __init__(self, database: Database, ml: MlClient, events: EventPublisher, fewest_samples: int) -> None:
+        """`fewest_samples`: with less a training is refused."""
+        self._database = database
+        self._ml = ml
+        self._events = events
+        self._fewest_samples = fewest_samples
+
+    async def start(self, caller: Principal, body: TrainingStart) -> TrainingJob:
+        """Start a training.
+
+        Raises:
+            BadRequest: no such model or samples, or too few; nothing is left of the job.
+            Conflict: the device has a training that has not ended.
+            Unavailable: the ML service is away or full; the row says `failed`.
+        """
+        row, samples = await self._store(caller, body)
+        job = job_of(row)
+        try:
+            await self._ml.start_training(request_for(caller.account_id, row, samples))
+        except BadRequest:
+            async with self._database.connection() as db:
+                await job_queries.discard(db, caller.account_id, job.id)
+            raise
+        except Unavailable as error:
+            # The reconciler sees to it that there is no training, in case only the answer got lost, and tells the readers.
+            async with self._database.connection() as db:
+                await job_queries.close(db, caller.account_id, job.id, "failed", _NO_ROOM)
+            raise Unavailable(_NO_ROOM, retry_after=error.retry_after or 1) from error
+        _logger.info("training started", job_id=str(job.id), samples=len(samples))
+        return job
+
+    async def get(self, account_id: UUID, job_id: UUID) -> TrainingJob:
+        """How far a job is.
+
+        Raises:
+            NotFound: no such job, or another account's.
+        """
+        async with self._database.connection() as db:
+            row = await job_queries.find(db, account_id, job_id)
+        return job_of(_known(row))
+
+    async def report(self, account_id: UUID, job_id: UUID) -> ReportedJob:
+        """A job with what its page shows.
+
+        Raises:
+            NotFound: no such job, or another account's.
+        """
+        async with self._database.connection() as db:
+            row = await job_queries.report(db, account_id, job_id)
+        return reported_job_of(_known(row))
+
+    async def list(self, account_id: UUID, page: int, page_size: int) -> TrainingJobPage:
+        async with self._database.connection() as db:
+            total = await job_queries.count(db, account_id)
+            rows = await job_queries.page(db, account_id, page_size, (page - 1) * page_size)
+        return TrainingJobPage(jobs=[job_of(row) for row in rows], total=total, page=page, page_size=page_size)
+
+    async def cancel(self, account_id: UUID, job_id: UUID) -> TrainingJob:
+        """Stop a training, whether it waits or runs; cancelling twice is fine. The trainer ends within some seconds.
+
+        Raises:
+            NotFound: no such job, or another account's.
+            Conflict: it has ended already.
+        """
+        async with self._database.transaction() as db:
+            await job_queries.close(db, account_id, job_id, "cancelled", None)
+            row = await job_queries.find(db, account_id, job_id)
+        job = job_of(_known(row))
+        if job.status != "cancelled":
+            raise Conflict(f"This training has already {job.status}; there is nothing to cancel")
+        self._events.publish(account_id, event_type_of(job), job, once=once_key(job))
+        return job
+
+    async def device_left(self, db: Db, account_id: UUID, device_id: UUID) -> None:
+        """Cancel, inside the caller's transaction, what a device has running (devices' `FollowsDevices`).
+
+        The reconciler ends it in the ML service, and tells the readers.
+        """
+        await job_queries.close_of_device(db, account_id, device_id, _DEVICE_LEFT)
+
+    async def _store(self, caller: Principal, body: TrainingStart) -> tuple[Record, Sequence[TrainingSample]]:
+        """Commit the row; it, and what there is to learn from."""
+        async with self._database.transaction() as db:
+            if await job_queries.running(db, caller.account_id, caller.device_id):
+                raise _busy()
+            chosen = await training_set(db, caller.account_id, method=body.method, sample_ids=body.sample_ids, limit=MOST_SAMPLES)
+            self._check_enough(len(chosen.samples), body)
+            row = await job_queries.start(
+                db,
+                caller.account_id,
+                new_id(),
+                device_id=caller.device_id,
+                base_model=body.base_model,
+                method=body.method,
+                epochs=body.epochs,
+                learning_rate=body.learning_rate,
+                sample_ids=chosen.sample_ids,
+                created_at=utc_now(),
+            )
+            if row is None:  # another request was faster; or deactivated the device, which then is told so by the next one
+                raise _busy()
+        return row, chosen.samples
+
+    def _check_enough(self, count: int, body: TrainingStart) -> None:
+        if count >= self._fewest_samples:
+            return
+        kind = "preference pairs" if body.method == "dpo" else "samples"
+        raise BadRequest.field(
+            "sampleIds",
+            f"training needs at least {self._fewest_samples} {kind} that can be learnt from, and here are {count}; accept and edit drafts,"
+            " or import what you wrote (POST /api/training/samples/import)",
+        )
+
+
+def request_for(account_id: UUID, row: Record, samples: Sequence[TrainingSample]) -> TrainingRequest:
+    """The training as the ML service takes it; `row` is that of `job_queries.start` or `lock`."""
+    baseline = row["baseline_adapter_id"]
+    return TrainingRequest(
+        job_id=str(row["id"]),
+        adapter_id=str(row["id"]),
+        baseline_adapter_id=str(baseline) if baseline is not None else None,
+        base_model=row["base_model"],
+        samples=list(samples),
+        method=row["method"],
+        epochs=row["epochs"],
+        learning_rate=row["learning_rate"],
+        scope=str(account_id),
+    )
+
+
+def _busy() -> Conflict:
+    return Conflict("This device has a training that has not ended; wait for it, or cancel it")
+
+
+def _known(row: Record | None) -> Record:
+    if row is None:
+        raise NotFound(_UNKNOWN)
+    return row
