@@ -20,6 +20,8 @@ from uuid import UUID
 
 from shared.contracts.generation import Turn
 
+DRAFT_HISTORY = 10
+"""How many messages a draft's prompt has if nobody says otherwise."""
 BURST_GAP = timedelta(minutes=2)
 """Messages of one sender that are at most this far apart are one turn."""
 _MOST_NAMES = 12

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from asyncpg import Record
@@ -5,35 +7,77 @@ from asyncpg import Record
 from gateway.conversations.cursor import Place
 from gateway.database import Db
 
-# What a prompt has no use for is left out before counting to the limit. Characters trimmed: white space and U+FFFC.
-DRAFT_CONTEXT = r"""
-    select chosen.conversation_id, chosen.direction as chosen_direction, chosen.message_type as chosen_type,
-           chosen.retracted_at is not null as chosen_retracted,
-           coalesce(btrim(chosen.text, E' \t\r\n\uFFFC'), '') <> '' as chosen_has_text,
-           conversation.is_group, conversation.display_name as title, others.names,
-           line.id, line.direction, line.sender_id, line.text, line.sent_at, line.attachment, contact.id as contact_id,
-           contact.display_name as sender_name
-    from message chosen
-    join conversation on conversation.account_id = $1 and conversation.id = chosen.conversation_id
-    cross join lateral (
-        select array_agg(contact.display_name order by participant.id) as names
-        from participant join contact on contact.account_id = $1 and contact.id = participant.contact_id
-        where participant.conversation_id = chosen.conversation_id
-    ) others
-    left join lateral (
-        select id, direction, sender_id, text, sent_at, attachments -> 0 ->> 'mimeType' as attachment
-        from message
-        where account_id = $1 and conversation_id = chosen.conversation_id and (sent_at, id) <= (chosen.sent_at, chosen.id)
-          and message_type in ('text', 'attachment') and retracted_at is null
-          and (btrim(text, E' \t\r\n\uFFFC') <> '' or (direction = 'incoming' and attachments is not null))
-        order by sent_at desc, id desc
-        limit $3
-    ) line on true
-    left join participant on participant.conversation_id = chosen.conversation_id and participant.handle = line.sender_id
-    left join contact on contact.account_id = $1 and contact.id = participant.contact_id
-    where chosen.account_id = $1 and chosen.id = $2
-    order by line.sent_at, line.id
+# What a prompt has use for. Characters trimmed: white space and U+FFFC.
+_SAYS_SOMETHING = r"""
+    message_type in ('text', 'attachment') and retracted_at is null
+    and (btrim(text, E' \t\r\n\uFFFC') <> '' or (direction = 'incoming' and attachments is not null))
 """
+
+
+def _context(chosen: str, text: str) -> str:
+    """The chosen messages, each with its thread and the last $3 lines up to it; what says nothing is left out before counting."""
+    return rf"""
+        select chosen.id as chosen_id, chosen.conversation_id, chosen.direction as chosen_direction, chosen.message_type as chosen_type,
+               chosen.retracted_at is not null as chosen_retracted,
+               coalesce(btrim(chosen.text, E' \t\r\n\uFFFC'), '') <> '' as chosen_has_text,
+               conversation.is_group, conversation.display_name as title, others.names,
+               line.id, line.direction, line.sender_id, line.text, line.sent_at, line.attachment, contact.id as contact_id,
+               contact.display_name as sender_name
+        from message chosen
+        join conversation on conversation.account_id = $1 and conversation.id = chosen.conversation_id
+        cross join lateral (
+            select array_agg(contact.display_name order by participant.id) as names
+            from participant join contact on contact.account_id = $1 and contact.id = participant.contact_id
+            where participant.conversation_id = chosen.conversation_id
+        ) others
+        left join lateral (
+            select id, direction, sender_id, {text} as text, sent_at, attachments -> 0 ->> 'mimeType' as attachment
+            from message
+            where account_id = $1 and conversation_id = chosen.conversation_id and (sent_at, id) <= (chosen.sent_at, chosen.id)
+              and {_SAYS_SOMETHING}
+            order by sent_at desc, id desc
+            limit $3
+        ) line on true
+        left join participant on participant.conversation_id = chosen.conversation_id and participant.handle = line.sender_id
+        left join contact on contact.account_id = $1 and contact.id = participant.contact_id
+        where chosen.account_id = $1 and chosen.id = {chosen}
+        order by line.sent_at, line.id
+    """  # noqa: S608 - our own words
+
+
+DRAFT_CONTEXT = _context("$2", "text")
+# Of texts that are too long only as much as tells that.
+CONTEXTS = _context("any($2::uuid[])", "left(text, $4)")
+
+# An own message right after somebody else's begins a reply.
+PAST_REPLIES = f"""
+    with line as (
+        select id, conversation_id, direction, sent_at, lead(direction) over thread as direction_before, lead(id) over thread as id_before,
+               lead(sent_at) over thread as sent_before
+        from message
+        where account_id = $1 and ($2::uuid is null or conversation_id = $2) and ($3::timestamptz is null or sent_at >= $3 - $4::interval)
+          and {_SAYS_SOMETHING}
+        window thread as (partition by conversation_id order by sent_at desc, id desc)
+    )
+    select id, conversation_id, id_before as answered_id, sent_at from line
+    where direction = 'outgoing' and direction_before = 'incoming' and sent_at - sent_before <= $4
+      and ($3::timestamptz is null or sent_at >= $3)
+    order by sent_at desc, id desc limit $5
+"""  # noqa: S608 - our own words
+SHARE_CONVERSATIONS = "select id from conversation where account_id = $1 and id = any($2::uuid[]) order by id for share"
+NEXT_LINES = f"""
+    select first.id as first_id, line.id, line.direction, line.sender_id, line.text, line.sent_at, null as attachment, null as contact_id,
+           null as sender_name
+    from message first
+    cross join lateral (
+        select id, direction, sender_id, left(text, $4) as text, sent_at from message
+        where account_id = $1 and conversation_id = first.conversation_id and (sent_at, id) >= (first.sent_at, first.id)
+          and {_SAYS_SOMETHING}
+        order by sent_at, id limit $3
+    ) line
+    where first.account_id = $1 and first.id = any($2::uuid[])
+    order by line.sent_at, line.id
+"""  # noqa: S608 - our own words
 
 
 _COLUMNS = """
@@ -117,7 +161,8 @@ PARTICIPANTS = """
     ) present
     order by conversation_id, id
 """
-DELETE = "delete from conversation where account_id = $1 and id = $2 returning id"
+HOLD = "select true from conversation where account_id = $1 and id = $2 for update"
+DELETE = "delete from conversation where account_id = $1 and id = $2"
 
 
 async def count_conversations(db: Db, account_id: UUID, name_part: str | None) -> int:
@@ -164,11 +209,38 @@ async def count_found(db: Db, account_id: UUID, words: str, conversation_id: UUI
     return int(await db.fetchval(COUNT_FOUND, account_id, words, conversation_id))
 
 
-async def delete(db: Db, account_id: UUID, conversation_id: UUID) -> bool:
-    """Delete a thread and by cascade its participants, messages, drafts and samples; False when there is no such thread."""
-    return await db.fetchval(DELETE, account_id, conversation_id) is not None
+async def hold(db: Db, account_id: UUID, conversation_id: UUID) -> bool:
+    """Keep others from adding to a thread before the transaction ends; False when there is no such thread."""
+    return bool(await db.fetchval(HOLD, account_id, conversation_id))
+
+
+async def delete(db: Db, account_id: UUID, conversation_id: UUID) -> None:
+    """Delete a thread and by cascade its participants, messages, drafts and samples."""
+    await db.execute(DELETE, account_id, conversation_id)
 
 
 async def draft_context(db: Db, account_id: UUID, message_id: UUID, max_history: int) -> list[Record]:
     """The chosen message and its thread, repeated on each line of the history up to it, oldest first."""
     return list(await db.fetch(DRAFT_CONTEXT, account_id, message_id, max_history))
+
+
+async def contexts(db: Db, account_id: UUID, message_ids: Sequence[UUID], max_history: int, longest_text: int) -> list[Record]:
+    """As `draft_context`, of several messages; texts are cut at `longest_text` characters."""
+    return list(await db.fetch(CONTEXTS, account_id, message_ids, max_history, longest_text))
+
+
+async def past_replies(
+    db: Db, account_id: UUID, conversation_id: UUID | None, since: datetime | None, within: timedelta, limit: int
+) -> list[Record]:
+    """First messages of the owner's replies, newest first: of all threads or of one, at most `within` after what they answer."""
+    return list(await db.fetch(PAST_REPLIES, account_id, conversation_id, since, within, limit))
+
+
+async def share_conversations(db: Db, account_id: UUID, conversation_ids: Sequence[UUID]) -> None:
+    """Let no sync change these threads before the transaction ends."""
+    await db.execute(SHARE_CONVERSATIONS, account_id, conversation_ids)
+
+
+async def next_lines(db: Db, account_id: UUID, first_ids: Sequence[UUID], count: int, longest_text: int) -> list[Record]:
+    """Each of these messages with those that come next in its thread, `count` in all, oldest first."""
+    return list(await db.fetch(NEXT_LINES, account_id, first_ids, count, longest_text))

@@ -1,4 +1,5 @@
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -8,7 +9,8 @@ from asyncpg import Record
 
 from gateway.conversations import cursor, queries
 from gateway.conversations.cursor import Place
-from gateway.conversations.prompt import Line, Prompt, Thread, render
+from gateway.conversations.lines import lines_of, thread_of
+from gateway.conversations.prompt import Prompt, render
 from gateway.conversations.reactions import SentReaction, standing
 from gateway.conversations.schemas import (
     Conversation,
@@ -23,7 +25,7 @@ from gateway.conversations.schemas import (
 from gateway.database import Database, Db
 from gateway.errors import BadRequest, NotFound
 from gateway.events.publisher import EventPublisher
-from gateway.sync.forgetting import CachedDrafts
+from gateway.sync.forgetting import CachedDrafts, ForgetsConversations
 from gateway.sync.schemas import Attachment
 
 _PREVIEW = 140  # characters
@@ -32,10 +34,14 @@ _PREVIEW = 140  # characters
 class ConversationService:
     """The threads of an account, read, searched and deleted."""
 
-    def __init__(self, database: Database, cached_drafts: CachedDrafts, events: EventPublisher) -> None:
+    def __init__(
+        self, database: Database, cached_drafts: CachedDrafts, events: EventPublisher, forgetful: Sequence[ForgetsConversations] = ()
+    ) -> None:
+        """`forgetful` are those that keep what came from a conversation."""
         self._database = database
         self._events = events
         self._cached_drafts = cached_drafts
+        self._forgetful = forgetful
 
     async def list(self, account_id: UUID, name_part: str | None, page: int, page_size: int) -> ConversationPage:
         """Threads, latest first; with `name_part` those that are named so or have somebody in them who is."""
@@ -96,9 +102,11 @@ class ConversationService:
             NotFound: no such thread, or another account's.
         """
         async with self._database.transaction() as db:
-            deleted = await queries.delete(db, account_id, conversation_id)
-        if not deleted:
-            raise NotFound("No conversation with this id")
+            if not await queries.hold(db, account_id, conversation_id):
+                raise NotFound("No conversation with this id")
+            for keeper in self._forgetful:
+                await keeper.forget_conversation(db, account_id, conversation_id)
+            await queries.delete(db, account_id, conversation_id)
         self._cached_drafts.drop(account_id)
         self._events.forget(account_id, conversation_id)
 
@@ -129,7 +137,6 @@ async def draft_context(db: Db, account_id: UUID, message_id: UUID, *, max_histo
     if not rows:
         raise NotFound("No message with this id; sync it first")
     chosen = rows[0]
-    thread = Thread(is_group=chosen["is_group"], title=chosen["title"], names=chosen["names"] or ())
     return DraftContext(
         conversation_id=chosen["conversation_id"],
         message_id=message_id,
@@ -137,19 +144,7 @@ async def draft_context(db: Db, account_id: UUID, message_id: UUID, *, max_histo
         message_type=chosen["chosen_type"],
         retracted=chosen["chosen_retracted"],
         has_text=chosen["chosen_has_text"],
-        prompt=render(thread, [_line(row) for row in rows if row["id"] is not None], include_contact_info=include_contact_info),
-    )
-
-
-def _line(row: Record) -> Line:
-    return Line(
-        id=row["id"],
-        direction=row["direction"],
-        speaker=str(row["contact_id"] or row["sender_id"]),
-        sent_at=row["sent_at"],
-        text=row["text"],
-        name=row["sender_name"],
-        attachment=row["attachment"],
+        prompt=render(thread_of(chosen), lines_of(rows), include_contact_info=include_contact_info),
     )
 
 

@@ -1,12 +1,14 @@
+from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
 from asyncpg import Record
 
-from gateway.database import Database
+from gateway.database import Database, Db
 from gateway.errors import BadRequest, Conflict, NotFound
 from gateway.responses import queries
 from gateway.responses.schemas import Accept, Action, ActionName, ActionResult, Candidate, Edit, Reject
+from gateway.training.history_import import ChosenDraft
 from gateway.training.service import NewSample, SampleService
 from gateway.wire import utc_now
 from shared.contracts.generation import Turn
@@ -47,6 +49,10 @@ class ActionService:
                 acted_at=utc_now(),
             )
         return ActionResult(response_id=response_id, action=_name(action), sample_id=sample_id)
+
+    async def chosen_drafts(self, db: Db, account_id: UUID, conversation_ids: Sequence[UUID]) -> list[ChosenDraft]:
+        """What the owner took of these conversations' drafts, and what was written in place of others."""
+        return [ChosenDraft(**row) for row in await queries.chosen_texts(db, account_id, conversation_ids)]
 
 
 def _name(action: Action) -> ActionName:

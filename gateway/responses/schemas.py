@@ -6,6 +6,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
+from gateway.conversations.prompt import DRAFT_HISTORY
 from gateway.wire import Wire
 from shared.contracts.generation import FinishReason
 
@@ -22,7 +23,7 @@ CandidateNumber = Annotated[int, Meta(ge=0, le=3, description="Which of the cand
 class GenerateContext(Wire, frozen=True, kw_only=True):
     """What the draft is made from, and how."""
 
-    max_history: Annotated[int, Meta(ge=1, le=100, description="How many of the thread's last messages the model reads.")] = 10
+    max_history: Annotated[int, Meta(ge=1, le=100, description="How many of the thread's last messages the model reads.")] = DRAFT_HISTORY
     include_contact_info: Annotated[bool, Meta(description="Whether the model is told the names of the people in the thread.")] = True
     temperature: Annotated[float, Meta(ge=0, le=2, description="How freely words are chosen; 0 always takes the likeliest.")] = 0.7
     max_tokens: Annotated[int, Meta(ge=1, le=2048, description="The longest draft, in tokens.")] = 256

@@ -26,6 +26,14 @@ class ForgetsMessages(Protocol):
         ...
 
 
+class ForgetsConversations(Protocol):
+    """Somebody who keeps what came from a conversation, and must know when it goes."""
+
+    async def forget_conversation(self, db: Db, account_id: UUID, conversation_id: UUID) -> None:
+        """Remove it; called inside the transaction that deletes the conversation, while its row is locked."""
+        ...
+
+
 class CachedDrafts:
     """The drafts that the ML service keeps: dropped in the background, because an answer need not wait for that."""
 

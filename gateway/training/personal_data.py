@@ -76,8 +76,9 @@ def mask_turns(turns: Iterable[Turn]) -> list[Turn]:
 
 
 def says_something(masked: str) -> bool:
-    """Whether a masked text has more to say than placeholders."""
-    return any(character.isalnum() for character in _PLACEHOLDER.sub("", masked))
+    """Whether a masked text has more to say than placeholders. (A lone emoji says something.)"""
+    rest, placeholders = _PLACEHOLDER.subn("", masked)
+    return placeholders == 0 or any(character.isalnum() for character in rest)
 
 
 def _masked(text: str, before: str) -> str:

@@ -3,9 +3,24 @@ from datetime import datetime
 from uuid import UUID
 
 from asyncpg import Record
+from msgspec import Struct
 
 from gateway.database import Db
 from shared.contracts.generation import Turn
+
+
+class HistorySample(Struct, frozen=True, kw_only=True):
+    """A past reply as a row: what was answered and what the owner wrote."""
+
+    id: UUID
+    conversation_id: UUID
+    messages: Sequence[Turn]
+    message_ids: Sequence[UUID]
+    answered_id: UUID
+    reply_id: UUID
+    output: str
+    replied_at: datetime
+
 
 ADD = """
     insert into sample
@@ -13,6 +28,23 @@ ADD = """
          replied_at, created_at)
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)
 """
+# In the order of the replies, so that two imports at once wait for each other in one direction only.
+ADD_HISTORY = """
+    with added as (
+        insert into sample
+            (account_id, id, conversation_id, source, messages, message_ids, answered_id, reply_id, output, quality, replied_at, created_at)
+        select $1, id, conversation_id, 'history', messages, message_ids, answered_id, reply_id, output, $3, replied_at, $4
+        from jsonb_to_recordset($2) as sent (
+            id uuid, conversation_id uuid, messages jsonb, message_ids uuid[], answered_id uuid, reply_id uuid, output text,
+            replied_at timestamptz
+        )
+        order by reply_id
+        on conflict on constraint sample_reply do nothing
+        returning id
+    )
+    select count(*) from added
+"""
+KNOWN_REPLIES = "select reply_id from sample where account_id = $1 and reply_id = any($2::uuid[])"
 COUNT = "select count(*) from sample where account_id = $1"
 PAGE = """
     select id, source, messages, output, rejected_output, quality, conversation_id, response_id, replied_at, created_at
@@ -81,6 +113,16 @@ async def add(
         quality,
         created_at,
     )
+
+
+async def add_history(db: Db, account_id: UUID, samples: Sequence[HistorySample], quality: float, created_at: datetime) -> int:
+    """Store samples of past replies, except those that are there; returns how many are new."""
+    return int(await db.fetchval(ADD_HISTORY, account_id, samples, quality, created_at)) if samples else 0
+
+
+async def known_replies(db: Db, account_id: UUID, reply_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of the messages that a sample's reply begins with."""
+    return {row["reply_id"] for row in await db.fetch(KNOWN_REPLIES, account_id, reply_ids)}
 
 
 async def count(db: Db, account_id: UUID) -> int:

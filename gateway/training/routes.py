@@ -1,13 +1,14 @@
 from uuid import UUID
 
-from litestar import Controller, delete, get
+from litestar import Controller, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from gateway.auth.authentication import Caller
 from gateway.openapi import errors
 from gateway.parameters import PageQuery, PageSizeQuery
-from gateway.training.schemas import SamplePage
+from gateway.training.history_import import HistoryImportService
+from gateway.training.schemas import HistoryImport, ImportedHistory, SamplePage
 from gateway.training.service import SampleService
 
 
@@ -21,6 +22,13 @@ class SampleController(Controller):
     ) -> SamplePage:
         """What was learnt from accepting, editing and rejecting drafts, newest first."""
         return await samples.list(principal.account_id, page, page_size)
+
+    @post("/import", summary="Import past replies as samples", status_code=200, responses=errors(400, 401, 403, 404, 409, 413, 422, 503))
+    async def import_history(
+        self, principal: Caller, history_import: NamedDependency[HistoryImportService], data: HistoryImport
+    ) -> ImportedHistory:
+        """Makes samples of the owner's own replies, so that drafts sound like the owner at once. Again, it adds only what is new."""
+        return await history_import.run(principal.account_id, data)
 
     @delete("/{sample_id:uuid}", summary="Delete a sample", responses=errors(400, 401, 403, 404, 503))
     async def delete(self, principal: Caller, samples: NamedDependency[SampleService], sample_id: FromPath[UUID]) -> None:

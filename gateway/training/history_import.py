@@ -1,0 +1,152 @@
+"""Samples from the owner's own past replies."""
+
+import asyncio
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal, Protocol, TypeAlias
+from uuid import UUID
+
+from gateway.conversations.history import Exchange, PastReply, exchanges, past_replies
+from gateway.conversations.prompt import render
+from gateway.database import Database, Db, new_ids
+from gateway.errors import BadRequest
+from gateway.training import queries
+from gateway.training.personal_data import mask, mask_turns, says_something
+from gateway.training.queries import HistorySample
+from gateway.training.schemas import HistoryImport, ImportedHistory, SkippedReplies
+from gateway.wire import utc_now
+
+HISTORY_QUALITY = 0.75
+"""Less than an accepted draft: nobody looked at the reply again and called it a good one. (A number that four bytes hold exactly.)"""
+_BATCH = 100  # replies a transaction, which takes tenths of a second
+_FIRST_YEAR, _LAST_YEAR = 1970, 2199
+_ONLY_LINKS = re.compile(r"(?:(?:https?://|www\.)\S+\s*)+", re.IGNORECASE)
+
+Reason: TypeAlias = Literal["accepted_draft", "edited_draft", "answers_no_text", "links_only", "personal_data_only", "too_long"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenDraft:
+    """What the owner made of a draft: took it as it was, or (`edited`) wrote `text` instead."""
+
+    conversation_id: UUID
+    text: str
+    edited: bool
+
+
+class KnowsDrafts(Protocol):
+    """Somebody who knows what became of drafts."""
+
+    async def chosen_drafts(self, db: Db, account_id: UUID, conversation_ids: Sequence[UUID]) -> list[ChosenDraft]: ...
+
+
+@dataclass(slots=True)
+class _Tally:
+    imported: int = 0
+    known: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+class HistoryImportService:
+    """Makes samples of what the owner wrote. Importing again, or twice at once, adds nothing that is there."""
+
+    def __init__(self, database: Database, drafts: KnowsDrafts) -> None:
+        self._database = database
+        self._drafts = drafts
+
+    async def run(self, account_id: UUID, wanted: HistoryImport) -> ImportedHistory:
+        """Look through the newest replies and store those that show how the owner writes. If it breaks off, what is stored stays.
+
+        Raises:
+            NotFound: no such conversation, or another account's.
+            BadRequest: `since` is no time that a message can have.
+        """
+        if wanted.since is not None and not _FIRST_YEAR <= wanted.since.year <= _LAST_YEAR:
+            raise BadRequest.field("since", f"must lie in the years {_FIRST_YEAR} to {_LAST_YEAR}")
+        within = timedelta(minutes=wanted.reply_within_minutes)
+        async with self._database.connection() as db:
+            replies = await past_replies(
+                db, account_id, conversation_id=wanted.conversation_id, since=wanted.since, within=within, limit=wanted.limit
+            )
+        tally, now = _Tally(), utc_now()
+        ids = new_ids(len(replies))  # taken from the end, so that in the list of samples the newest reply comes first
+        for start in range(0, len(replies), _BATCH):
+            batch = replies[start : start + _BATCH]
+            await self._import(account_id, batch, [ids.pop() for _ in batch], tally, masked=wanted.mask_personal_data, now=now)
+        return ImportedHistory(imported=tally.imported, known=tally.known, skipped=SkippedReplies(**tally.skipped))
+
+    async def _import(
+        self, account_id: UUID, replies: Sequence[PastReply], ids: Sequence[UUID], tally: _Tally, *, masked: bool, now: datetime
+    ) -> None:
+        async with self._database.transaction() as db:
+            there = await queries.known_replies(db, account_id, [reply.id for reply in replies])
+            new = {reply.id: sample_id for reply, sample_id in zip(replies, ids, strict=True) if reply.id not in there}
+            found = await exchanges(db, account_id, [reply for reply in replies if reply.id in new])
+            # A message may have come in before the one that a reply began with at the last import.
+            there |= await queries.known_replies(db, account_id, [line.id for exchange in found for line in exchange.said])
+            found = [exchange for exchange in found if there.isdisjoint(line.id for line in exchange.said)]
+            drafts: defaultdict[UUID, list[ChosenDraft]] = defaultdict(list)
+            for draft in await self._drafts.chosen_drafts(db, account_id, list({exchange.reply.conversation_id for exchange in found})):
+                drafts[draft.conversation_id].append(draft)
+            samples, skipped = await asyncio.to_thread(_samples, found, new, drafts, masked=masked)
+            added = await queries.add_history(db, account_id, samples, HISTORY_QUALITY, now)
+        tally.imported += added
+        tally.known += len(there) + len(samples) - added
+        tally.skipped.update(skipped)
+
+
+def _samples(
+    found: Sequence[Exchange], ids: Mapping[UUID, UUID], drafts: Mapping[UUID, Sequence[ChosenDraft]], *, masked: bool
+) -> tuple[list[HistorySample], Counter[str]]:
+    """What is worth learning, and how many replies are not, by reason."""
+    samples: list[HistorySample] = []
+    skipped: Counter[str] = Counter()
+    chosen: dict[UUID, dict[str, bool]] = {}
+    for exchange in found:
+        thread = exchange.reply.conversation_id
+        if thread not in chosen:
+            chosen[thread] = {_words(draft.text): draft.edited for draft in drafts[thread]}
+        reason = _reason_against(exchange, chosen[thread])
+        if reason is None:
+            sample = _sample(exchange, ids[exchange.reply.id], masked=masked)
+            reason = None if says_something(sample.output) else "personal_data_only"
+        if reason is None:
+            samples.append(sample)
+        else:
+            skipped[reason] += 1
+    return samples, skipped
+
+
+def _reason_against(exchange: Exchange, chosen: Mapping[str, bool]) -> Reason | None:
+    """Why a reply is no example of how the owner answers, if it is none."""
+    if exchange.too_long:
+        return "too_long"
+    if not exchange.answerable:
+        return "answers_no_text"
+    if _ONLY_LINKS.fullmatch(exchange.text):
+        return "links_only"
+    for text in (exchange.text, *(line.content for line in exchange.said)):
+        if (edited := chosen.get(_words(text))) is not None:
+            return "edited_draft" if edited else "accepted_draft"
+    return None
+
+
+def _sample(exchange: Exchange, sample_id: UUID, *, masked: bool) -> HistorySample:
+    prompt = render(exchange.thread, exchange.lines, include_contact_info=True)
+    return HistorySample(
+        id=sample_id,
+        conversation_id=exchange.reply.conversation_id,
+        messages=mask_turns(prompt.turns) if masked else prompt.turns,
+        message_ids=[*prompt.message_ids, *(line.id for line in exchange.said)],
+        answered_id=exchange.reply.answered_id,
+        reply_id=exchange.reply.id,
+        output=mask(exchange.text, prompt.turns[-1].content) if masked else exchange.text,
+        replied_at=exchange.reply.sent_at,
+    )
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())
