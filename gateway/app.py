@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 from litestar import Litestar
 from litestar.di import Provide
@@ -59,10 +60,19 @@ from gateway.sync.contacts import ContactSyncService
 from gateway.sync.forgetting import CachedDrafts
 from gateway.sync.routes import SyncController
 from gateway.sync.service import SyncService
+from gateway.training import deletions
+from gateway.training import job_queries as training_job_queries
+from gateway.training.adapter_routes import AdapterController
+from gateway.training.adapter_service import AdapterService
+from gateway.training.deletions import FileDeletions
 from gateway.training.history_import import HistoryImportService
+from gateway.training.job_reconciler import TrainingReconciliation
+from gateway.training.job_results import TrainingResults
+from gateway.training.job_routes import TrainingJobController
+from gateway.training.job_service import JobService
 from gateway.training.routes import SampleController
 from gateway.training.service import SampleService
-from shared.redis_events import JOB_EVENTS, JobEvent
+from shared.redis_events import JOB_EVENTS, TRAINING_EVENTS, JobEvent, TrainingEvent
 
 MAXIMUM_BODY = 8 * 1024 * 1024
 """Bytes of a request body; more is 413."""
@@ -86,8 +96,18 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
     running = RunningDrafts(database)
     unwanted = UnwantedJobs(ml)
     results = JobResults(database, publisher, unwanted)
-    consumer = StreamConsumer(redis, JOB_EVENTS, JobEvent, results)
-    reconciler = Reconciler("drafts", database, job_queries.take_due, DraftReconciliation(database, ml, results).look)
+    jobs = JobService(database, ml, publisher, settings.min_training_samples)
+    training_results = TrainingResults(database, publisher)
+    trainings = TrainingReconciliation(database, ml, training_results, settings.min_training_samples)
+    consumers: list[StreamConsumer[Any]] = [
+        StreamConsumer(redis, JOB_EVENTS, JobEvent, results),
+        StreamConsumer(redis, TRAINING_EVENTS, TrainingEvent, training_results),
+    ]
+    reconcilers = [
+        Reconciler("drafts", database, job_queries.take_due, DraftReconciliation(database, ml, results).look),
+        Reconciler("trainings", database, training_job_queries.take_due, trainings.look, at_once=4),
+        Reconciler("deletions", database, deletions.take_due, FileDeletions(database, ml).look),
+    ]
     samples = SampleService(database)
     actions = ActionService(database, samples)
     cached_drafts = CachedDrafts(ml)
@@ -95,12 +115,14 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
     services = {
         "account": AccountService(database, ml, publisher),
         "actions": actions,
+        "adapters": AdapterService(database, ml),
         "contact_sync": ContactSyncService(database),
         "conversations": ConversationService(database, cached_drafts, publisher, [samples]),
         "events": hub,
-        "devices": DeviceService(database, keys, tokens, PairingRateLimit(redis), settings.registration, publisher),
+        "devices": DeviceService(database, keys, tokens, PairingRateLimit(redis), settings.registration, publisher, [jobs]),
         "history_import": HistoryImportService(database, actions),
         "health": HealthService(database, redis, ml),
+        "jobs": jobs,
         "metrics": metrics,
         "responses": ResponseService(database, ml, publisher, running, DraftQueue(database, ml, publisher), unwanted),
         "samples": samples,
@@ -114,14 +136,18 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
         hub.start()
         housekeeping.start()
         running.start()
-        consumer.start()
-        reconciler.start()
+        for consumer in consumers:
+            consumer.start()
+        for reconciler in reconcilers:
+            reconciler.start()
         try:
             yield
         finally:
             await hub.close()
-            await reconciler.close()
-            await consumer.close()
+            for reconciler in reconcilers:
+                await reconciler.close()
+            for consumer in consumers:
+                await consumer.close()
             await running.close()
             await unwanted.close()
             await cached_drafts.close()
@@ -144,6 +170,8 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
             ResponseController,
             EventController,
             SampleController,
+            TrainingJobController,
+            AdapterController,
             openapi_document,
             docs_assets(),
         ],

@@ -6,12 +6,14 @@ from asyncpg import Record
 
 from gateway.database import Db
 from gateway.responses.schemas import Candidate
+from gateway.training.adapter_queries import ACTIVE
 from shared.contracts.generation import Turn
 
 # FOR SHARE makes a draft and a sync of the same thread take turns: a sync that holds the thread is waited for, and a later one finds the
 # row. The prompt is read after this statement, so it has no text whose retraction missed the row.
 # A row that says `generating` need not survive a power cut, so nobody waits for the disk here; `COMPLETE` does.
-BEGIN = """
+# Which adapter it is written with is read on the way: a call of its own would be a fifth of what the gateway adds to a draft.
+BEGIN = f"""
     with thread as (
         select conversation.id, set_config('synchronous_commit', 'off', true)
         from message join conversation on conversation.account_id = $1 and conversation.id = message.conversation_id
@@ -20,9 +22,9 @@ BEGIN = """
         for share of conversation
     )
     insert into response (account_id, id, conversation_id, message_id, device_id, status, message_ids, cached, created_at)
-    select $1, $2, thread.id, $3, $4, 'generating', '{}', false, $5 from thread
-    returning true
-"""
+    select $1, $2, thread.id, $3, $4, 'generating', '{{}}', false, $5 from thread
+    returning {ACTIVE} as adapter_id
+"""  # noqa: S608 - our own words
 DISCARD = "delete from response where account_id = $1 and id = $2"
 # A draft that was cancelled, or whose thread was deleted meanwhile, stays that way: these two say so by touching no row.
 COMPLETE = """
@@ -53,7 +55,6 @@ ACT = """
     update response set action = $3, text = $4, edited_response = $5, rejection_reason = $6, sample_id = $7, acted_at = $8
     where account_id = $1 and id = $2
 """
-
 CHOSEN_TEXTS = """
     select conversation_id, coalesce(edited_response, text) as text, action = 'edit' as edited from response
     where account_id = $1 and conversation_id = any($2::uuid[]) and action in ('accept', 'edit') and coalesce(edited_response, text) <> ''
@@ -98,9 +99,13 @@ async def begin(
     message_id: UUID,
     device_id: UUID,
     created_at: datetime,
-) -> bool:
-    """Store a draft that is being written; False when there is no such message, or none that can be answered."""
-    return bool(await db.fetchval(BEGIN, account_id, response_id, message_id, device_id, created_at))
+) -> Record | None:
+    """Store a draft that is being written; None when there is no such message, or none that can be answered.
+
+    Returns:
+        `adapter_id`: the account's active adapter, if there is one.
+    """
+    return await db.fetchrow(BEGIN, account_id, response_id, message_id, device_id, created_at)
 
 
 async def discard(db: Db, account_id: UUID, response_id: UUID) -> None:
