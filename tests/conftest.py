@@ -101,9 +101,15 @@ def smollm2() -> Path:
 
 
 @pytest.fixture(scope="session")
-def model_service(run_folder: Path, redis_url: str, smollm2: Path) -> Iterator[MlServiceProcess]:
+def adapter_store(run_folder: Path) -> Path:
+    """Where this run's adapters are: the data folder is the project's own."""
+    return run_folder / "adapters"
+
+
+@pytest.fixture(scope="session")
+def model_service(run_folder: Path, redis_url: str, smollm2: Path, adapter_store: Path) -> Iterator[MlServiceProcess]:
     """The ML service with the real engine and the bundled model, started once a run. Who hurts it waits until it is whole again."""
-    process = MlServiceProcess(run_folder, redis_url=redis_url)
+    process = MlServiceProcess(run_folder, redis_url=redis_url, adapter_store=str(adapter_store))
     process.start()
     yield process
     process.stop()

@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import cached, events, hop, memory, pages, queue, queued, sync, tokens
+from tests.benchmarks import cached, events, hop, learning, memory, pages, queue, queued, sync, tokens
 from tests.benchmarks.measure import Measurement, spread
 from tests.benchmarks.system import BenchmarkSystem, running_system
 
@@ -47,13 +47,14 @@ class Bench:
         )
 
 
-# In this order: what leaves a lot in the database comes last.
+# In this order: what needs the system's ML service comes before `tokens`, which ends it.
 PARTS: dict[str, Part] = {
     "memory": lambda bench: memory.measure(bench.system),
     "cached": lambda bench: cached.measure(bench.system, bench.rounds),
-    "tokens": lambda bench: asyncio.run(tokens.measure(bench.system, bench.folder, bench.rounds)),
+    "learning": lambda bench: learning.measure(bench.system, bench.folder, bench.rounds),
     "sync": lambda bench: sync.measure(bench.sync_target, bench.rounds),
     "pages": lambda bench: pages.measure(bench.system.gateway.url, bench.system.database_url, bench.rounds),
+    "tokens": lambda bench: asyncio.run(tokens.measure(bench.system, bench.folder, bench.rounds)),
     "hop": lambda bench: hop.measure(bench.folder, bench.rounds),
     "events": lambda bench: events.measure(bench.folder, bench.rounds),
     "queue": lambda bench: queue.measure(bench.folder, bench.rounds),

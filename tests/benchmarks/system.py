@@ -24,6 +24,7 @@ _MESSAGES = 1000
 class BenchmarkSystem:
     """What runs. `incoming_messages` can be answered; `prompts` are the chat turns that answering them with a history of 1 gives."""
 
+    folder: Path
     database_url: str
     redis_url: str
     gateway: GatewayProcess
@@ -35,6 +36,11 @@ class BenchmarkSystem:
     @property
     def data_dir(self) -> Path:
         return DATA_DIR
+
+    @property
+    def adapter_store(self) -> str:
+        """A folder of this run's own: the data folder is the project's."""
+        return str(self.folder / "adapters")
 
     @property
     def model_folder(self) -> Path:
@@ -57,7 +63,7 @@ def _start(stack: ExitStack, folder: Path) -> BenchmarkSystem:
         stack.callback(server.stop)
         server.start()
     asyncio.run(migrate(postgres.url))
-    ml_service = MlServiceProcess(folder, redis_url=valkey.url)
+    ml_service = MlServiceProcess(folder, redis_url=valkey.url, adapter_store=str(folder / "adapters"))
     stack.callback(ml_service.stop)
     ml_service.start()
     gateway = GatewayProcess(
@@ -70,6 +76,7 @@ def _start(stack: ExitStack, folder: Path) -> BenchmarkSystem:
         f"Question {number}: what should we bring for dinner on Saturday, and how many of us are coming?" for number in range(_MESSAGES)
     ]
     return BenchmarkSystem(
+        folder=folder,
         database_url=postgres.url,
         redis_url=valkey.url,
         gateway=gateway,

@@ -7,13 +7,29 @@ import pytest
 
 from tests.factories import Device, paired_device
 from tests.fixtures.gateway import GatewayProcess
-from tests.fixtures.ml_service import MlServiceProcess
+from tests.fixtures.ml_service import DATA_DIR, MlServiceProcess
 from tests.fixtures.workers import WorkerProcess
 
 
 @pytest.fixture(scope="session")
 def worker(run_folder: Path, redis_url: str, model_service: MlServiceProcess) -> Iterator[WorkerProcess]:
     process = WorkerProcess(run_folder, redis_url=redis_url, ml_service_url=model_service.url, ml_service_token=model_service.token)
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="session")
+def training_worker(run_folder: Path, redis_url: str, model_service: MlServiceProcess, adapter_store: Path) -> Iterator[WorkerProcess]:
+    process = WorkerProcess(
+        run_folder,
+        queue="training",
+        redis_url=redis_url,
+        ml_service_url=model_service.url,
+        ml_service_token=model_service.token,
+        data_dir=str(DATA_DIR),
+        adapter_store=str(adapter_store),
+    )
     process.start()
     yield process
     process.stop()

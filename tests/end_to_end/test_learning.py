@@ -1,0 +1,100 @@
+"""History becomes samples, samples become a personal adapter, and the adapter writes the next draft: on the real trainer and engine."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.learner import (
+    QUESTIONS,
+    import_history,
+    likeliest_draft,
+    new_message,
+    start_training,
+    sync_history,
+    trained,
+)
+from tests.factories import Device, paired_device
+from tests.fixtures.gateway import GatewayProcess
+from tests.fixtures.ml_service import MlServiceProcess
+from tests.fixtures.workers import WorkerProcess
+from tests.gateway.responses.situations import eventually
+
+WORDS = ("mango", "velvet", "harbor", "copper", "lantern", "pepper", "willow", "thunder")
+"""What each of eight owners always says."""
+
+
+@pytest.fixture(scope="module")
+def owners(whole_system: GatewayProcess, training_worker: WorkerProcess) -> dict[str, Device]:
+    """Eight accounts that trained one after the other on the one worker, by the word that each says."""
+    devices = {word: paired_device(whole_system.url) for word in WORDS}
+    jobs = {}
+    for word, device in devices.items():
+        sync_history(device, word)
+        assert import_history(device) == len(QUESTIONS)
+        jobs[word] = start_training(device)
+    for word, device in devices.items():
+        job = trained(device, jobs[word])
+        assert job["status"] == "completed", job["error"]
+        assert job["activated"], job
+        assert job["evalLoss"] < job["baselineEvalLoss"]
+    return devices
+
+
+def test_each_account_is_answered_by_its_own_adapter_alone(owners: dict[str, Device]) -> None:
+    drafts = {word: likeliest_draft(device, new_message(device)) for word, device in owners.items()}
+
+    for word, draft in drafts.items():
+        said = {each for each in WORDS if each in draft["response"]}
+        assert said == {word}, draft
+    versions = [draft["modelVersion"] for draft in drafts.values()]
+    assert all("+" in version for version in versions)
+    assert len(set(versions)) == len(WORDS)
+
+
+def test_the_way_back_to_the_base_model_and_forth_again(owners: dict[str, Device]) -> None:
+    device = owners["mango"]
+    message = new_message(device)
+    [adapter] = device.client.get("/api/training/adapters").json()["adapters"]
+
+    assert device.client.post("/api/training/adapters/deactivate").status_code in (200, 204)
+    base = likeliest_draft(device, message)
+    assert device.client.post(f"/api/training/adapters/{adapter['id']}/activate").status_code == 200
+    own = likeliest_draft(device, message)
+
+    assert "mango" not in base["response"]
+    assert "+" not in base["modelVersion"]
+    assert "mango" in own["response"]
+
+
+def test_an_adapter_that_is_worse_stays_out_of_use(owners: dict[str, Device]) -> None:
+    device = owners["velvet"]
+
+    job = trained(device, start_training(device, epochs=1, learningRate=1e-7))
+
+    assert job["status"] == "completed", job["error"]
+    assert not job["activated"]
+    assert job["evalLoss"] > job["baselineEvalLoss"]
+    assert "velvet" in likeliest_draft(device, new_message(device))["response"]
+
+
+def test_adapters_survive_a_restart_of_the_model(owners: dict[str, Device], model_service: MlServiceProcess) -> None:
+    model_service.stop()
+    model_service.start()
+
+    assert "harbor" in likeliest_draft(owners["harbor"], new_message(owners["harbor"]))["response"]
+
+
+def test_a_deleted_account_leaves_no_adapter(owners: dict[str, Device], adapter_store: Path) -> None:
+    gone, left = owners["thunder"], owners["willow"]
+    assert _files_of(adapter_store, gone)
+
+    answer = gone.client.request("DELETE", "/api/account", json={"confirm": str(gone.account_id)})
+
+    assert answer.status_code in (200, 204), answer.text
+    eventually(lambda: not _files_of(adapter_store, gone), seconds=20)
+    assert _files_of(adapter_store, left)
+    assert "willow" in likeliest_draft(left, new_message(left))["response"]
+
+
+def _files_of(store: Path, device: Device) -> list[Path]:
+    return [path for path in store.rglob("*") if str(device.account_id) in str(path) and path.is_file()]
