@@ -14,6 +14,7 @@ from tests.benchmarks.measure import Goal, Measurement
 from tests.benchmarks.system import BenchmarkSystem
 from tests.end_to_end.learner import import_history, new_message, start_training, sync_history
 from tests.factories import Device, paired_device
+from tests.fixtures.ml_service import data_folder
 from tests.fixtures.workers import WorkerProcess
 
 WORDS = ("mango", "velvet", "harbor", "copper", "lantern")
@@ -27,7 +28,7 @@ def measure(system: BenchmarkSystem, folder: Path, rounds: int) -> list[Measurem
         redis_url=system.redis_url,
         ml_service_url=system.ml_service.url,
         ml_service_token=system.ml_service.token,
-        data_dir=str(system.data_dir),
+        data_dir=str(data_folder(folder / "training-worker")),
         adapter_store=system.adapter_store,
     )
     worker.start()

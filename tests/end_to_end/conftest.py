@@ -7,7 +7,7 @@ import pytest
 
 from tests.factories import Device, paired_device
 from tests.fixtures.gateway import GatewayProcess
-from tests.fixtures.ml_service import DATA_DIR, MlServiceProcess
+from tests.fixtures.ml_service import MlServiceProcess, data_folder
 from tests.fixtures.workers import WorkerProcess
 
 
@@ -27,7 +27,7 @@ def training_worker(run_folder: Path, redis_url: str, model_service: MlServicePr
         redis_url=redis_url,
         ml_service_url=model_service.url,
         ml_service_token=model_service.token,
-        data_dir=str(DATA_DIR),
+        data_dir=str(data_folder(run_folder / "training-worker")),
         adapter_store=str(adapter_store),
     )
     process.start()
