@@ -16,6 +16,7 @@ from tests.fixtures.ports import free_port
 from tests.fixtures.queue_system import QueueSystem, running_queue_system
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.servers import Server, running_postgres, running_valkey
+from tests.fixtures.training import Trained, trained
 
 
 @pytest.fixture(scope="session")
@@ -113,3 +114,9 @@ def model_service(run_folder: Path, redis_url: str, smollm2: Path, adapter_store
     process.start()
     yield process
     process.stop()
+
+
+@pytest.fixture(scope="session")
+def trained_job(run_folder: Path, smollm2: Path) -> Trained:
+    """A job of the real trainer that has ended well, run once a run: its adapter ends every reply in `STYLE`."""
+    return trained(run_folder / "trained", smollm2)

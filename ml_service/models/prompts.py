@@ -98,6 +98,15 @@ class _Control:
     strips_right: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What stands around an answer's text, and the control token that ends it."""
+
+    before: str
+    after: str
+    end: int
+
+
 class ChatTemplateRenderer:
     """Renders with a Hugging Face tokenizer and its chat template; safe to call from several threads."""
 
@@ -125,6 +134,7 @@ class ChatTemplateRenderer:
         self._opening = self._find_opening()
         self._placeholder = f"turn-{secrets.token_hex(8)}"
         self._placeholder_pattern = re.compile(f"{self._placeholder}-([0-9]+)-")
+        self._answer = self._find_answer()
         try:
             self._trimmed_roles = frozenset(role for role in ROLES if self._trims(role))
             self._check_against_ordinary()
@@ -151,6 +161,20 @@ class ChatTemplateRenderer:
             return self._render(list(_alternating(turns)), answer_follows)
         except TemplateError as error:
             raise BadRequest.field("messages", "the model's chat template refuses this order of roles") from error
+
+    @property
+    def end_of_turn(self) -> int:
+        """The control token with which the model ends its answer."""
+        return self._answer.end
+
+    def answer(self, content: str) -> list[int]:
+        """Tokens of an answer as the model would write it after `turns`: its text, and the control token that ends the turn.
+
+        Raises:
+            BadRequest: the text holds characters that this model cannot read as plain text.
+        """
+        text = content.strip() if "assistant" in self._trimmed_roles else content
+        return [*self._encode(self._answer.before + text + self._answer.after), self._answer.end]
 
     def _render(self, turns: Sequence[Turn], answer_follows: bool) -> list[int]:
         rendered = self._apply([(turn.role, f"{self._placeholder}-{index}-") for index, turn in enumerate(turns)], answer_follows)
@@ -194,6 +218,21 @@ class ChatTemplateRenderer:
         bare, dressed = (self._tokenizer.encode("a", add_special_tokens=special) for special in (False, True))
         start = next(index for index in range(len(dressed)) if dressed[index : index + len(bare)] == bare)
         return list(dressed[:start])
+
+    def _find_answer(self) -> "_Answer":
+        """What the template puts around an answer, after what it puts where an answer follows."""
+        try:
+            prompt = self._apply([("user", "a")], answer_follows=True)
+            whole = self._apply([("user", "a"), ("assistant", self._placeholder)], answer_follows=False)
+        except TemplateError as error:
+            raise UnsupportedTokenizer("The model's chat template has no place for an answer") from error
+        before, _, after = whole.partition(self._placeholder)
+        text, *controls = self._control_pattern.split(after, maxsplit=1) if self._control_pattern else [after]
+        return _Answer(
+            before=before.removeprefix(prompt) if before.startswith(prompt) else "",
+            after=text if controls else "",
+            end=self._controls[controls[0]].id if controls else self._tokenizer.eos_token_id,
+        )
 
     def _trims(self, role: Role) -> bool:
         """Whether the template cuts white space off the ends of this role's content; it cannot see it in a placeholder."""

@@ -1,0 +1,79 @@
+"""`python -m ml_service.training FOLDER` runs the job that lies in a folder, as `spec` says.
+
+Several GPUs: `accelerate launch --num_processes 2 -m ml_service.training FOLDER`; the first process speaks. SIGTERM ends it at once and
+leaves the last checkpoint; so does the end of its parent.
+"""
+
+import argparse
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import msgspec
+
+from ml_service.training.failures import TrainingFailed, sentence, where
+from ml_service.training.progress import Reporter
+from ml_service.training.spec import SPEC, Failure, TrainingSpec
+
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+
+
+def main() -> int:
+    """Run a job; the exit code is 0 with a result and 1 with a failure."""
+    parser = argparse.ArgumentParser(prog="python -m ml_service.training", description="Run the training job that lies in a folder.")
+    parser.add_argument("folder", type=Path, help="with spec.json and samples.jsonl")
+    folder: Path = parser.parse_args().folder.resolve()
+    _die_with_parent()
+    first = os.environ.get("RANK", "0") == "0"
+    stream = _take_over_stdout()
+    reporter = Reporter(stream if first else None)
+    try:
+        spec = _read_spec(folder / SPEC)
+        _prepare_environment(spec.checkpoint)
+        from ml_service.training.job import run  # seconds of imports, over which the reporter already speaks
+
+        result = run(spec, folder, reporter)
+    except Exception as error:
+        print(where(error), file=sys.stderr)
+        reporter.end(Failure(error=sentence(error)))
+        return 1
+    if result is not None:
+        reporter.end(result)
+    return 0
+
+
+def _read_spec(path: Path) -> TrainingSpec:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=TrainingSpec)
+    except (FileNotFoundError, msgspec.DecodeError) as error:
+        raise TrainingFailed(f"The job's {path.name} is missing or damaged.") from error
+
+
+def _die_with_parent() -> None:
+    """Ask Linux for SIGKILL when the parent dies; see prctl(2). Elsewhere the worker has to clean up itself."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _take_over_stdout() -> BinaryIO:
+    """Keep standard output for the protocol: what libraries print goes to standard error."""
+    stream = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return stream
+
+
+def _prepare_environment(checkpoint: str) -> None:
+    """Settings that libraries read when they are imported: nothing is told to anybody, and one GPU a process."""
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    if Path(checkpoint).is_dir():
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    if "WORLD_SIZE" not in os.environ:
+        os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

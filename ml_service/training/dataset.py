@@ -1,0 +1,172 @@
+"""From the job's file of samples to token ids: prompts exactly as drafts are rendered, replies as the model would write them.
+
+The prompt of a sample is what the serving renderer makes of its turns, control tokens in texts being text. Where prompt and reply together
+are longer than `max_length`, the oldest turns are dropped, never system turns and never the last one; a sample whose last turn and reply
+are too long even alone is left out, for half a reply would teach the model to stop in the middle.
+"""
+
+import math
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from ml_service.models.prompts import ChatTemplateRenderer, fit_turns
+from ml_service.training.failures import TrainingFailed
+from shared.contracts.generation import Turn
+from shared.contracts.training import FEWEST_SAMPLES, TrainingMethod, TrainingSample
+from shared.errors import BadRequest
+
+MOST_HELD_OUT = 64
+_FIELD = re.compile(r"`\$\.?([^`]*)`")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A sample as token ids, the reply's end of turn included, and what is shown of it in a comparison."""
+
+    sample_id: str | None
+    message: str
+    """The text of the turn that is answered."""
+    output: str
+    prompt: list[int]
+    reply: list[int]
+    rejected: list[int] | None
+    quality: float
+    at: datetime | None
+
+    @property
+    def lesson(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """What is learned from it; two samples with the same one are the same."""
+        return tuple(self.prompt), tuple(self.reply)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What is learned from and what is held out; nothing is in both."""
+
+    train: list[Example]
+    held_out: list[Example]
+
+
+def read_examples(path: Path, renderer: ChatTemplateRenderer, *, method: TrainingMethod, max_length: int) -> list[Example]:
+    """Read the samples that count: quality above 0, short enough, and for `dpo` with a rejected output.
+
+    Raises:
+        TrainingFailed: a sample is corrupt, or fewer than `FEWEST_SAMPLES` are left.
+    """
+    samples = _read(path)
+    examples = []
+    for number, sample in enumerate(samples, start=1):
+        if sample.quality > 0 and (method == "sft" or sample.rejected_output is not None):
+            example = _example(number, sample, renderer, method, max_length)
+            if example is not None:
+                examples.append(example)
+    if len(examples) < FEWEST_SAMPLES:
+        having = "that can be learned from" if method == "sft" else "with a rejected output to learn from"
+        raise TrainingFailed(
+            f"{len(examples)} of {len(samples)} samples are there {having}; at least {FEWEST_SAMPLES} are needed, "
+            f"of a quality above 0 and of at most {max_length} tokens."
+        )
+    return examples
+
+
+def split_by_time(examples: Sequence[Example], fraction: float) -> Split:
+    """Hold out the newest share of the examples, at least one and at most `MOST_HELD_OUT`.
+
+    Without a time on every example, the last ones given are the newest. What is held out is not learned from: an example that says the
+    same as a held-out one is left out of training.
+
+    Raises:
+        TrainingFailed: then nothing is left to learn from.
+    """
+    times = [example.at for example in examples]
+    ordered = list(examples)
+    if all(time is not None for time in times):
+        ordered.sort(key=_time)
+    count = min(max(round(len(ordered) * fraction), 1), MOST_HELD_OUT)
+    held_out = ordered[-count:]
+    kept_apart = {example.lesson for example in held_out}
+    train = [example for example in ordered[:-count] if example.lesson not in kept_apart]
+    if not train:
+        raise TrainingFailed("The samples are all the same; different ones are needed to learn from and to compare with.")
+    return Split(train=train, held_out=held_out)
+
+
+def lessons(qualities: Sequence[float], epochs: int, seed: int) -> list[int]:
+    """In which order examples are learned from, over all epochs, as indices.
+
+    Quality decides how often: the best examples come once an epoch, one of half their quality in every second epoch, and so on. Within
+    an epoch the order is random by seed.
+    """
+    order = random.Random(seed)  # noqa: S311
+    best = max(qualities)
+    phases = [order.random() for _ in qualities]
+    indices: list[int] = []
+    for epoch in range(epochs):
+        due = [
+            index
+            for index, (quality, phase) in enumerate(zip(qualities, phases, strict=True))
+            if math.floor(phase + (epoch + 1) * quality / best) > math.floor(phase + epoch * quality / best)
+        ]
+        order.shuffle(due)
+        indices += due
+    return indices
+
+
+def _read(path: Path) -> list[TrainingSample]:
+    decoder = msgspec.json.Decoder(TrainingSample)
+    samples = []
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                samples.append(decoder.decode(line))
+            except msgspec.ValidationError as error:
+                field = _FIELD.search(str(error))  # the rest of the message may quote the sample
+                raise TrainingFailed(f"Sample {number} is corrupt: its field {field.group(1) if field else ''} is not valid.") from None
+            except msgspec.DecodeError:
+                raise TrainingFailed(f"Sample {number} is corrupt: it is not valid JSON.") from None
+    return samples
+
+
+def _example(number: int, sample: TrainingSample, renderer: ChatTemplateRenderer, method: TrainingMethod, limit: int) -> Example | None:
+    name = f"Sample {number}" + (f" ({sample.id})" if sample.id else "")
+    turns = _turns(name, sample)
+    try:
+        reply = renderer.answer(sample.output)
+        rejected = renderer.answer(sample.rejected_output) if method == "dpo" and sample.rejected_output is not None else None
+        prompt = renderer.turns(turns)
+    except BadRequest:
+        raise TrainingFailed(f"{name} is corrupt: the model's chat template cannot render its messages.") from None
+    room = limit - max(len(reply), len(rejected or []))
+    if len(prompt) > room:
+        try:
+            prompt = fit_turns(renderer, turns, room, drop_oldest=True).tokens
+        except BadRequest:
+            return None
+    return Example(
+        sample_id=sample.id, message=turns[-1].content, output=sample.output, prompt=prompt, reply=reply, rejected=rejected,
+        quality=sample.quality, at=sample.at,
+    )  # fmt: skip
+
+
+def _turns(name: str, sample: TrainingSample) -> list[Turn]:
+    if (sample.input is None) == (sample.messages is None):
+        raise TrainingFailed(f"{name} is corrupt: it needs exactly one of input and messages.")
+    turns = [Turn(role="user", content=sample.input)] if sample.input is not None else list(sample.messages or [])
+    if not turns:
+        raise TrainingFailed(f"{name} is corrupt: its messages are empty.")
+    if not sample.output.strip() or (sample.rejected_output is not None and not sample.rejected_output.strip()):
+        raise TrainingFailed(f"{name} is corrupt: its output is empty.")
+    if not 0 <= sample.quality <= 1:
+        raise TrainingFailed(f"{name} is corrupt: its quality is not between 0 and 1.")
+    return turns
+
+
+def _time(example: Example) -> datetime:
+    at = example.at or datetime.min
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)

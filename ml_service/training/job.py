@@ -1,0 +1,72 @@
+"""One job from its folder to its result."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import datasets
+import transformers
+from transformers import AutoTokenizer
+
+from ml_service.models.prompts import ChatTemplateRenderer, UnsupportedTokenizer
+from ml_service.training import dpo, sft
+from ml_service.training.dataset import read_examples, split_by_time
+from ml_service.training.evaluate import evaluate
+from ml_service.training.failures import TrainingFailed
+from ml_service.training.loop import TRAINING_SHARE
+from ml_service.training.lora import save_adapter
+from ml_service.training.progress import Reporter
+from ml_service.training.spec import ADAPTER, SAMPLES, Result, TrainingSpec
+
+RECIPES = {"sft": sft.train, "dpo": dpo.train}
+
+
+def run(spec: TrainingSpec, folder: Path, reporter: Reporter) -> Result | None:
+    """Train, evaluate and save.
+
+    Returns:
+        The result; None in every process but the first, where several train together.
+
+    Raises:
+        TrainingFailed: with the reason.
+    """
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    tokenizer, renderer = _load(spec)
+    split = split_by_time(read_examples(folder / SAMPLES, renderer, method=spec.method, max_length=spec.max_length), spec.eval_fraction)
+    reporter.report(train_samples=len(split.train), eval_samples=len(split.held_out))
+    model = RECIPES[spec.method](spec, folder, split.train, tokenizer, reporter)
+    if os.environ.get("RANK", "0") != "0":
+        return None
+    reporter.report(status="evaluating", progress=TRAINING_SHARE)
+    evaluation = evaluate(
+        model, tokenizer, renderer.end_of_turn, split.held_out, reporter,
+        baseline_adapter=spec.baseline_adapter, comparisons=spec.comparisons,
+    )  # fmt: skip
+    save_adapter(model, spec.base_model, folder / ADAPTER)
+    state = reporter.state
+    return Result(
+        epoch=state.epoch,
+        step=state.step,
+        total_steps=state.total_steps,
+        loss=state.loss,
+        train_samples=state.train_samples,
+        eval_samples=state.eval_samples,
+        eval_loss=evaluation.loss,
+        baseline_eval_loss=evaluation.baseline_loss,
+        history=state.history,
+        comparisons=evaluation.comparisons,
+    )
+
+
+def _load(spec: TrainingSpec) -> tuple[Any, ChatTemplateRenderer]:
+    """The tokenizer, and the renderer that drafts are rendered with."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(spec.checkpoint, revision=spec.revision, mistral_format=False)
+        renderer = ChatTemplateRenderer(tokenizer)
+    except (OSError, ValueError, UnsupportedTokenizer) as error:
+        raise TrainingFailed(f"The tokenizer of {spec.base_model} could not be loaded; its files are missing or damaged.") from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer, renderer

@@ -1,0 +1,75 @@
+"""The model and its adapter: loading, the shape that vLLM serves, and writing it down."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel
+from transformers import AutoModelForCausalLM
+
+from ml_service.training.failures import OUT_OF_MEMORY, TrainingFailed, sentence
+from ml_service.training.spec import TrainingSpec
+
+TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+"""Every linear layer of a Llama's or a Ministral's blocks, by the names that vLLM knows too."""
+# Flags of /proc/cpuinfo: x86's AVX-512 BF16 and AMX, ARM's BF16.
+_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def precision() -> torch.dtype:
+    """bfloat16 where the device computes with it, float32 elsewhere (float16 overflows without care, and is slow on a CPU)."""
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    flags = {
+        word
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.lower().startswith(("flags", "features"))
+        for word in line.split()
+    }
+    return torch.bfloat16 if flags & _BF16_FLAGS else torch.float32
+
+
+def load_model(spec: TrainingSpec) -> Any:
+    """The base model in the precision that this machine trains in.
+
+    Raises:
+        TrainingFailed: it cannot be loaded.
+    """
+    try:
+        return AutoModelForCausalLM.from_pretrained(spec.checkpoint, revision=spec.revision, dtype=precision())
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        if sentence(error) == OUT_OF_MEMORY:
+            raise
+        raise TrainingFailed(f"The model {spec.base_model} could not be loaded; its files are missing or damaged.") from error
+
+
+def lora_config(spec: TrainingSpec, model: Any) -> LoraConfig:
+    """The adapter's shape: plain LoRA on the text model's linear layers, as vLLM serves it."""
+    return LoraConfig(
+        r=spec.lora.rank,
+        lora_alpha=spec.lora.alpha,
+        lora_dropout=spec.lora.dropout,
+        target_modules=TARGETS,
+        # The image encoder of a Ministral has layers of the same names, and is not served.
+        exclude_modules=r".*vision.*" if hasattr(model.config, "vision_config") else None,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+
+
+def save_adapter(model: PeftModel, base_model: str, folder: Path) -> None:
+    """Write the adapter's two files into `folder`, which appears complete or not at all. No path of this machine is in them."""
+    model.peft_config["default"].base_model_name_or_path = base_model
+    working = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        # "auto" would ask the hub about a model of that name.
+        model.save_pretrained(str(working), selected_adapters=["default"], save_embedding_layers=False)
+        (working / "README.md").unlink(missing_ok=True)  # a model card, with paths
+        working.chmod(0o755)
+        if folder.exists():  # of a run that was killed between this and its last word
+            shutil.rmtree(folder)
+        working.rename(folder)
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
