@@ -48,12 +48,12 @@ class TrainerProcess:
         self._ended = asyncio.create_task(self._end_with_all())
 
     @classmethod
-    async def start(cls, folder: Path, settings: Settings) -> "TrainerProcess":
-        """Have the job in this folder trained."""
+    async def start(cls, folder: Path, settings: Settings, module: str = MODULE) -> "TrainerProcess":
+        """Have the job in this folder trained, by a module that does as `ml_service.training.spec` says."""
         alone = settings.training_processes == 1
         # accelerate ends what it has started when it is asked to; a killed launcher could not.
         process = await asyncio.create_subprocess_exec(
-            *command(folder, settings.training_processes),
+            *command(module, folder, settings.training_processes),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             limit=LINE_BYTES,
@@ -125,12 +125,12 @@ class TrainerProcess:
             os.killpg(self._process.pid, number)
 
 
-def command(folder: Path, processes: int) -> list[str]:
+def command(module: str, folder: Path, processes: int) -> list[str]:
     """What trains the job in a folder."""
     if processes == 1:
-        return [sys.executable, "-m", MODULE, str(folder)]
+        return [sys.executable, "-m", module, str(folder)]
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes), "--num_machines", "1"]
-    return [*launcher, "--mixed_precision", "no", "--dynamo_backend", "no", "-m", MODULE, str(folder)]
+    return [*launcher, "--mixed_precision", "no", "--dynamo_backend", "no", "-m", module, str(folder)]
 
 
 def _environment(settings: Settings) -> dict[str, str]:

@@ -17,7 +17,7 @@ from ml_service.jobs.engine_sleep import EngineSleep
 from ml_service.jobs.leases import Leases
 from ml_service.jobs.ledger import QueueAway, connection_pool
 from ml_service.jobs.runs import REDIS_TIMEOUT_SECONDS, Runs, cancel, stop_signal, work_on
-from ml_service.jobs.trainer_process import TrainerDied, TrainerProcess, TrainerSilent
+from ml_service.jobs.trainer_process import MODULE, TrainerDied, TrainerProcess, TrainerSilent
 from ml_service.jobs.training_folder import TrainingFolder, TrainingFolders
 from ml_service.jobs.training_queue import TrainingJob, TrainingQueue
 from ml_service.models.bundled import BundledModelMissing
@@ -51,8 +51,11 @@ class TrainingFailed(Exception):
     """There will be no adapter; the message is a sentence for people."""
 
 
-async def run_training_worker(settings: Settings) -> None:
-    """Work until a signal comes: at the first one hand the job back and end, at the second end at once."""
+async def run_training_worker(settings: Settings, trainer: str = MODULE) -> None:
+    """Work until a signal comes: at the first one hand the job back and end, at the second end at once.
+
+    `trainer` is the module that trains in a process of its own.
+    """
     stop = stop_signal()
     redis = ArqRedis(pool_or_conn=connection_pool(settings.redis_url, max(REDIS_SECONDS, REDIS_TIMEOUT_SECONDS)))
     catalogue = load_catalogue(Path(settings.model_catalogue) if settings.model_catalogue else None)
@@ -61,7 +64,7 @@ async def run_training_worker(settings: Settings) -> None:
     store = AdapterStore.open(settings, catalogue)
     try:
         async with EngineSleep(settings.ml_service_url, settings.ml_service_token) as engines:
-            runs = TrainingRuns(queue, store, leases, stop, engines, settings, catalogue)
+            runs = TrainingRuns(queue, store, leases, stop, engines, settings, catalogue, trainer)
             await work_on(redis, runs, leases, stop, jobs=1, poll_seconds=POLL_SECONDS)
     finally:
         store.close()
@@ -77,6 +80,7 @@ class TrainingRuns(Runs[TrainingJob]):
         stop: when it is set, the job that runs goes back to the queue.
         engines: what sleeps meanwhile, if the settings say so.
         settings, catalogue: see there.
+        module: what trains, see `TrainerProcess`.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class TrainingRuns(Runs[TrainingJob]):
         engines: EngineSleep,
         settings: Settings,
         catalogue: Mapping[str, ModelEntry],
+        module: str = MODULE,
     ) -> None:
         super().__init__(queue, leases, stop)
         self._queue: TrainingQueue = queue
@@ -95,6 +100,7 @@ class TrainingRuns(Runs[TrainingJob]):
         self._engines = engines
         self._settings = settings
         self._catalogue = catalogue
+        self._module = module
         self._data_dir = Path(settings.data_dir).resolve()
         self._folders = TrainingFolders(self._data_dir)
         self._trainer: TrainerProcess | None = None
@@ -166,7 +172,7 @@ class TrainingRuns(Runs[TrainingJob]):
                     raise
 
     async def _attempt(self, job: TrainingJob, folder: TrainingFolder) -> Result:
-        trainer = self._trainer = await TrainerProcess.start(folder.path, self._settings)
+        trainer = self._trainer = await TrainerProcess.start(folder.path, self._settings, self._module)
         await asyncio.to_thread(folder.note_process, trainer.group)
         teller = ProgressTeller(self._queue, job)
         telling = asyncio.create_task(teller.keep_telling())
