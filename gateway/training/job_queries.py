@@ -20,7 +20,7 @@ START = f"""
     with device as (select id from device where account_id = $1 and id = $3 and status = 'active' for share)
     insert into training_job (account_id, id, device_id, status, base_model, method, epochs, learning_rate, sample_ids, baseline_adapter_id,
         created_at, heard_at, look_at)
-    select $1, $2, device.id, 'queued', $4, $5, $6, $7, $8, (select id from adapter where account_id = $1 and active and base_model = $4),
+    select $1, $2, device.id, 'queued', $4::varchar, $5, $6, $7, $8, (select id from adapter where account_id = $1 and active and base_model = $4::varchar),
         $9, $9, now() + interval '10 seconds'
     from device
     on conflict (device_id) where {_OPEN} do nothing
@@ -46,8 +46,8 @@ LOCK = f"""
 """  # noqa: S608 - our own words
 # An open job of which the last news were good is looked at when no more come.
 ADVANCE = f"""
-    update training_job set status = $3, progress = $4, epoch = $5, step = $6, total_steps = $7, loss = $8, eval_samples = $9,
-        history = $10, started_at = coalesce(started_at, $11, case when $3 <> 'queued' then now() end), heard_at = now(),
+    update training_job set status = $3::varchar, progress = $4, epoch = $5, step = $6, total_steps = $7, loss = $8, eval_samples = $9,
+        history = $10, started_at = coalesce(started_at, $11, case when $3::varchar <> 'queued' then now() end), heard_at = now(),
         look_at = now() + interval '60 seconds'
     where account_id = $1 and id = $2
     returning {DETAILS}
