@@ -77,6 +77,7 @@ class LocalStack:
         self._generation_worker = self._python(
             "Generation worker", "generation_worker", ["-m", "ml_service.jobs", "generation"], environment
         )
+        self._training_worker = self._python("Training worker", "training_worker", ["-m", "ml_service.jobs", "training"], environment)
         self._environment_for_children = environment
 
     def steps(self) -> Iterator[Step]:
@@ -87,6 +88,7 @@ class LocalStack:
         yield Step("Model files", self._unpack_model)
         yield Step("ML service", self._start_ml_service)
         yield Step("Generation worker", lambda _: self._start(self._generation_worker))
+        yield Step("Training worker", lambda _: self._start(self._training_worker))
         yield Step("Gateway", lambda _: self._start_gateway())
 
     def stop(self) -> Iterator[str]:

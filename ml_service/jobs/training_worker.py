@@ -30,7 +30,9 @@ POLL_SECONDS: Final = 0.1
 REDIS_SECONDS: Final = 15.0
 """A job's samples may be many megabytes."""
 TELL_SECONDS: Final = 0.5
-"""Progress is told at most so often."""
+"""Progress is told at most so often …"""
+SAME_SECONDS: Final = 1.5
+"""… and when there is none, nearly as seldom as it may be."""
 DEATHS_ALLOWED: Final = 2
 """How often a training process may die before its job fails; each time it goes on from its last checkpoint."""
 RUNS_ALLOWED: Final = 3
@@ -299,11 +301,12 @@ class ProgressTeller:
 
     async def keep_telling(self) -> None:
         """Until cancelled."""
+        told: Progress | None = None
+        told_at = 0.0
         while True:
             progress = self.latest
-            if progress is not None:
+            if progress is not None and (progress != told or time.monotonic() - told_at > SAME_SECONDS):
                 with suppress(QueueAway):
                     await self._queue.report(self._job.job_id, self._job.run, progress)
-                    if self.latest is progress:
-                        self.latest = None
+                    told, told_at = progress, time.monotonic()
             await asyncio.sleep(TELL_SECONDS)

@@ -96,7 +96,7 @@ def test_the_demo_tells_its_story_and_ctrl_c_leaves_nothing_running(data_dir: Pa
     assert all_end(family)
     stopped = [line.removeprefix("stopped ") for line in run.output.splitlines() if line.startswith("stopped ")]
     assert stopped[0] == "Gateway"
-    assert stopped[1:] == ["Generation worker", "ML service", "Valkey", "PostgreSQL"]
+    assert stopped[1:] == ["Training worker", "Generation worker", "ML service", "Valkey", "PostgreSQL"]
 
 
 def test_a_second_run_finds_the_data_of_the_first_and_sigterm_stops_it(data_dir: Path) -> None:

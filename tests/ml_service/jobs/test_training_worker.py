@@ -218,7 +218,7 @@ def test_a_job_whose_workers_keep_dying_fails(client: httpx.Client, jobs_redis: 
     work()
     failed = wait_for(client, job_id, "completed", "failed")
     assert failed.error is not None
-    assert "its worker died each time" in failed.error
+    assert "each time its worker died" in failed.error
 
 
 def test_a_worker_that_is_told_to_stop_hands_its_job_over(
