@@ -14,7 +14,9 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 
 from ml_service import errors, logs
+from ml_service.adapters.registry import AdapterRegistry
 from ml_service.adapters.store import AdapterStore
+from ml_service.api.adapters import adapter_routes
 from ml_service.api.cache import cache_routes
 from ml_service.api.documentation import document
 from ml_service.api.generation import generation_routes
@@ -66,16 +68,19 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
             start_timeout=settings.engine_start_timeout_seconds,
             canary_interval=settings.canary_interval_seconds,
             canary_deadline=settings.canary_deadline_seconds,
+            sleep_patience=settings.sleep_patience_seconds,
         ),
         load_beside=settings.reload_mode == "beside" or (settings.reload_mode == "auto" and not has_gpu()),
         on_rebuild=lambda reason: metrics.rebuilds.labels(reason).inc(),
     )
     metrics.observe_engine(supervisor)
     cache = ResponseCache(settings.redis_url, settings.cache_ttl_seconds)
-    generation = GenerationService(supervisor, cache, metrics)
+    store = AdapterStore.open(settings, catalogue)
+    adapters = AdapterRegistry(store, capacity=settings.max_loaded_adapters, check_seconds=settings.adapter_check_seconds, metrics=metrics)
+    metrics.observe_adapters(lambda: len(adapters.loaded(supervisor.engine)))
+    generation = GenerationService(supervisor, cache, metrics, adapters)
     redis = Redis(connection_pool=connection_pool(settings.redis_url, REDIS_TIMEOUT_SECONDS))
     queue = JobQueue(redis, settings)
-    store = AdapterStore.open(settings, catalogue)
     job_metrics = JobMetrics(queue)
     training_redis = Redis(connection_pool=connection_pool(settings.redis_url, SAMPLES_TIMEOUT_SECONDS))
     training_queue = TrainingQueue(training_redis, settings)
@@ -87,22 +92,24 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         supervisor.start()
+        adapters.start()
         try:
             yield
         finally:
             await supervisor.stop()
+            await adapters.close()
             await cache.close()
             await redis.aclose(close_connection_pool=True)
             await training_redis.aclose(close_connection_pool=True)
-            store.close()
 
     app = FastAPI(title="ML service", version=version, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.include_router(generation_routes(generation))
     app.include_router(job_routes(generation, queue, training_queue))
     app.include_router(training_routes(trainings, training_queue))
     app.include_router(model_routes(supervisor, catalogue))
+    app.include_router(adapter_routes(supervisor, adapters))
     app.include_router(cache_routes(cache))
-    app.include_router(health_routes(supervisor, cache, metrics, [job_metrics, training_metrics], version))
+    app.include_router(health_routes(supervisor, adapters, cache, metrics, [job_metrics, training_metrics], version))
     app.mount("/v1", OpenAiApi(supervisor))
     document(app, token_needed=bool(settings.ml_service_token))
     errors.install(app)

@@ -8,6 +8,7 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from shared.errors import AppError, BadRequest, FieldProblem, error_body
 
@@ -53,7 +54,7 @@ def _render_app_error(_request: Request, error: Exception) -> Response:
     return _response(error.status, body_of(error), headers_of(error))
 
 
-def _render_http_error(_request: Request, error: Exception) -> Response:
+def _render_http_error(request: Request, error: Exception) -> Response:
     """Unknown routes, wrong methods and bodies that the framework itself refuses."""
     assert isinstance(error, HTTPException)
     messages = {
@@ -63,7 +64,14 @@ def _render_http_error(_request: Request, error: Exception) -> Response:
     }
     status = HTTPStatus(error.status_code)
     message = messages.get(status, status.phrase)
-    return _response(status, msgspec.json.encode(error_body(status, message, current_request_id())), dict(error.headers or {}))
+    headers = {"Allow": _methods_of(request)} if status == HTTPStatus.METHOD_NOT_ALLOWED else dict(error.headers or {})
+    return _response(status, msgspec.json.encode(error_body(status, message, current_request_id())), headers)
+
+
+def _methods_of(request: Request) -> str:
+    """What an address can be asked; the framework itself names the methods of one handler only."""
+    fitting = [route for route in request.app.routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for route in fitting for method in route.methods or ()}))
 
 
 def _render_validation_error(_request: Request, error: Exception) -> Response:

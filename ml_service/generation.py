@@ -2,47 +2,41 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
+import structlog
 
+from ml_service.adapters.manifest import StoredAdapter
+from ml_service.adapters.registry import UNUSABLE, AdapterRegistry
+from ml_service.adapters.storage import StoreAway
 from ml_service.cache.flights import Flights, Seat
 from ml_service.cache.keys import answer_key, named_key
 from ml_service.cache.response_cache import ResponseCache
-from ml_service.engine.protocol import Adapter, Delta, EngineAway, LoadedModel, Sampling
+from ml_service.engine.protocol import Delta, EngineAway, LoadedModel, Sampling
 from ml_service.engine.supervisor import EngineSupervisor
 from ml_service.errors import body_of
 from ml_service.metrics import Metrics, Outcome
 from ml_service.models.prompts import Fitted, fit_turns, too_long
 from shared.contracts.generation import Candidate, FinishReason, GenerateRequest, GenerateResponse, TokenEvent
-from shared.errors import AppError, BadRequest, NotFound, Unavailable
+from shared.errors import AppError, BadRequest, Conflict, NotFound, Unavailable
 
 LONG_PROMPT_CHARACTERS: Final = 20_000
 """Longer ones are tokenised in a thread, so that they do not hold up other requests' tokens."""
 
-FindAdapter = Callable[[str], Adapter]
-
 _encode = msgspec.json.encode
-
-
-def no_adapters(_adapter_id: str) -> Adapter:
-    """Finds adapters where none can exist, because nothing trains them.
-
-    Raises:
-        NotFound: always.
-    """
-    raise NotFound("No adapter with this id")
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A request that can be generated: which model, which tokens, and the key of its answer."""
+    """A request that can be generated: which model and adapter, which tokens, and the key of its answer."""
 
     model: LoadedModel
-    adapter: Adapter | None
+    adapter: StoredAdapter | None
     version: str
     prompt: list[int]
     dropped: int
@@ -53,13 +47,11 @@ class Prepared:
 class GenerationService:
     """Generates answers, or finds them."""
 
-    def __init__(
-        self, supervisor: EngineSupervisor, cache: ResponseCache, metrics: Metrics, find_adapter: FindAdapter = no_adapters
-    ) -> None:
+    def __init__(self, supervisor: EngineSupervisor, cache: ResponseCache, metrics: Metrics, adapters: AdapterRegistry) -> None:
         self._supervisor = supervisor
         self._cache = cache
         self._metrics = metrics
-        self._find_adapter = find_adapter
+        self._adapters = adapters
         self._flights = Flights()
 
     async def generate(self, request: GenerateRequest) -> GenerateResponse:
@@ -67,26 +59,29 @@ class GenerationService:
 
         Raises:
             BadRequest: neither or both of prompt and messages, or a prompt that does not fit the context window.
-            NotFound: no such adapter.
+            AdapterNotFound, AdapterSetAside, AdapterRefused: its adapter cannot be used, and the request asks for no fallback.
             Unavailable: no engine at the moment, or its queue is full.
         """
         with self._outcome() as outcome:
-            prepared = await self._prepare(request)
-            candidates = await self._find_cached(request, prepared)
-            if candidates is not None:
-                outcome.name = "cached"
-                return _response(prepared, candidates, cached=True)
-            with self._board(request, prepared) as flight:
-                return _response(prepared, _candidates(await flight.landed()), cached=False)
+            try:
+                return await self._generate(request, outcome)
+            except UNUSABLE as error:
+                return await self._generate(self._fallback(request, error), outcome)
 
     async def check(self, request: GenerateRequest) -> None:
         """Raise what `generate` would raise about the request itself; while there is no engine, as far as can be told without one.
 
         Raises:
-            BadRequest, NotFound: as `generate`.
+            BadRequest, AdapterNotFound, AdapterSetAside, AdapterRefused: as `generate`.
         """
-        with suppress(EngineAway):
-            await self._prepare(request)
+        _check_prompt(request)
+        try:
+            await self._prepare(request, self._supervisor.serving())
+        except (EngineAway, StoreAway):
+            pass
+        except UNUSABLE:
+            if request.adapter_fallback == "refuse":
+                raise
 
     async def events(self, request: GenerateRequest) -> AsyncGenerator[bytes, None]:
         """The answer as server-sent events: `token` …, then exactly one `completed` or `failed`.
@@ -95,37 +90,65 @@ class GenerationService:
         is leaving: see `generate`.
         """
         with self._outcome() as outcome:
-            prepared = await self._prepare(request)
-            candidates = await self._find_cached(request, prepared)
-            if candidates is not None:
-                outcome.name = "cached"
-                for index, candidate in enumerate(candidates):
-                    yield _event(b"token", TokenEvent(text=candidate.text, index=index))
-                yield _event(b"completed", _response(prepared, candidates, cached=True))
+            try:
+                async with aclosing(self._events(request, outcome)) as events:
+                    async for event in events:
+                        yield event
                 return
-            with self._board(request, prepared) as flight:
-                begun = False
-                try:
-                    async for delta in flight.listen():
-                        if delta.text:
-                            begun = True
-                            yield _event(b"token", TokenEvent(text=delta.text, index=delta.index))
-                except AppError as error:
-                    if not begun:
-                        raise
-                    outcome.name = "failed"
-                    yield b"event: failed\ndata: " + body_of(error) + b"\n\n"
-                    return
-                yield _event(b"completed", _response(prepared, _candidates(await flight.landed()), cached=False))
+            except UNUSABLE as error:  # comes before the first event, or not at all
+                request = self._fallback(request, error)
+            async with aclosing(self._events(request, outcome)) as events:
+                async for event in events:
+                    yield event
+
+    async def _generate(self, request: GenerateRequest, outcome: "_Outcome") -> GenerateResponse:
+        _check_prompt(request)
+        prepared = await self._prepare(request, await self._supervisor.awake())
+        candidates = await self._find_cached(request, prepared)
+        if candidates is not None:
+            outcome.name = "cached"
+            return _response(prepared, candidates, cached=True)
+        with self._board(request, prepared) as flight:
+            return _response(prepared, _candidates(await flight.landed()), cached=False)
+
+    async def _events(self, request: GenerateRequest, outcome: "_Outcome") -> AsyncGenerator[bytes, None]:
+        _check_prompt(request)
+        prepared = await self._prepare(request, await self._supervisor.awake())
+        candidates = await self._find_cached(request, prepared)
+        if candidates is not None:
+            outcome.name = "cached"
+            for index, candidate in enumerate(candidates):
+                yield _event(b"token", TokenEvent(text=candidate.text, index=index))
+            yield _event(b"completed", _response(prepared, candidates, cached=True))
+            return
+        with self._board(request, prepared) as flight:
+            begun = False
+            try:
+                async for delta in flight.listen():
+                    if delta.text:
+                        begun = True
+                        yield _event(b"token", TokenEvent(text=delta.text, index=delta.index))
+            except AppError as error:
+                if not begun:
+                    raise
+                outcome.name = "failed"
+                yield b"event: failed\ndata: " + body_of(error) + b"\n\n"
+                return
+            yield _event(b"completed", _response(prepared, _candidates(await flight.landed()), cached=False))
+
+    def _fallback(self, request: GenerateRequest, error: AppError) -> GenerateRequest:
+        """The same request without its adapter, if it allows that; else the error."""
+        if request.adapter_fallback == "refuse":
+            raise error
+        log.warning("base model instead of an adapter", adapter_id=request.adapter_id, reason=type(error).__name__)
+        self._metrics.adapter_fallbacks.inc()
+        return replace(request, adapter_id=None)
 
     def _outcome(self) -> "_Outcome":
         return _Outcome(self._metrics)
 
-    async def _prepare(self, request: GenerateRequest) -> Prepared:
-        if (request.prompt is None) == (request.messages is None):
-            raise BadRequest.field("prompt", "exactly one of prompt and messages must be given")
-        model = self._supervisor.serving()
-        adapter = self._find_adapter(request.adapter_id) if request.adapter_id is not None else None
+    async def _prepare(self, request: GenerateRequest, model: LoadedModel) -> Prepared:
+        adapter = await self._adapters.find(model, request.scope, request.adapter_id) if request.adapter_id is not None else None
         fitted = await _render(model, request)
         sampling = Sampling(
             max_tokens=request.max_tokens,
@@ -136,7 +159,7 @@ class GenerationService:
             seed=request.seed,
             n=request.n,
         )
-        version = f"{model.entry.name}+{adapter.name}" if adapter else model.entry.name
+        version = f"{model.entry.name}+{adapter.manifest.adapter_id}" if adapter else model.entry.name
         if request.cache_key is not None:
             key = named_key(request.scope, version, request.cache_key)
         else:
@@ -163,12 +186,16 @@ class GenerationService:
 
     async def _timed(self, prepared: Prepared) -> AsyncGenerator[Delta, None]:
         started = time.perf_counter()
-        deltas = prepared.model.engine.generate(prepared.prompt, prepared.sampling, prepared.adapter)
-        async for delta in deltas:
-            if started:
-                self._metrics.first_token.observe(time.perf_counter() - started)
-                started = 0.0
-            yield delta
+        async with AsyncExitStack() as stack:
+            # The generation holds the adapter, not who asked for it: it must have been aborted before the adapter may leave the engine.
+            loaded = await stack.enter_async_context(self._adapters.use(prepared.model, prepared.adapter)) if prepared.adapter else None
+            deltas = prepared.model.engine.generate(prepared.prompt, prepared.sampling, loaded)
+            await stack.enter_async_context(aclosing(deltas))
+            async for delta in deltas:
+                if started:
+                    self._metrics.first_token.observe(time.perf_counter() - started)
+                    started = 0.0
+                yield delta
 
 
 class _Outcome:
@@ -186,11 +213,16 @@ class _Outcome:
             self.name = "abandoned"
         elif isinstance(error, Unavailable):
             self.name = "unavailable"
-        elif isinstance(error, BadRequest | NotFound):
+        elif isinstance(error, BadRequest | NotFound | Conflict):
             self.name = "refused"
         elif error is not None:
             self.name = "failed"
         self._metrics.requests.labels(self.name).inc()
+
+
+def _check_prompt(request: GenerateRequest) -> None:
+    if (request.prompt is None) == (request.messages is None):
+        raise BadRequest.field("prompt", "exactly one of prompt and messages must be given")
 
 
 async def _render(model: LoadedModel, request: GenerateRequest) -> Fitted:

@@ -1,5 +1,6 @@
 """The service's own Prometheus metrics; vLLM registers its own by itself."""
 
+from collections.abc import Callable
 from typing import Literal
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -9,6 +10,7 @@ from ml_service.engine.supervisor import STATES, EngineSupervisor
 
 Outcome = Literal["completed", "cached", "failed", "refused", "unavailable", "abandoned"]
 FIRST_TOKEN_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+ADAPTER_LOAD_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Metrics:
@@ -26,6 +28,21 @@ class Metrics:
             registry=self._registry,
         )
 
+        self.adapter_loads = Counter("ml_adapter_loads", "Adapters loaded into the engine.", registry=self._registry)
+        self.adapter_load_seconds = Histogram(
+            "ml_adapter_load_seconds",
+            "From the first request for an adapter to its being loaded: finding, checking, loading.",
+            buckets=ADAPTER_LOAD_BUCKETS,
+            registry=self._registry,
+        )
+        self.adapter_evictions = Counter("ml_adapter_evictions", "Adapters that made room for others.", registry=self._registry)
+        self.adapter_refusals = Counter(
+            "ml_adapter_refusals", "Requests whose adapter could not be used, by why.", ["reason"], registry=self._registry
+        )
+        self.adapter_fallbacks = Counter(
+            "ml_adapter_fallbacks", "Requests answered by the base model because their adapter could not be used.", registry=self._registry
+        )
+
     def add(self, collector: Collector) -> None:
         """Report what it collects, too."""
         self._registry.register(collector)
@@ -39,6 +56,11 @@ class Metrics:
         running.set_function(lambda: supervisor.load.running)
         waiting = Gauge("ml_generations_waiting", "Answers that wait for a place in the batch.", registry=self._registry)
         waiting.set_function(lambda: supervisor.load.waiting)
+
+    def observe_adapters(self, loaded: Callable[[], int]) -> None:
+        """Report at each scrape how many adapters the engine holds."""
+        gauge = Gauge("ml_adapters_loaded", "Adapters that the engine holds.", registry=self._registry)
+        gauge.set_function(lambda: float(loaded()))
 
     def render(self) -> bytes:
         """Everything in Prometheus' text format (version 0.0.4)."""

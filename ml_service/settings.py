@@ -124,6 +124,9 @@ class Settings(Struct, frozen=True, kw_only=True):
             "sleeps and lets requests wait (`sleep`). On a CPU it always goes on."
         ),
     ] = "share"
+    sleep_patience_seconds: Annotated[
+        PositiveSeconds, Meta(description="How long a request waits for an engine that sleeps; then it gets 503.")
+    ] = 10.0
     training_processes: Annotated[
         Annotated[int, Meta(ge=1)],
         Meta(description="Processes that train one job, one for each GPU; more than one are started by accelerate."),

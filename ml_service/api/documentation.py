@@ -15,7 +15,7 @@ MEANINGS = {
     400: "A field is missing, of the wrong type or out of range; `details` names it.",
     401: "The service token is missing or wrong.",
     404: "There is nothing with this id or name.",
-    409: "It is being done already, or it is over.",
+    409: "It is being done already, it is over, or what it needs cannot be used now: an adapter of another base model.",
     413: "The body is larger than 4 MiB; the samples of a training may have 32.",
     503: "The engine or Redis is away, or the queue is full; `Retry-After` says when to try again.",
 }

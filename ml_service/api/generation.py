@@ -28,7 +28,7 @@ STREAM: dict[str, Any] = {
 def generation_routes(service: GenerationService) -> APIRouter:
     router = APIRouter(tags=["generation"])
 
-    @router.post("/generate", response_model=GenerateResponse, responses={200: STREAM, **errors(400, 404, 413, 503)})
+    @router.post("/generate", response_model=GenerateResponse, responses={200: STREAM, **errors(400, 404, 409, 413, 503)})
     async def generate(request: Request, body: GenerateRequest) -> Response:
         """Generate an answer to a prompt or a conversation.
 

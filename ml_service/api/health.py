@@ -6,6 +6,7 @@ import msgspec
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 
+from ml_service.adapters.registry import AdapterRegistry
 from ml_service.cache.response_cache import ResponseCache
 from ml_service.engine.supervisor import EngineSupervisor
 from ml_service.jobs.metrics import JobMetrics
@@ -14,7 +15,12 @@ from shared.contracts.service import Health, HealthStatus
 
 
 def health_routes(
-    supervisor: EngineSupervisor, cache: ResponseCache, metrics: Metrics, jobs: Sequence[JobMetrics], version: str
+    supervisor: EngineSupervisor,
+    adapters: AdapterRegistry,
+    cache: ResponseCache,
+    metrics: Metrics,
+    jobs: Sequence[JobMetrics],
+    version: str,
 ) -> APIRouter:
     """The queue that health speaks of is the first one of `jobs`."""
     router = APIRouter(tags=["health"])
@@ -30,7 +36,7 @@ def health_routes(
         status: HealthStatus = "unhealthy"
         if can_generate:
             status = "healthy" if redis_connected else "degraded"
-        elif state in ("loading", "reloading"):
+        elif state in ("loading", "reloading", "sleeping"):
             status = "loading"
         body = Health(
             status=status,
@@ -39,7 +45,7 @@ def health_routes(
             redis_connected=redis_connected,
             queue_length=load.waiting + queued,
             engine=state,
-            adapters_loaded=0,
+            adapters_loaded=len(adapters.loaded(supervisor.engine)),
             version=version,
         )
         return Response(msgspec.json.encode(body), status_code=200 if can_generate else 503, media_type="application/json")

@@ -11,7 +11,7 @@ from ml_service.engine.protocol import EngineAway, GenerationFailed, LoadedModel
 from ml_service.engine.supervisor import EngineSupervisor
 from ml_service.middleware import Message, Receive, Scope, Send
 from ml_service.models.catalogue import ModelEntry
-from shared.contracts.service import ModelInfo, ModelList, ModelReload
+from shared.contracts.service import EngineSleepRequest, EngineSleepState, ModelInfo, ModelList, ModelReload
 from shared.errors import NotFound
 
 
@@ -50,11 +50,30 @@ def model_routes(supervisor: EngineSupervisor, catalogue: Mapping[str, ModelEntr
             seconds=round(time.monotonic() - started, 2),
         )
 
+    @router.post("/model/sleep", responses=errors(400, 409, 503))
+    async def sleep(body: EngineSleepRequest) -> EngineSleepState:
+        """Give the GPU's memory to something that trains; answers when the engine sleeps. Requests wait meanwhile, or get 503.
+
+        Generations that run finish, for at most 20 seconds. Ask again before the seconds have passed, or the engine wakes.
+        """
+        await supervisor.sleep(body.seconds)
+        return sleep_state()
+
+    @router.post("/model/wake", responses=errors(503))
+    async def wake() -> EngineSleepState:
+        """Let the engine serve again; one that is awake is fine."""
+        await supervisor.wake()
+        return sleep_state()
+
+    def sleep_state() -> EngineSleepState:
+        return EngineSleepState(asleep=supervisor.state == "sleeping", seconds_left=round(supervisor.sleep_seconds_left, 1))
+
     return router
 
 
 class OpenAiApi:
-    """An ASGI app to mount at `/v1`: passes requests to the app of the engine that serves now."""
+    """An ASGI app to mount at `/v1`: passes requests to the app of the engine that serves now. It speaks for the base model only:
+    an adapter belongs to an account, and this protocol knows none."""
 
     def __init__(self, supervisor: EngineSupervisor) -> None:
         self._supervisor = supervisor
@@ -63,7 +82,7 @@ class OpenAiApi:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 4404})
             return
-        model = self._supervisor.serving()
+        model = await self._supervisor.awake()
         app = model.engine.openai_app()
         if app is None:
             raise NotFound("This engine has no OpenAI-compatible API")

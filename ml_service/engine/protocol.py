@@ -117,6 +117,22 @@ class Engine(Protocol):
     async def remove_adapter(self, adapter: Adapter) -> None:
         """Unload an adapter; one that is not loaded is fine."""
 
+    async def sleep(self) -> None:
+        """Give back the accelerator's memory until `wake_up`; on a CPU there is none to give back. Adapters stay loaded.
+
+        What is being generated is aborted, and until `wake_up` everything raises EngineAway. An engine that sleeps is fine.
+
+        Raises:
+            EngineAway: the engine died.
+        """
+
+    async def wake_up(self) -> None:
+        """Be as before `sleep`; an engine that is awake is fine.
+
+        Raises:
+            EngineAway: the engine died.
+        """
+
     def openai_app(self) -> AsgiApp | None:
         """The engine's own OpenAI-compatible app, whose paths begin with `/v1`; None if it has none."""
 

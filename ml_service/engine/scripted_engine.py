@@ -42,7 +42,7 @@ class ScriptedRenderer:
 
 
 class ScriptedEngine:
-    """Gives the same words over and over, each answer of `n` beginning one word later.
+    """Gives the same words over and over, each answer of `n` beginning one word later; with an adapter its name comes first.
 
     Args:
         token_seconds: time between two tokens.
@@ -55,6 +55,7 @@ class ScriptedEngine:
         self._capacity = capacity
         self._answers = 0
         self._alive = True
+        self._asleep = False
         self._adapters: set[str] = set()
         self._running = asyncio.Event()
         self._running.set()
@@ -64,6 +65,11 @@ class ScriptedEngine:
         """How many generations were started, for tests that count them."""
         self.aborted = 0
         """How many of them were left before they ended."""
+
+    @property
+    def adapters(self) -> frozenset[str]:
+        """The names of the loaded adapters, for tests."""
+        return frozenset(self._adapters)
 
     @property
     def context_length(self) -> int:
@@ -78,7 +84,7 @@ class ScriptedEngine:
         return Load(running=self._answers, waiting=0)
 
     async def generate(self, prompt: Sequence[int], sampling: Sampling, adapter: Adapter | None = None) -> AsyncGenerator[Delta, None]:
-        self._check_alive()
+        self._check_awake()
         if adapter is not None and adapter.name not in self._adapters:
             raise AdapterRefused("This adapter was not added")
         if self._answers + sampling.n > self._capacity:
@@ -86,10 +92,10 @@ class ScriptedEngine:
         self._answers += sampling.n
         self.generations += 1
         try:
-            for delta in _script(sampling):
+            for delta in _script(sampling, (f"<{adapter.name}> ", *WORDS) if adapter is not None else WORDS):
                 await asyncio.sleep(self.token_seconds)
                 await self._running.wait()
-                self._check_alive()
+                self._check_awake()
                 self.last_progress = time.monotonic()
                 yield delta
         except (asyncio.CancelledError, GeneratorExit):
@@ -99,7 +105,7 @@ class ScriptedEngine:
             self._answers -= sampling.n
 
     async def add_adapter(self, adapter: Adapter) -> None:
-        self._check_alive()
+        self._check_awake()
         weights = Path(adapter.path) / "adapter_model.safetensors"
         try:
             complete = _safetensors_is_complete(weights)
@@ -110,7 +116,16 @@ class ScriptedEngine:
         self._adapters.add(adapter.name)
 
     async def remove_adapter(self, adapter: Adapter) -> None:
+        self._check_awake()
         self._adapters.discard(adapter.name)
+
+    async def sleep(self) -> None:
+        self._check_alive()
+        self._asleep = True
+
+    async def wake_up(self) -> None:
+        self._check_alive()
+        self._asleep = False
 
     def openai_app(self) -> AsgiApp | None:
         return None
@@ -135,16 +150,21 @@ class ScriptedEngine:
         if not self._alive:
             raise EngineAway("The engine died")
 
+    def _check_awake(self) -> None:
+        self._check_alive()
+        if self._asleep:
+            raise EngineAway("The engine sleeps")
 
-def _script(sampling: Sampling) -> Iterator[Delta]:
+
+def _script(sampling: Sampling, script: Sequence[str]) -> Iterator[Delta]:
     """The deltas of all answers, one token of each in turn."""
-    answers = [_answer(index, sampling) for index in range(sampling.n)]
+    answers = [_answer(index, sampling, script) for index in range(sampling.n)]
     for deltas in itertools.zip_longest(*answers):
         yield from (delta for delta in deltas if delta is not None)
 
 
-def _answer(index: int, sampling: Sampling) -> list[Delta]:
-    words = [WORDS[(index + position) % len(WORDS)] for position in range(min(len(WORDS), sampling.max_tokens))]
+def _answer(index: int, sampling: Sampling, script: Sequence[str]) -> list[Delta]:
+    words = [script[(index + position) % len(script)] for position in range(min(len(script), sampling.max_tokens))]
     text = "".join(words)
     stops = [text.index(stop) for stop in sampling.stop if stop in text]
     end = min(stops, default=len(text))
@@ -157,7 +177,7 @@ def _answer(index: int, sampling: Sampling) -> list[Delta]:
         position += len(word)
     if not deltas:  # the answer begins with a stop text
         deltas.append(Delta(index, "", 1, PROBABILITY))
-    deltas[-1].finish_reason = "stop" if stops or len(words) == len(WORDS) else "length"
+    deltas[-1].finish_reason = "stop" if stops or len(words) == len(script) else "length"
     return deltas
 
 

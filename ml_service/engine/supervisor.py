@@ -10,23 +10,27 @@ from typing import Final, Literal
 import structlog
 
 from ml_service.engine.protocol import Engine, EngineAway, EngineFactory, Load, LoadedModel, Sampling
+from ml_service.engine.sleep import SleepLease
 from ml_service.models.catalogue import ModelEntry
 from shared.contracts.generation import Turn
 from shared.errors import AppError, Conflict, Unavailable
 
-EngineState = Literal["loading", "ready", "reloading", "rebuilding", "stopped"]
-STATES: Final[tuple[EngineState, ...]] = ("loading", "ready", "reloading", "rebuilding", "stopped")
+EngineState = Literal["loading", "ready", "reloading", "rebuilding", "sleeping", "stopped"]
+STATES: Final[tuple[EngineState, ...]] = ("loading", "ready", "reloading", "rebuilding", "sleeping", "stopped")
 
 POLL_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 60.0
 DRAIN_SECONDS: Final = 120.0
 """How long generations on a model that is being exchanged may go on."""
+SLEEP_DRAIN_SECONDS: Final = 20.0
+"""How long generations may go on when the engine shall sleep; what is not done by then is aborted."""
 
 AWAY: Final[dict[EngineState, tuple[str, int]]] = {
     "loading": ("The model is still being loaded", 5),
     "ready": ("The engine has just stopped and is being started again", 5),
     "reloading": ("Another model is being loaded", 10),
     "rebuilding": ("The engine is being started again", 10),
+    "sleeping": ("The engine sleeps while something trains on its GPU", 10),
     "stopped": ("The service is stopping", 5),
 }
 
@@ -44,6 +48,8 @@ class Timing:
     start_timeout: float
     canary_interval: float
     canary_deadline: float
+    sleep_patience: float = 10.0
+    """How long whoever needs an engine that sleeps waits for it."""
 
 
 class EngineSupervisor:
@@ -73,6 +79,7 @@ class EngineSupervisor:
         self._on_rebuild = on_rebuild
         self._state: EngineState = "loading"
         self._current: LoadedModel | None = None
+        self._sleeping = SleepLease()
         self._changing = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
@@ -81,6 +88,8 @@ class EngineSupervisor:
     @property
     def state(self) -> EngineState:
         """`ready` only while the engine can generate."""
+        if self._sleeping.held and self._state != "stopped":
+            return "sleeping"
         if self._state == "ready" and (self._current is None or not self._current.engine.alive):
             return "rebuilding"
         return self._state
@@ -89,6 +98,11 @@ class EngineSupervisor:
     def entry(self) -> ModelEntry:
         """The model that serves, or that is being loaded to serve."""
         return self._entry
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine that serves, even if it sleeps or has just died; None while there is none."""
+        return self._current.engine if self._current is not None else None
 
     @property
     def load(self) -> Load:
@@ -101,11 +115,58 @@ class EngineSupervisor:
         Raises:
             EngineAway: there is none at the moment.
         """
-        model = self._current
-        if model is None or not model.engine.alive:
-            message, retry_after = AWAY[self._state]
+        model, state = self._current, self.state
+        if model is None or not model.engine.alive or state == "sleeping":
+            message, retry_after = AWAY[state]
             raise EngineAway(message, retry_after=retry_after)
         return model
+
+    async def awake(self) -> LoadedModel:
+        """As `serving`, but waits a while for an engine that sleeps.
+
+        Raises:
+            EngineAway: there is none at the moment, or it still sleeps.
+        """
+        await self._sleeping.freed(self._timing.sleep_patience)
+        return self.serving()
+
+    async def sleep(self, seconds: float) -> None:
+        """Let the engine sleep: what runs finishes within limits, what comes waits. It wakes by itself when nobody asks again in time.
+
+        Args:
+            seconds: from now; asking again while it sleeps moves its end on.
+
+        Raises:
+            EngineAway: there is no engine at the moment.
+            Conflict: another model is being loaded.
+        """
+        if self._sleeping.held:
+            self._sleeping.take(seconds)
+            return
+        model = self.serving()
+        if self._changing.locked():
+            raise Conflict("Another model is being loaded")
+        async with self._changing:
+            log.info("engine goes to sleep", model=model.entry.name)
+            self._sleeping.take(seconds)
+            await _drain(model.engine, SLEEP_DRAIN_SECONDS)
+            try:
+                await model.engine.sleep()
+            except EngineAway:  # died: its memory is free, too, and a new one is started after the sleep
+                pass
+            except Exception:
+                await self._wake()
+                raise
+
+    async def wake(self) -> None:
+        """Wake the engine, if it sleeps."""
+        async with self._changing:
+            await self._wake()
+
+    @property
+    def sleep_seconds_left(self) -> float:
+        """How long the engine goes on sleeping if nobody asks again; 0 when it does not sleep."""
+        return self._sleeping.seconds_left
 
     def start(self) -> None:
         """Begin loading in the background."""
@@ -114,6 +175,7 @@ class EngineSupervisor:
     async def stop(self) -> None:
         """Stop the engine and everything that watches it; open generations get EngineAway."""
         self._state = "stopped"
+        self._sleeping.release()
         tasks = [task for task in (self._watching, self._reloading, *self._draining) if task is not None]
         for task in tasks:
             task.cancel()
@@ -134,6 +196,8 @@ class EngineSupervisor:
         """
         if self._reloading is not None and not self._reloading.done():
             raise Conflict("Another model is being loaded")
+        if self._sleeping.held:
+            raise Conflict("The engine sleeps while something trains on its GPU; load another model afterwards")
         if self.state == "ready" and entry == self._entry:
             return False
         self._reloading = asyncio.create_task(self._exchange(entry), name="model-reload")
@@ -143,6 +207,9 @@ class EngineSupervisor:
     async def _run(self) -> None:
         pause = 1.0
         while True:
+            while self._sleeping.held:  # died asleep: another would take the memory that training was given
+                await asyncio.sleep(POLL_SECONDS)
+                await self._wake_in_time()
             async with self._changing:
                 if self._current is None:
                     await self._try_start()
@@ -189,6 +256,10 @@ class EngineSupervisor:
             engine = model.engine
             if not engine.alive:
                 return "dead"
+            if self._sleeping.held:  # asleep, it shows no progress and is asked for none
+                await self._wake_in_time()
+                await asyncio.sleep(POLL_SECONDS)
+                continue
             if time.monotonic() - engine.last_progress >= self._timing.canary_interval and not await self._shows_progress(model):
                 return "stuck" if engine.alive else "dead"
             await asyncio.sleep(POLL_SECONDS)
@@ -201,7 +272,7 @@ class EngineSupervisor:
         try:
             while time.monotonic() - asked < self._timing.canary_deadline:
                 await asyncio.wait([canary], timeout=POLL_SECONDS)
-                if model.engine.last_progress > asked:
+                if model.engine.last_progress > asked or self._sleeping.held:
                     return True
                 if not model.engine.alive:
                     return False
@@ -212,6 +283,29 @@ class EngineSupervisor:
             canary.cancel()
             with suppress(asyncio.CancelledError, AppError):
                 await canary
+
+    async def _wake_in_time(self) -> None:
+        """Wake an engine that nobody has asked to sleep on."""
+        if self._sleeping.seconds_left > 0:
+            return
+        async with self._changing:
+            if self._sleeping.held and self._sleeping.seconds_left == 0:
+                log.warning("engine wakes by itself: who put it to sleep has gone")
+                await self._wake()
+
+    async def _wake(self) -> None:
+        """Under the lock of changes."""
+        if not self._sleeping.held:
+            return
+        started = time.monotonic()
+        try:
+            if self._current is not None:
+                await self._current.engine.wake_up()
+                log.info("engine woke up", seconds=round(time.monotonic() - started, 2))
+        except Exception:  # whatever it is: an engine that does not answer is replaced
+            log.exception("engine did not wake up")
+        finally:
+            self._sleeping.release()
 
     async def _exchange(self, entry: ModelEntry) -> None:
         async with self._changing:
@@ -261,7 +355,12 @@ async def _generate_once(model: LoadedModel, *, tokens: int) -> None:
 
 async def _drain_and_stop(engine: Engine) -> None:
     """Let what runs on an engine finish, then stop it."""
-    deadline = time.monotonic() + DRAIN_SECONDS
+    await _drain(engine, DRAIN_SECONDS)
+    await engine.shutdown()
+
+
+async def _drain(engine: Engine, seconds: float) -> None:
+    """Wait until an engine has nothing to do, but no longer than so many seconds."""
+    deadline = time.monotonic() + seconds
     while engine.alive and engine.load.running + engine.load.waiting > 0 and time.monotonic() < deadline:  # noqa: ASYNC110 - load is told only when asked
         await asyncio.sleep(POLL_SECONDS)
-    await engine.shutdown()

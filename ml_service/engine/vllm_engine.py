@@ -81,6 +81,7 @@ class VllmEngine:
         self._thread = thread
         self._openai = openai
         self._closed = False
+        self._asleep = False
 
     @classmethod
     async def start(cls, entry: ModelEntry, settings: Settings) -> "LoadedModel":
@@ -161,6 +162,22 @@ class VllmEngine:
         with _vllm_errors():
             await self._llm.remove_lora(adapter.number)
 
+    async def sleep(self) -> None:
+        self._check_open(awake=False)
+        if self._asleep:
+            return
+        self._asleep = True  # first: an adapter that is loaded into memory which was given back would kill the engine
+        if self._llm.model_config.enable_sleep_mode:
+            with _vllm_errors():
+                await self._llm.sleep(level=1)  # weights go to the machine's memory
+
+    async def wake_up(self) -> None:
+        self._check_open(awake=False)
+        if self._asleep and self._llm.model_config.enable_sleep_mode:
+            with _vllm_errors():
+                await self._llm.wake_up()
+        self._asleep = False
+
     def openai_app(self) -> AsgiApp | None:
         return self._openai
 
@@ -181,9 +198,11 @@ class VllmEngine:
                 os.kill(pid, signal.SIGCONT)
         await _dispose(self._llm, self._thread)
 
-    def _check_open(self) -> None:
+    def _check_open(self, *, awake: bool = True) -> None:
         if self._closed:
             raise EngineAway("The engine was stopped")
+        if awake and self._asleep:
+            raise EngineAway("The engine sleeps while something trains on its GPU", retry_after=10)
 
 
 async def _dispose(llm: AsyncLLM, thread: ThreadPoolExecutor) -> None:
@@ -228,6 +247,7 @@ def _engine_args(entry: ModelEntry, model: str, settings: Settings) -> AsyncEngi
         max_num_queued_reqs=settings.max_num_seqs + settings.max_queued_requests,
         enable_lora=True,  # LoRA cannot be switched on later
         max_loras=settings.max_loras,
+        max_cpu_loras=settings.max_loaded_adapters,  # vLLM never evicts one by itself: the registry keeps to this number
         max_lora_rank=settings.max_lora_rank,
         enable_prefix_caching=True,
         enforce_eager=on_cpu,  # with LoRA vLLM's CPU path is eager anyway, and starts sooner when told so
@@ -235,6 +255,7 @@ def _engine_args(entry: ModelEntry, model: str, settings: Settings) -> AsyncEngi
         gpu_memory_utilization=settings.gpu_memory_utilization,
         tensor_parallel_size=settings.tensor_parallel_size,
         pipeline_parallel_size=settings.pipeline_parallel_size,
+        enable_sleep_mode=settings.training_gpu == "sleep" and not on_cpu,
         limit_mm_per_prompt={"image": 0} if entry.text_only else {},
         enable_log_requests=False,
         use_tqdm_on_load=False,

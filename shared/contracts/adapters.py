@@ -9,7 +9,8 @@ from annotated_types import MaxLen, MinLen, Predicate
 
 BASE_SCOPE: Final = "default"
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
+_NAME = re.compile(NAME)
 
 
 def is_name(text: str) -> bool:

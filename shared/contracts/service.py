@@ -1,7 +1,9 @@
 """Bodies of the ML service's health, model and cache endpoints."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Gt, Le
 
 HealthStatus = Literal["healthy", "loading", "degraded", "unhealthy"]
 
@@ -28,6 +30,21 @@ class ModelReload:
     previous: str
     model_version: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSleepRequest:
+    """Put the engine to sleep for so many seconds from now; asking again before they have passed moves their end on."""
+
+    seconds: Annotated[float, Gt(0), Le(600)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSleepState:
+    """Whether the engine sleeps, and in how many seconds it wakes by itself."""
+
+    asleep: bool
+    seconds_left: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
