@@ -83,7 +83,8 @@ def unheard_publisher() -> EventPublisher:
 
 def own_rows(database_url: str, owner: Device) -> dict[str, UUID]:
     """One real row of the account for every kind of id in an address."""
-    ids = {name: uuid4() for name in ("conversation_id", "message_id", "response_id", "sample_id")}
+    ids = {name: uuid4() for name in ("conversation_id", "message_id", "response_id", "sample_id", "job_id")}
+    ids["adapter_id"] = job = ids["job_id"]
     ids["device_id"] = owner.device_id
     conversation, message, response, sample = (ids[name] for name in ("conversation_id", "message_id", "response_id", "sample_id"))
     statements: list[tuple[str, list[Any]]] = [
@@ -106,6 +107,17 @@ def own_rows(database_url: str, owner: Device) -> dict[str, UUID]:
             "insert into sample (id, account_id, conversation_id, source, messages, message_ids, output, quality, replied_at, created_at)"
             " values ($1, $2, $3, 'history', '[]', array[$4::uuid], 'Hi', 1, now(), now())",
             [sample, owner.account_id, conversation, message],
+        ),
+        (
+            "insert into training_job (id, account_id, device_id, status, base_model, method, epochs, learning_rate, sample_ids,"
+            " adapter_id, created_at, heard_at)"
+            " values ($1, $2, $3, 'completed', 'model', 'sft', 3, 0.0001, array[$4::uuid], $1, now(), now())",
+            [job, owner.account_id, owner.device_id, sample],
+        ),
+        (
+            "insert into adapter (id, account_id, job_id, base_model, sample_ids, eval_loss, baseline_eval_loss, created_at)"
+            " values ($1, $2, $1, 'model', array[$3::uuid], 2, 2.5, now())",
+            [job, owner.account_id, sample],
         ),
     ]
 

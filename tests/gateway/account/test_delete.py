@@ -38,12 +38,15 @@ def test_everything_of_the_account_goes_and_nothing_else(gateway: GatewayProcess
         own_rows(database_url, account)
         account.client.post("/api/devices/register", json=registration(), headers={"Idempotency-Key": str(uuid4())}).raise_for_status()
     there_was = tables_with_rows_of(database_url, device)
-    assert there_was >= {"account", "device", "conversation", "message", "response", "sample", "idempotent_answer"}
+    assert there_was >= {
+        "account", "device", "conversation", "message", "response", "sample", "training_job", "adapter", "idempotent_answer",
+    }  # fmt: skip
 
     answer = delete(device, str(device.account_id))
 
     assert (answer.status_code, answer.content) == (204, b"")
-    assert tables_with_rows_of(database_url, device) == set()
+    # The ML service is away: what is left is the order to delete the adapters there.
+    assert tables_with_rows_of(database_url, device) == {"file_deletion"}
     assert tables_with_rows_of(database_url, bystander) == there_was
 
 
@@ -111,7 +114,7 @@ def test_the_ml_service_is_told_to_drop_its_cached_drafts(
     finally:
         gateway.stop()
 
-    assert calls == [f"/cache?pattern={device.account_id}:*"]
+    assert f"/cache?pattern={device.account_id}:*" in calls
 
 
 def test_requests_that_run_meanwhile_are_refused_plainly(gateway: GatewayProcess, database_url: str) -> None:
@@ -134,5 +137,5 @@ def test_requests_that_run_meanwhile_are_refused_plainly(gateway: GatewayProcess
             future.result()
 
         assert deleted.status_code in (204, 503)
-        assert deleted.status_code == 503 or tables_with_rows_of(database_url, device) == set()
+        assert deleted.status_code == 503 or tables_with_rows_of(database_url, device) <= {"file_deletion"}
     assert statuses <= {200, 401, 409, 503}

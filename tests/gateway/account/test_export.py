@@ -13,7 +13,7 @@ from tests.fixtures.gateway import GatewayProcess
 from tests.gateway.conftest import METRICS_TOKEN
 from tests.gateway.responses.situations import eventually
 
-FILES = ["account", "devices", "contacts", "conversations", "messages", "responses", "samples"]
+FILES = ["account", "devices", "contacts", "conversations", "messages", "responses", "samples", "training_jobs", "adapters"]
 MANY = 40_000
 
 
