@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from gateway.database import Database
 from gateway.events.hub import EventHub
+from gateway.metrics.census import TrainingCensus
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 # A client may send any word as its method; only these become labels.
@@ -34,6 +35,8 @@ class Metrics:
         )
         self._children: dict[tuple[str, str, int], Histogram] = {}
         registry.register(_PoolCollector(database))
+        self._trainings = TrainingCensus(database)
+        registry.register(self._trainings)
         Gauge("gateway_event_readers", "Open event streams of this process", registry=registry).set_function(lambda: hub.readers)
         ProcessCollector(registry=registry)
 
@@ -52,8 +55,9 @@ class Metrics:
         """Whether an `Authorization` header allows to read them."""
         return bool(self._token) and hmac.compare_digest(authorization.encode(), f"Bearer {self._token}".encode())
 
-    def render(self) -> bytes:
+    async def render(self) -> bytes:
         """All of it in Prometheus's text format."""
+        await self._trainings.count()
         return generate_latest(self._registry)
 
 

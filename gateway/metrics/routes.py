@@ -16,8 +16,8 @@ class MetricsController(Controller):
     opt = PUBLIC
     include_in_schema = False
 
-    @get("/", sync_to_thread=False)
-    def metrics(self, request: Request[Any, Any, Any], metrics: NamedDependency[Metrics]) -> Response[bytes]:
+    @get("/")
+    async def metrics(self, request: Request[Any, Any, Any], metrics: NamedDependency[Metrics]) -> Response[bytes]:
         if not metrics.admits(request.headers.get("authorization", "")):
             raise NotFound("There is nothing at this address")
-        return Response(metrics.render(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        return Response(await metrics.render(), media_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -3,7 +3,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.factories import NO_TLS, paired_device
+from tests.factories import NO_TLS, own_rows, paired_device
+from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
 from tests.gateway.conftest import METRICS_TOKEN
 
@@ -47,3 +48,23 @@ def test_the_pool_and_the_process_are_there(second_gateway: GatewayProcess) -> N
     assert 'gateway_database_connections{state="limit"} 10.0' in text
     assert "gateway_event_readers 0.0" in text
     assert "process_resident_memory_bytes" in text
+
+
+def test_trainings_and_adapters_in_use_are_counted_over_all_gateways(
+    gateway: GatewayProcess, second_gateway: GatewayProcess, database_url: str
+) -> None:
+    before = figures(metrics(second_gateway).text)
+    adapter_id = own_rows(database_url, paired_device(gateway.url))["adapter_id"]
+    rows(database_url, "update adapter set active = true where id = $1", adapter_id)
+
+    after = figures(metrics(second_gateway).text)
+
+    grown = {name: after[name] - before[name] for name in after if name.startswith(("gateway_training", "gateway_active"))}
+    assert {name for name, growth in grown.items() if growth} == {'gateway_training_jobs{status="completed"}', "gateway_active_adapters"}
+    assert len(grown) == 7
+
+
+def figures(text: str) -> dict[str, float]:
+    """By name and labels."""
+    lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in lines}

@@ -1,0 +1,39 @@
+"""What is counted in the database when Prometheus asks: over all accounts and gateways, so every replica says the same."""
+
+from collections.abc import Iterable
+from typing import get_args
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gateway.database import Database
+from gateway.errors import Unavailable
+from gateway.training import adapter_queries, job_queries
+from shared.contracts.training import TrainingStatus
+
+
+class TrainingCensus(Collector):
+    """Training jobs by status, and adapters in use. While PostgreSQL is away there are no figures, rather than old ones."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._jobs: dict[str, int] | None = None
+        self._active_adapters = 0
+
+    async def count(self) -> None:
+        """Count anew; `collect` tells what came of it."""
+        try:
+            async with self._database.connection() as db:
+                self._jobs = await job_queries.count_by_status(db)
+                self._active_adapters = await adapter_queries.count_active(db)
+        except Unavailable:
+            self._jobs = None
+
+    def collect(self) -> Iterable[Metric]:
+        if self._jobs is None:
+            return
+        jobs = GaugeMetricFamily("gateway_training_jobs", "Training jobs of all accounts", labels=["status"])
+        for status in get_args(TrainingStatus):
+            jobs.add_metric([status], self._jobs.get(status, 0))
+        yield jobs
+        yield GaugeMetricFamily("gateway_active_adapters", "Accounts whose drafts are written with an adapter", value=self._active_adapters)
