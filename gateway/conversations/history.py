@@ -14,9 +14,9 @@ from gateway.conversations.prompt import DRAFT_HISTORY, Line, Thread, bursts
 from gateway.database import Db
 from gateway.errors import NotFound
 
-LONGEST_TEXT = 20_000
+LONGEST_TEXT = 4_000
 """Characters; a longer message is no example of how somebody writes messages."""
-_LONGEST_BURST = 50  # messages
+_LONGEST_BURST = 20  # messages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

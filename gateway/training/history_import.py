@@ -3,9 +3,10 @@
 import asyncio
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Literal, Protocol, TypeAlias
 from uuid import UUID
 
@@ -105,13 +106,14 @@ def _samples(
     samples: list[HistorySample] = []
     skipped: Counter[str] = Counter()
     chosen: dict[UUID, dict[str, bool]] = {}
+    remembering = lru_cache(maxsize=1_000)(mask)  # a message is in the prompts of the next ten, too
     for exchange in found:
         thread = exchange.reply.conversation_id
         if thread not in chosen:
             chosen[thread] = {_words(draft.text): draft.edited for draft in drafts[thread]}
         reason = _reason_against(exchange, chosen[thread])
         if reason is None:
-            sample = _sample(exchange, ids[exchange.reply.id], masked=masked)
+            sample = _sample(exchange, ids[exchange.reply.id], remembering if masked else _as_it_is)
             reason = None if says_something(sample.output) else "personal_data_only"
         if reason is None:
             samples.append(sample)
@@ -134,18 +136,22 @@ def _reason_against(exchange: Exchange, chosen: Mapping[str, bool]) -> Reason | 
     return None
 
 
-def _sample(exchange: Exchange, sample_id: UUID, *, masked: bool) -> HistorySample:
+def _sample(exchange: Exchange, sample_id: UUID, mask: Callable[[str, str], str]) -> HistorySample:
     prompt = render(exchange.thread, exchange.lines, include_contact_info=True)
     return HistorySample(
         id=sample_id,
         conversation_id=exchange.reply.conversation_id,
-        messages=mask_turns(prompt.turns) if masked else prompt.turns,
+        messages=mask_turns(prompt.turns, mask),
         message_ids=[*prompt.message_ids, *(line.id for line in exchange.said)],
         answered_id=exchange.reply.answered_id,
         reply_id=exchange.reply.id,
-        output=mask(exchange.text, prompt.turns[-1].content) if masked else exchange.text,
+        output=mask(exchange.text, prompt.turns[-1].content),
         replied_at=exchange.reply.sent_at,
     )
+
+
+def _as_it_is(text: str, _: str) -> str:
+    return text
 
 
 def _words(text: str) -> str:

@@ -7,7 +7,7 @@ unless it is a date or a time. What is masked says what it was, as `[phone]`, so
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from stdnum import iban, luhn
@@ -20,7 +20,7 @@ _MOST_PHONE_DIGITS = 15  # ITU-T E.164
 _CARD_DIGITS = range(19, 12, -1)  # ISO/IEC 7812
 _IBAN_CHARACTERS = range(34, 14, -1)  # ISO 13616
 
-_WORTH_A_LOOK = re.compile(r"@|\d(?:\D*\d){3}")
+_WORTH_A_LOOK = re.compile(r"[@\d]")
 _LOCAL = r"\w.!#$%&'*+/=?^`{|}~-"
 _EMAIL = re.compile(rf"(?<![{_LOCAL}])[{_LOCAL}]+@[\w-]+(?:\.[\w-]+)+")
 _IBAN = re.compile(r"(?<!\w)[A-Za-z]{2}\d{2}(?: ?[A-Za-z0-9]){11,30}")
@@ -35,7 +35,7 @@ _LONG_NUMBER = re.compile(
         | (?:19|20)\d\d{_DASH}(?:19|20)\d\d   # 2025-2026
         | {_CLOCK}{_DASH}{_CLOCK}             # 10.30-11.45
     )(?![.\-/]?\d))
-    | (?P<number>\+?\(?\d(?:{_BETWEEN}\d){{6,}}(?:\ ?(?:ext\.?|x|\#)\ ?\d{{1,7}})?)
+    | (?P<number>(?:\((?=\+?\d{{1,6}}\)))?\+?(?:\((?=\d{{1,6}}\)))?\d(?:{_BETWEEN}\d){{6,}}(?:\ ?(?:ext\.?|x|\#)\ ?\d{{1,7}})?)
     """,
     re.VERBOSE,
 )
@@ -65,8 +65,8 @@ def mask(text: str, before: str = "") -> str:
     return text
 
 
-def mask_turns(turns: Iterable[Turn]) -> list[Turn]:
-    """The turns of a prompt, masked."""
+def mask_turns(turns: Iterable[Turn], mask: Callable[[str, str], str] = mask) -> list[Turn]:
+    """The turns of a prompt, masked; `mask` may be one that remembers."""
     masked: list[Turn] = []
     before = ""
     for turn in turns:
@@ -110,6 +110,8 @@ def _long_number(match: re.Match[str]) -> str:
 
 def _without_codes(text: str, before: str) -> str:
     """A code stands on a line with a word for it, or right after such a line."""
+    if not _CODE.search(text):
+        return text
     lines = text.split("\n")
     spoken = _CODE_WORD.search(before.rpartition("\n")[2]) is not None
     for number, line in enumerate(lines):

@@ -2,7 +2,7 @@ from uuid import UUID
 
 from litestar import Controller, delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import FromPath, JSONBody
 
 from gateway.auth.authentication import Caller
 from gateway.openapi import errors
@@ -25,7 +25,7 @@ class SampleController(Controller):
 
     @post("/import", summary="Import past replies as samples", status_code=200, responses=errors(400, 401, 403, 404, 409, 413, 422, 503))
     async def import_history(
-        self, principal: Caller, history_import: NamedDependency[HistoryImportService], data: HistoryImport
+        self, principal: Caller, history_import: NamedDependency[HistoryImportService], data: JSONBody[HistoryImport]
     ) -> ImportedHistory:
         """Makes samples of the owner's own replies, so that drafts sound like the owner at once. Again, it adds only what is new."""
         return await history_import.run(principal.account_id, data)

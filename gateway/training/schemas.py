@@ -66,7 +66,7 @@ class SkippedReplies(Wire, frozen=True, kw_only=True):
     answers_no_text: Annotated[int, Meta(description="It answers a picture or another file without words.")] = 0
     links_only: int = 0
     personal_data_only: int = 0
-    too_long: Annotated[int, Meta(description="It, or a message before it, has more than 20,000 characters.")] = 0
+    too_long: Annotated[int, Meta(description="It, or a message before it, has more than 4,000 characters.")] = 0
 
 
 class ImportedHistory(Wire, frozen=True, kw_only=True):

@@ -133,8 +133,8 @@ def test_a_late_reply_is_none(owner: Device, minutes: int | None, count: int) ->
         ({"text": "Look"}, "https://example.com/a?b=c www.example.org", "linksOnly"),
         ({"text": "Your number?"}, "+1 415 555 0132", "personalDataOnly"),
         ({"text": "And the door code?"}, "4821", "personalDataOnly"),
-        ({"text": "Read this"}, "a" * 20_001, "tooLong"),
-        ({"text": "b" * 20_001}, "no", "tooLong"),
+        ({"text": "Read this"}, "a" * 4_001, "tooLong"),
+        ({"text": "b" * 4_001}, "no", "tooLong"),
         ({"text": "\ufffc", "messageType": "attachment", "attachments": [{"mimeType": "image/heic"}]}, "nice", "answersNoText"),
     ],
 )
@@ -304,7 +304,7 @@ def test_nothing_that_is_retracted_meanwhile_is_left(owner: Device) -> None:
     assert samples(owner) == []
 
 
-def test_a_hundred_thousand_messages_take_seconds(owner: Device, database_url: str) -> None:
+def test_two_thousand_replies_out_of_a_hundred_thousand_messages_take_seconds(owner: Device, database_url: str) -> None:
     conversations = [UUID(sync(owner, [], name=f"thread {number}")["conversationId"]) for number in range(20)]
     rows(
         database_url,
@@ -322,9 +322,9 @@ def test_a_hundred_thousand_messages_take_seconds(owner: Device, database_url: s
     rows(database_url, "analyze message")
 
     begun = time.monotonic()
-    answer = imported(owner, limit=10_000)
+    answer = imported(owner, limit=2_000)
     took = time.monotonic() - begun
 
-    assert answer["imported"] == 10_000
+    assert answer["imported"] == 2_000
     assert took < 30
     assert all("[phone]" in output for _, output in said(owner))

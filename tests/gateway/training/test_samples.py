@@ -1,12 +1,16 @@
 """GET and DELETE /api/training/samples."""
 
-from uuid import uuid4
+from collections.abc import Callable
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
 
 import pytest
 
 from tests.factories import Device, paired_device
+from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
-from tests.gateway.responses.situations import drafted, received
+from tests.gateway.responses.situations import conversation, drafted, line, received, synced
+from tests.gateway.responses.test_actions import act
 
 
 def accepted(device: Device, text: str = "Dinner on Friday?") -> str:
@@ -54,4 +58,65 @@ def test_strangers_see_and_delete_nothing(owner: Device, drafting_gateway: Gatew
     assert stranger.client.get("/api/training/samples").json()["total"] == 0
     assert stranger.client.delete(f"/api/training/samples/{sample_id}").status_code == 404
     assert stranger.client.delete(f"/api/training/samples/{uuid4()}").status_code == 404
+    assert owner.client.get("/api/training/samples").json()["total"] == 1
+
+
+def test_a_sample_of_a_long_thread_has_only_what_the_model_read(owner: Device, database_url: str) -> None:
+    """The scripted engine's context is short: the oldest turns of the prompt are dropped, and so they are in the sample."""
+    messages = synced(owner, conversation(100, "word " * 200))
+    response_id = drafted(owner, messages[-1], maxHistory=100)["responseId"]
+
+    act(owner, response_id, {"action": "accept"})
+
+    (sample,) = rows(
+        database_url,
+        "select messages::text, message_ids, answered_id, replied_at, created_at from sample where response_id = $1",
+        UUID(response_id),
+    )
+    (response,) = rows(database_url, "select messages::text, message_ids from response where id = $1", UUID(response_id))
+    assert (sample["messages"], sample["message_ids"]) == (response["messages"], response["message_ids"])
+    assert 0 < len(sample["message_ids"]) < 100
+    assert str(sample["answered_id"]) == messages[-1]
+    assert sample["replied_at"] == sample["created_at"]
+
+
+def adapter_that_learnt_from(database_url: str, owner: Device, sample_id: str) -> UUID:
+    job_id = uuid4()
+    rows(
+        database_url,
+        "insert into training_job (id, account_id, device_id, status, base_model, method, epochs, learning_rate, sample_ids, created_at,"
+        " heard_at) values ($1, $2, $3, 'completed', 'model', 'sft', 3, 0.0001, array[$4::uuid], now(), now())",
+        job_id,
+        owner.account_id,
+        owner.device_id,
+        UUID(sample_id),
+    )
+    rows(
+        database_url,
+        "insert into adapter (id, account_id, job_id, base_model, sample_ids, eval_loss, baseline_eval_loss, created_at)"
+        " values ($1, $2, $1, 'model', array[$3::uuid], 2, 2.5, now())",
+        job_id,
+        owner.account_id,
+        UUID(sample_id),
+    )
+    return job_id
+
+
+@pytest.mark.parametrize("deleted", ["sample", "message", "conversation"])
+def test_adapters_that_learnt_from_what_is_deleted_are_stale(owner: Device, database_url: str, deleted: str) -> None:
+    message, name = line("Dinner on Friday?"), uuid4().hex
+    response_id = drafted(owner, synced(owner, [message], name)[0])["responseId"]
+    sample_id = act(owner, response_id, {"action": "accept"}).json()["sampleId"]
+    stale, other = (adapter_that_learnt_from(database_url, owner, each) for each in (sample_id, accepted(owner)))
+    conversation_id = owner.client.get(f"/api/responses/{response_id}").json()["conversationId"]
+    delete: dict[str, Callable[[], object]] = {
+        "sample": lambda: owner.client.delete(f"/api/training/samples/{sample_id}"),
+        "message": lambda: synced(owner, [{**message, "text": None, "retractedAt": datetime.now(UTC).isoformat()}], name),
+        "conversation": lambda: owner.client.delete(f"/api/conversations/{conversation_id}"),
+    }
+
+    delete[deleted]()
+
+    found = rows(database_url, "select id, stale from adapter where account_id = $1", owner.account_id)
+    assert {row["id"]: row["stale"] for row in found} == {stale: True, other: False}
     assert owner.client.get("/api/training/samples").json()["total"] == 1
