@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from gateway import sse
-from gateway.errors import AppError, BadRequest, ErrorBody, Unavailable
+from gateway.errors import AppError, BadRequest, Conflict, ErrorBody, Unavailable
 from shared.contracts.adapters import AdapterInfo, AdapterList
 from shared.contracts.generation import GenerateRequest, GenerateResponse, TokenEvent
 from shared.contracts.jobs import AsyncGenerateRequest, JobsDeleted, JobState
@@ -146,6 +146,7 @@ class MlClient:
 
         Raises:
             BadRequest: it cannot be trained so; the field is named as our own clients know it.
+            Conflict: the adapter that it shall be compared with is gone.
             Unavailable: see the class. If it was the answer that got lost, the training is there all the same.
         """
         body = _encoder.encode(request)
@@ -300,6 +301,8 @@ def _training_refusal(fields: set[str]) -> AppError:
         return BadRequest.field("sampleIds", "these samples are too few, or not fit, to train with; choose others")
     if "method" in fields:
         return BadRequest.field("method", "these samples cannot be trained with so; choose the other method")
+    if "baseline_adapter_id" in fields:
+        return Conflict("The files of the adapter in use are gone, so nothing can be compared with it; deactivate it and start again")
     _logger.error("ml service does not take a training", fields=sorted(fields))
     return Unavailable("Training is not possible at the moment; try again later", retry_after=_WAIT_SECONDS)
 

@@ -20,9 +20,8 @@ START = f"""
     with device as (select id from device where account_id = $1 and id = $3 and status = 'active' for share)
     insert into training_job (account_id, id, device_id, status, base_model, method, epochs, learning_rate, sample_ids, baseline_adapter_id,
         created_at, heard_at, look_at)
-    select $1, $2, device.id, 'queued', $4::varchar, $5, $6, $7, $8, (select id from adapter where account_id = $1 and active and base_model = $4::varchar),
-        $9, $9, now() + interval '10 seconds'
-    from device
+    select $1, $2, device.id, 'queued', $4::varchar, $5, $6, $7, $8, baseline.id, $9, $9, now() + interval '10 seconds'
+    from device left join adapter baseline on baseline.account_id = $1 and baseline.active and baseline.base_model = $4::varchar
     on conflict (device_id) where {_OPEN} do nothing
     returning baseline_adapter_id, {DETAILS}
 """  # noqa: S608 - our own words

@@ -6,7 +6,7 @@ import structlog
 from asyncpg import Record
 
 from gateway.database import Database
-from gateway.errors import BadRequest
+from gateway.errors import BadRequest, Conflict
 from gateway.ml_client import MlClient
 from gateway.training import job_queries
 from gateway.training.job_announcing import ENDED
@@ -74,7 +74,7 @@ class TrainingReconciliation:
             return
         try:
             await self._ml.start_training(request_for(key.account_id, row, chosen.samples))
-        except BadRequest as error:  # the catalogue is another one now
+        except (BadRequest, Conflict) as error:  # the catalogue is another one now, or what it shall be compared with has gone
             await self._fail(key, error.message)
 
     async def _fail(self, key: JobKey, error: str) -> None:

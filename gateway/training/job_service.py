@@ -43,14 +43,14 @@ class JobService:
 
         Raises:
             BadRequest: no such model or samples, or too few; nothing is left of the job.
-            Conflict: the device has a training that has not ended.
+            Conflict: the device has a training that has not ended; or the adapter in use has lost its files.
             Unavailable: the ML service is away or full; the row says `failed`.
         """
         row, samples = await self._store(caller, body)
         job = job_of(row)
         try:
             await self._ml.start_training(request_for(caller.account_id, row, samples))
-        except BadRequest:
+        except (BadRequest, Conflict):
             async with self._database.connection() as db:
                 await job_queries.discard(db, caller.account_id, job.id)
             raise

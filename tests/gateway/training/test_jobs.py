@@ -9,7 +9,7 @@ import pytest
 from tests.factories import Device
 from tests.fixtures.training_system import FEWEST, MODEL, TrainingSystem, completed, job_rows, state_of
 from tests.gateway.responses.situations import eventually
-from tests.gateway.training.job_situations import ask, read_job, started
+from tests.gateway.training.job_situations import ask, read_job, started, trained
 
 
 def test_starts_as_documented(learner: Device, training_system: TrainingSystem) -> None:
@@ -102,6 +102,17 @@ def test_what_only_the_ml_service_knows_is_said_in_our_words(
     assert (answer.status_code, answer.json()["details"][0]["field"]) == (400, ours)
     assert "own words" not in answer.text
     assert job_rows(training_system, learner) == []
+
+
+def test_an_adapter_in_use_that_has_lost_its_files_is_named(learner: Device, training_system: TrainingSystem) -> None:
+    adapter_id = trained(training_system, learner)
+    training_system.ml.adapters.pop(adapter_id)
+
+    answer = ask(learner)
+
+    assert (answer.status_code, "deactivate" in answer.json()["message"]) == (409, True)
+    learner.client.post("/api/training/adapters/deactivate").raise_for_status()
+    started(learner)
 
 
 def test_one_device_trains_once_at_a_time_whichever_gateways_it_asks(learner: Device, training_system: TrainingSystem) -> None:
