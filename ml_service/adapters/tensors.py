@@ -20,14 +20,24 @@ MOST_TENSORS: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class _Float:
-    """A floating point type as whole numbers: a value whose exponent bits are all set is an infinity or no number."""
+    """A floating point type read as whole numbers, which without their sign are in the same order: `infinity` and what is beyond it, no
+    numbers, come last."""
 
     width: int
     unsigned: str
-    exponent: int
+    magnitude: int
+    infinity: int
+    largest: int
+    """`LARGEST_WEIGHT`."""
 
 
-FLOATS: Final = {"F32": _Float(4, "<u4", 0x7F800000), "F16": _Float(2, "<u2", 0x7C00), "BF16": _Float(2, "<u2", 0x7F80)}
+FLOATS: Final = {
+    "F32": _Float(4, "<u4", 0x7FFFFFFF, 0x7F800000, 0x42C80000),
+    "F16": _Float(2, "<u2", 0x7FFF, 0x7C00, 0x5640),
+    "BF16": _Float(2, "<u2", 0x7FFF, 0x7F80, 0x42C8),
+}
+LARGEST_WEIGHT: Final = 100
+"""Training gives weights around 0.1. Larger ones than this could overflow in the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +79,11 @@ def read_tensors(path: Path, max_bytes: int) -> dict[str, Tensor]:
     return tensors
 
 
-def check_finite(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Refuse weights that are infinite or no numbers: they would make every answer nonsense.
+def check_values(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Refuse weights that are no numbers, or so large that the model's states would not stay numbers.
+
+    Such states do not only spoil the answer in which they come up: they stay in the memory of the attention, and spoil answers that have
+    nothing to do with this adapter.
 
     Raises:
         AdapterRefused: there are such.
@@ -79,8 +92,11 @@ def check_finite(path: Path, tensors: dict[str, Tensor]) -> None:
     for tensor in tensors.values():
         kind = FLOATS[tensor.dtype]
         bits = numpy.frombuffer(data, kind.unsigned, count=math.prod(tensor.shape), offset=tensor.begin)
-        if bool(((bits & kind.exponent) == kind.exponent).any()):
+        largest = int((bits & kind.magnitude).max())
+        if largest >= kind.infinity:
             raise AdapterRefused(f"The adapter's {WEIGHTS} holds values that are not finite numbers")
+        if largest > kind.largest:
+            raise AdapterRefused(f"The adapter's {WEIGHTS} holds values beyond ±{LARGEST_WEIGHT}, which no training gives")
 
 
 def _decode(raw: bytes) -> dict[str, _Entry]:

@@ -14,10 +14,11 @@ import msgspec
 
 from ml_service.adapters.base_models import Shapes, layer_name
 from ml_service.adapters.manifest import CONFIG, WEIGHTS
-from ml_service.adapters.tensors import Tensor, check_finite, read_tensors
+from ml_service.adapters.tensors import Tensor, check_values, read_tensors
 from ml_service.engine.protocol import AdapterRefused
 
 CONFIG_BYTES: Final = 64 * 2**10
+LARGEST_ALPHA: Final = 1024
 TENSOR_NAME: Final = re.compile(r"base_model\.model\.(?P<module>[A-Za-z0-9_.]{1,300})\.lora_(?P<side>[AB])\.weight")
 TARGET: Final = re.compile(r"[A-Za-z0-9_.]{1,300}")
 PLAIN_INITS: Final = (None, True, False, "gaussian", "eva", "orthogonal", "mica", "lora_ga")
@@ -101,7 +102,7 @@ def validate(folder: Path, limits: Limits, shapes: Shapes | None) -> LoraConfig:
     config = _read_config(folder / CONFIG, limits)
     tensors = read_tensors(folder / WEIGHTS, limits.max_bytes)
     _check_pairs(tensors, config, shapes)
-    check_finite(folder / WEIGHTS, tensors)
+    check_values(folder / WEIGHTS, tensors)
     return config
 
 
@@ -121,8 +122,8 @@ def _check_config(content: dict[str, Any], limits: Limits) -> LoraConfig:
         raise _config_error("r must be a whole number of at least 1")
     if rank > limits.max_rank:
         raise _config_error(f"r is {rank}; adapters of a rank above {limits.max_rank} are not served (MAX_LORA_RANK)")
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha) or not 0 < alpha <= 65_536:
-        raise _config_error("lora_alpha must be a number above 0")
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha) or not 0 < alpha <= LARGEST_ALPHA:
+        raise _config_error(f"lora_alpha must be a number above 0, at most {LARGEST_ALPHA}")
     if not isinstance(targets, list) or not targets or not all(isinstance(each, str) and TARGET.fullmatch(each) for each in targets):
         raise _config_error("target_modules must be a list of module names")
     if content.pop("peft_type", "LORA") != "LORA":

@@ -71,6 +71,7 @@ def test_the_file_written_anew_is_the_same_whatever_order_and_place_it_came_from
         ({"r": "8"}, "r must be"),
         ({"lora_alpha": -1}, "lora_alpha"),
         ({"lora_alpha": None}, "lora_alpha"),
+        ({"lora_alpha": 1e9}, "lora_alpha"),
         ({"target_modules": ".*"}, "target_modules"),
         ({"target_modules": ["q_proj", "(a+)+$"]}, "target_modules"),
         ({"target_modules": ["k_proj"]}, "not among target_modules"),
@@ -213,6 +214,8 @@ def zeros(*shape: int) -> Any:
         ({f"base_model.model.model.layers.0.mlp.q_proj.lora_{side}.weight": zeros(8, 8) for side in "AB"}, "not a layer"),
         ({"a": numpy.full((8, 576), numpy.nan, numpy.float32)}, "not finite"),
         ({"b": numpy.full((576, 8), numpy.inf, numpy.float16)}, "not finite"),
+        ({"b": numpy.full((576, 8), -100.1, numpy.float32)}, "beyond ±100"),
+        ({"b": numpy.full((576, 8), 101, numpy.float16)}, "beyond ±100"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(lora: Path, tmp_path: Path, shapes: Shapes, tensors: dict[str, Any], reason: str) -> None:
@@ -235,6 +238,15 @@ def test_no_number_is_found_in_bfloat16_too(lora: Path) -> None:
         check(lora, None)
     weights.write_bytes(len(text).to_bytes(8, "little") + text + body + b"\x80\x3f")
     assert check(lora, None).rank == 8
+    weights.write_bytes(len(text).to_bytes(8, "little") + text + body + b"\xc9\xc2")  # -100.5
+    with pytest.raises(AdapterRefused, match="beyond ±100"):
+        check(lora, None)
+
+
+@pytest.mark.parametrize("dtype", [numpy.float16, numpy.float32])
+def test_large_weights_are_good_up_to_a_hundred(lora: Path, tmp_path: Path, dtype: Any) -> None:
+    full = {name: numpy.full_like(tensor, -100, dtype) for name, tensor in random_tensors().items()}
+    assert check(write_lora(tmp_path / "large", full), None).rank == 8
 
 
 def test_a_pickle_beside_the_weights_is_refused(lora: Path) -> None:
