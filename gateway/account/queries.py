@@ -50,8 +50,12 @@ EXPORTS = {
         from response where account_id = $1
     """,
     "samples": """
-        select id, source, messages as input, output, rejected_output as "rejectedOutput", quality, conversation_id as "conversationId",
-            response_id as "responseId", created_at as "createdAt"
+        select id, source, messages, output, rejected_output as "rejectedOutput", quality, conversation_id as "conversationId",
+            response_id as "responseId", replied_at as "repliedAt", created_at as "createdAt",
+            coalesce((
+                select turn ->> 'content' from jsonb_array_elements(messages) with ordinality as each (turn, number)
+                where turn ->> 'role' = 'user' order by number desc limit 1
+            ), '') as input
         from sample where account_id = $1
     """,
     "training_jobs": """

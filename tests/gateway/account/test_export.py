@@ -7,7 +7,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.factories import NO_TLS, Device, paired_device
+from tests.factories import NO_TLS, Device, message, paired_device, sync
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
 from tests.gateway.conftest import METRICS_TOKEN
@@ -75,6 +75,17 @@ def test_it_holds_nothing_of_others_and_no_secrets(gateway: GatewayProcess, full
     assert set(listed) == {"id", "name", "hardwareId", "platform", "osVersion", "status", "createdAt", "verifiedAt", "lastSeenAt"}
     assert str(full.account_id).encode() not in everything
     assert device.refresh_token.encode() not in everything
+
+
+def test_a_sample_is_as_the_api_shows_it(gateway: GatewayProcess) -> None:
+    device = paired_device(gateway.url)
+    sync(device, [message("one"), message("two", direction="outgoing", senderId="me", text="hi", sentAt="2024-01-01T12:01:00Z")])
+    device.client.post("/api/training/samples/import", json={})
+
+    content = device.client.get("/api/account/export").content
+
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert lines(archive, "samples") == device.client.get("/api/training/samples").json()["samples"] != []
 
 
 def test_it_starts_before_it_is_read_and_takes_no_more_memory_for_more_rows(gateway: GatewayProcess, full: Device) -> None:
