@@ -2,7 +2,7 @@
 
 Recognising is by form and errs on the side of masking: whatever has seven or more digits in a row, with the usual separators, is masked,
 unless it is a date or a time. What is masked says what it was, as `[phone]`, so that a sentence stays a sentence.
-(docs/decisions/0013-personal-data.md says why not by a list of countries' numbering plans.)
+(docs/decisions/0014-personal-data.md says why not by a list of countries' numbering plans.)
 """
 
 import re
