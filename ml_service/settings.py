@@ -132,8 +132,12 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(description="Processes that train one job, one for each GPU; more than one are started by accelerate."),
     ] = 1
     training_threads: Annotated[
-        Annotated[int, Meta(ge=0)], Meta(description="Processor threads that training may use, at low priority; 0 is one for each core.")
+        Annotated[int, Meta(ge=0)], Meta(description="Processor threads that training may use; 0 is one for each core.")
     ] = 0
+    training_niceness: Annotated[
+        Annotated[int, Meta(ge=0, le=19)],
+        Meta(description="How far training stands back for everything else on the processor, from 0 (not at all) to 19."),
+    ] = 5
     training_max_length: Annotated[
         Annotated[int, Meta(ge=64)],
         Meta(description="Tokens that a sample's prompt and reply may have together in training; older turns are dropped to fit."),

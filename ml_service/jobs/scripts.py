@@ -329,11 +329,14 @@ return 1
 """
 
 PROGRESS: Final = """
--- Notes how far a run has come, if it still holds the job. A job that moves is not forgotten.
-local key = STATE .. ARGV[1]
-if not holds(key, ARGV[2]) then return 0 end
-redis.call('HSET', key, 'status', ARGV[3], 'details', ARGV[4])
-redis.call('PEXPIRE', key, ARGV[5])
-tell(ARGV[3], key)
+-- Notes how far a run has come, if it still holds the job; what is behind an earlier run is noted when it has caught up. A job that moves is
+-- not forgotten.
+local id, run, status, progress, details, ttl = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local key = STATE .. id
+if not holds(key, run) then return 0 end
+redis.call('PEXPIRE', key, ttl)
+if progress < tonumber(redis.call('HGET', key, 'progress') or '0') then return 0 end
+redis.call('HSET', key, 'status', status, 'progress', progress, 'details', details)
+tell(status, key)
 return 1
 """

@@ -19,7 +19,6 @@ from ml_service.training.spec import Said
 MODULE: Final = "ml_service.training"
 LINE_BYTES: Final = 64 * 2**20
 """A result's comparisons quote whole messages."""
-NICENESS: Final = 10
 OUT_OF_MEMORY_SCORE: Final = 500
 """Of all processes the kernel shall rather end this one (proc(5), oom_score_adj)."""
 SECRETS: Final = ("ML_SERVICE_TOKEN", "REDIS_URL", "DATABASE_URL", "JWT_KEYS")
@@ -59,7 +58,7 @@ class TrainerProcess:
             limit=LINE_BYTES,
             env=_environment(settings),
             start_new_session=True,
-            preexec_fn=_before_exec(signal.SIGKILL if alone else signal.SIGTERM),
+            preexec_fn=_before_exec(signal.SIGKILL if alone else signal.SIGTERM, settings.training_niceness),
         )
         return cls(process, settings.training_stall_seconds)
 
@@ -140,13 +139,13 @@ def _environment(settings: Settings) -> dict[str, str]:
     return {**environment, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
-def _before_exec(at_parents_death: signal.Signals) -> Callable[[], None]:
+def _before_exec(at_parents_death: signal.Signals, niceness: int) -> Callable[[], None]:
     """Runs in the child between fork and exec: its end comes with its worker's (prctl(2)), and others go first."""
     prctl = ctypes.CDLL(None).prctl
 
     def prepare() -> None:
         prctl(_PR_SET_PDEATHSIG, at_parents_death)
-        os.nice(NICENESS)
+        os.nice(niceness)
         with suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text(str(OUT_OF_MEMORY_SCORE))
 

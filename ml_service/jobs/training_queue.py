@@ -115,10 +115,10 @@ class TrainingQueue(Ledger[TrainingJob]):
         return await self.state(job_id)
 
     async def report(self, job_id: str, run: str, progress: Progress) -> None:
-        """Tell how far a run is; does nothing if this run does not hold the job."""
+        """Tell how far a run is; does nothing if this run does not hold the job, or an earlier one was further."""
         details = msgspec.structs.asdict(progress)
         status = details.pop("status")
-        await self._call(lambda: self._progress(args=[job_id, run, status, _inside(details), OPEN_SECONDS * 1000]))
+        await self._call(lambda: self._progress(args=[job_id, run, status, progress.progress, _inside(details), OPEN_SECONDS * 1000]))
 
     async def complete(self, job_id: str, result: Result, adapter_id: str) -> bool:
         """Keep the figures and tell of them; False if the job was over already, and nothing was done."""

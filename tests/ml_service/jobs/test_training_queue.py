@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
@@ -107,6 +108,19 @@ async def test_only_the_run_that_holds_the_job_reports(trainings: TrainingQueue,
     await trainings.report(job_id, "slow", PROGRESS)
 
     assert told(jobs_redis) == events
+    assert statuses(jobs_redis, job_id) == ["queued", "training", "queued", "training"]
+
+
+async def test_progress_never_goes_back(trainings: TrainingQueue, jobs_redis: Redis) -> None:
+    job_id = await trainings.enqueue(request())
+    await trainings.begin(job_id, "dead")
+    await trainings.report(job_id, "dead", PROGRESS)
+    await trainings.hand_back(job_id, "dead")
+    await trainings.begin(job_id, "next")
+    for progress in (0, 44, 46):
+        await trainings.report(job_id, "next", msgspec.structs.replace(PROGRESS, progress=progress))
+
+    assert [event.state.progress for event in told(jobs_redis)] == [0, 0, 45, 45, 45, 46]
     assert statuses(jobs_redis, job_id) == ["queued", "training", "queued", "training"]
 
 

@@ -1,5 +1,6 @@
 """What tests of training jobs begin with."""
 
+import time
 from typing import Any
 
 import httpx
@@ -8,7 +9,6 @@ from redis import Redis
 
 from shared.contracts.training import TrainingState
 from shared.redis_events import EVENT_FIELD, TRAINING_EVENTS, TrainingEvent
-from tests.gateway.responses.situations import eventually
 
 MODEL = "smollm2-135m-instruct"
 SCOPE = "anna"
@@ -39,8 +39,11 @@ def state(client: httpx.Client, job_id: str) -> TrainingState:
 
 def wait_for(client: httpx.Client, job_id: str, *statuses: str, seconds: float = 60) -> TrainingState:
     """The state once it is one of these."""
-    eventually(lambda: state(client, job_id).status in statuses, seconds)
-    return state(client, job_id)
+    deadline = time.monotonic() + seconds
+    while (found := state(client, job_id)).status not in statuses:
+        assert time.monotonic() < deadline, f"{found.status} after {seconds} s"
+        time.sleep(0.1)  # training needs the processor itself
+    return found
 
 
 def told(redis: Redis, job_id: str | None = None) -> list[TrainingEvent]:
