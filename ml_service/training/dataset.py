@@ -22,7 +22,8 @@ from shared.contracts.training import FEWEST_SAMPLES, TrainingMethod, TrainingSa
 from shared.errors import BadRequest
 
 MOST_HELD_OUT = 64
-_FIELD = re.compile(r"`\$\.?([^`]*)`")
+_MISSING = re.compile(r"missing required field `(\w+)`")
+_PATH = re.compile(r"at `\$\.?([^`]*)`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +127,16 @@ def _read(path: Path) -> list[TrainingSample]:
             try:
                 samples.append(decoder.decode(line))
             except msgspec.ValidationError as error:
-                field = _FIELD.search(str(error))  # the rest of the message may quote the sample
-                raise TrainingFailed(f"Sample {number} is corrupt: its field {field.group(1) if field else ''} is not valid.") from None
+                raise TrainingFailed(f"Sample {number} is corrupt: its field {_field(error)} is missing or not valid.") from None
             except msgspec.DecodeError:
                 raise TrainingFailed(f"Sample {number} is corrupt: it is not valid JSON.") from None
     return samples
+
+
+def _field(error: msgspec.ValidationError) -> str:
+    """The field that an error is about; the rest of its message may quote the sample."""
+    missing, path = _MISSING.search(str(error)), _PATH.search(str(error))
+    return ".".join(part.group(1) for part in (path, missing) if part is not None)
 
 
 def _example(number: int, sample: TrainingSample, renderer: ChatTemplateRenderer, method: TrainingMethod, limit: int) -> Example | None:

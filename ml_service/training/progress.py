@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from typing import Any, BinaryIO, Final
 
 import msgspec
@@ -9,11 +10,13 @@ from msgspec.structs import replace
 
 from ml_service.training.spec import Failure, Progress, Result, Said
 
+TICK_SECONDS: Final = 0.1
 INTERVAL_SECONDS: Final = 0.5
+"""Seconds after which the same is said again; what is new is said with the next tick."""
 
 
 class Reporter:
-    """Says `Progress` twice a second, and in the end a `Result` or a `Failure`. Progress never goes back."""
+    """Says `Progress` when it changes and at least twice a second, and in the end a `Result` or a `Failure`. Progress never goes back."""
 
     def __init__(self, stream: BinaryIO | None) -> None:
         """Begin to speak; without a stream (a process of several that is not the first) nothing is said."""
@@ -41,9 +44,14 @@ class Reporter:
         self._say(said)
 
     def _repeat(self) -> None:
-        while not self._ended.wait(INTERVAL_SECONDS):
+        said, said_at = None, 0.0
+        while not self._ended.wait(TICK_SECONDS):
+            state = self._state
+            if state is said and time.monotonic() - said_at < INTERVAL_SECONDS:
+                continue
+            said, said_at = state, time.monotonic()
             try:
-                self._say(self._state)
+                self._say(state)
             except OSError:
                 os._exit(1)  # nobody listens any more
 

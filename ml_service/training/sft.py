@@ -39,7 +39,7 @@ def train(spec: TrainingSpec, folder: Path, examples: Sequence[Example], tokeniz
         peft_config=lora_config(spec, model),
     )
     loop.run(trainer, spec, folder, reporter)
-    return trainer.accelerator.unwrap_model(trainer.model)
+    return trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
 
 
 class _ReplyTrainer(SFTTrainer):  # type: ignore[misc]
