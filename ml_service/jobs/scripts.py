@@ -329,8 +329,8 @@ return 1
 """
 
 PROGRESS: Final = """
--- Notes how far a run has come, if it still holds the job; what is behind an earlier run is noted when it has caught up. A job that moves is
--- not forgotten.
+-- Notes how far a run has come, if it still holds the job; nothing until it has caught up with an earlier one. A job that moves is not
+-- forgotten.
 local id, run, status, progress, details, ttl = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6]
 local key = STATE .. id
 if not holds(key, run) then return 0 end

@@ -16,7 +16,8 @@ from ml_service.adapters.store import AdapterStore
 from ml_service.jobs.scripts import TRAINING
 from ml_service.models.catalogue import builtin_catalogue
 from ml_service.settings import Settings
-from tests.fixtures.ml_service import DATA_DIR
+from tests.fixtures.ml_service import data_folder
+from tests.fixtures.ports import free_port
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.scripted_training import BALLAST_BYTES, STEPS
 from tests.fixtures.servers import Server
@@ -31,8 +32,7 @@ StartWorker = Callable[..., ScriptedTrainingWorker]
 @pytest.fixture
 def data_dir(tmp_path: Path, smollm2: Path) -> Path:
     """A data folder of its own, in which the model is unpacked already."""
-    (tmp_path / "models").symlink_to(DATA_DIR / "models")
-    return tmp_path
+    return data_folder(tmp_path / "data")
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def work(run_folder: Path, jobs_server: Server, model: ScriptedMlService, data_d
     workers: list[ScriptedTrainingWorker] = []
 
     def begin(**settings: str) -> ScriptedTrainingWorker:
-        all_settings = {"job_lease_seconds": str(LEASE_SECONDS), "data_dir": str(data_dir), **settings}
-        worker = ScriptedTrainingWorker(run_folder, redis_url=jobs_server.url, ml_service_url=model.url, **all_settings)
+        defaults = {"job_lease_seconds": str(LEASE_SECONDS), "data_dir": str(data_dir), "ml_service_url": model.url}
+        worker = ScriptedTrainingWorker(run_folder, redis_url=jobs_server.url, **{**defaults, **settings})
         workers.append(worker)
         worker.start()
         return worker
@@ -268,6 +268,23 @@ def test_redis_is_killed_in_the_middle(
     assert wait_for(client, job_id, "completed", "failed").status == "completed"
     assert worker.log().count("trainer died") == 0
     assert statuses(jobs_redis, job_id)[-1] == "completed"
+
+
+def test_the_engine_sleeps_while_something_trains_if_asked_to(client: httpx.Client, jobs_redis: Redis, work: StartWorker) -> None:
+    def engine() -> str:
+        return str(client.get("/health").json()["engine"])
+
+    work(training_gpu="sleep")
+    job_id = start(client, "slow")
+    eventually(lambda: engine() == "sleeping", 20)
+    assert wait_for(client, job_id, "completed", "failed").status == "completed"
+    eventually(lambda: engine() == "ready", 10)
+
+
+def test_a_training_does_not_wait_for_a_service_that_cannot_sleep(client: httpx.Client, jobs_redis: Redis, work: StartWorker) -> None:
+    worker = work(training_gpu="sleep", ml_service_url=f"http://127.0.0.1:{free_port()}")
+    assert wait_for(client, start(client), "completed", "failed").status == "completed"
+    assert "engine not reached" in worker.log()
 
 
 def test_deleting_a_scopes_jobs_ends_its_training(client: httpx.Client, work: StartWorker, data_dir: Path) -> None:
