@@ -1,6 +1,6 @@
 """SQL of syncing messages. Whoever writes to a thread holds its conversation's row, so the batches of one thread come one after another."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +27,7 @@ ADD_THREAD = """
     on conflict on constraint conversation_thread do update set updated_at = now()
     returning id, display_name, is_group
 """
+HOLD_THREADS = "select id from conversation where account_id = $1 and id = any($2::uuid[]) order by id for no key update"
 NAME_THREAD = "update conversation set display_name = $3, is_group = $4, updated_at = now() where account_id = $1 and id = $2"
 # Contacts are synced under the same lock, exclusively: a participant and its contact that come at the same moment find each other.
 SHARE_CONTACTS = "select pg_advisory_xact_lock_shared(hashtextextended('contacts of ' || $1::uuid, 0))"
@@ -125,6 +126,11 @@ async def add_thread(db: Db, account_id: UUID, imessage_id: str, display_name: s
     thread = await db.fetchrow(ADD_THREAD, account_id, imessage_id, new_id(), display_name, is_group)
     assert thread is not None
     return thread
+
+
+async def hold_threads(db: Db, account_id: UUID, conversation_ids: Collection[UUID]) -> None:
+    """Lock threads until the transaction ends, in one order."""
+    await db.execute(HOLD_THREADS, account_id, list(conversation_ids))
 
 
 async def name_thread(db: Db, account_id: UUID, conversation_id: UUID, display_name: str | None, is_group: bool) -> None:

@@ -1,11 +1,11 @@
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from gateway.database import Database, Db
 from gateway.errors import Unavailable
-from gateway.events.publisher import EventPublisher
+from gateway.events.publisher import EventPublisher, PendingEvent
 from gateway.events.schemas import SyncCompleted
 from gateway.sync import queries
 from gateway.sync.batch import Batch, stored_attachments, target_guid
@@ -23,6 +23,16 @@ class _Outcome:
     changed: dict[UUID, Content] = field(default_factory=dict)
     forgotten: dict[UUID, list[UUID]] = field(default_factory=lambda: defaultdict(list))
     moved_in_time: bool = False
+
+
+class _HoldFirst(Exception):
+    """Rolls a batch back that takes text out of other threads: these have to be held too, so that whoever begins to make something of them
+    is found, or reads what is stored. They are held before anything else, in one order, so that no two batches wait for each other.
+    """
+
+    def __init__(self, conversation_ids: set[UUID]) -> None:
+        super().__init__()
+        self.conversation_ids = conversation_ids
 
 
 class SyncService:
@@ -45,15 +55,13 @@ class SyncService:
             Unavailable: the database went away, or a message's thread. Send the batch again: whether it was stored makes no difference.
         """
         batch = Batch(sent)
-        async with self._database.transaction() as db:
-            conversation_id = await self._thread(db, account_id, batch)
-            outcome = await self._store(db, account_id, conversation_id, batch)
-            withdrawn = [
-                event
-                for thread, message_ids in outcome.forgotten.items()
-                for keeper in self._forgetful
-                for event in await keeper.forget_messages(db, account_id, thread, message_ids)
-            ]
+        held: set[UUID] = set()
+        while True:
+            try:
+                conversation_id, outcome, withdrawn = await self._in_one_transaction(account_id, batch, held)
+                break
+            except _HoldFirst as others:
+                held |= others.conversation_ids
         if outcome.forgotten:
             self._cached_drafts.drop(account_id)
             for thread in outcome.forgotten:
@@ -73,6 +81,24 @@ class SyncService:
             )
             self._events.publish(account_id, "sync:completed", counts, about=conversation_id)
         return synced
+
+    async def _in_one_transaction(
+        self, account_id: UUID, batch: Batch, held: Collection[UUID]
+    ) -> tuple[UUID, _Outcome, list[PendingEvent]]:
+        async with self._database.transaction() as db:
+            if held:
+                await queries.hold_threads(db, account_id, held)
+            conversation_id = await self._thread(db, account_id, batch)
+            outcome = await self._store(db, account_id, conversation_id, batch)
+            if elsewhere := outcome.forgotten.keys() - {conversation_id, *held}:
+                raise _HoldFirst({conversation_id, *elsewhere})
+            withdrawn = [
+                event
+                for thread, message_ids in outcome.forgotten.items()
+                for keeper in self._forgetful
+                for event in await keeper.forget_messages(db, account_id, thread, message_ids)
+            ]
+        return conversation_id, outcome, withdrawn
 
     async def state(self, account_id: UUID) -> SyncState:
         """How far each thread is synced."""

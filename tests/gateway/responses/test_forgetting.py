@@ -121,6 +121,33 @@ def test_a_draft_waits_for_a_retraction_that_is_under_way(owner: Device, thread:
     assert [str(message_id) for message_id in row["message_ids"]] == [thread.ids[1]]
 
 
+def test_a_retraction_waits_for_a_draft_that_begins_also_in_another_threads_batch(owner: Device, thread: Thread, database_url: str) -> None:
+    response_id = uuid4()
+
+    async def begin_slowly() -> None:
+        draft = await asyncpg.connect(database_url)
+        async with draft.transaction():
+            (conversation_id,) = await draft.fetchrow(
+                "select conversation_id from message where id = $1 for key share", UUID(thread.ids[1])
+            )
+            await draft.execute("select from conversation where id = $1 for share", conversation_id)
+            await draft.execute(
+                "insert into response (id, account_id, conversation_id, message_id, status, message_ids, cached, created_at)"
+                " values ($1, $2, $3, $4, 'generating', '{}', false, now())",
+                response_id, owner.account_id, conversation_id, UUID(thread.ids[1]),
+            )  # fmt: skip
+            retracted = {**thread.first, "text": None, "retractedAt": NOW}
+            synced_elsewhere = asyncio.create_task(asyncio.to_thread(synced, owner, [retracted]))
+            await asyncio.sleep(0.3)
+            assert not synced_elsewhere.done()
+        await draft.close()
+        await synced_elsewhere
+
+    asyncio.run(begin_slowly())
+
+    assert read(owner, response_id)["status"] == "cancelled"
+
+
 def test_a_deleted_conversations_draft_stops(owner: Device, ml_service: ScriptedMlService, database_url: str) -> None:
     with ml_service.paced(0.3), drafting(owner) as waiting:
         rows(database_url, "delete from conversation where account_id = $1", owner.account_id)
