@@ -1,13 +1,21 @@
 """What the ML service tells of trainings: it reaches the rows and the readers, once, in whatever order and however often it comes."""
 
+import asyncio
+from contextlib import AsyncExitStack
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 
+from gateway.database import Database
+from gateway.events.journal import Journal
+from gateway.events.publisher import EventPublisher
+from gateway.events.token_listeners import TokenListeners
+from gateway.training.job_results import TrainingResults
 from shared.contracts.training import LossPoint
-from shared.redis_events import TRAINING_EVENTS
+from shared.redis_events import TRAINING_EVENTS, TrainingEvent
 from tests.factories import Device
 from tests.fixtures.training_system import TrainingSystem, completed, state_of
 from tests.gateway.responses.situations import eventually, received
@@ -92,6 +100,36 @@ def test_of_two_devices_trainings_the_first_to_end_comes_into_use(learner: Devic
     training_system.tell(learner, completed(job_id), completed(other))
 
     assert (active(learner), read_job(learner, other)["activated"]) == ([job_id], False)
+
+
+def test_completions_that_two_gateways_take_in_at_once_leave_one_active(learner: Device, training_system: TrainingSystem) -> None:
+    training_system.samples(learner)
+    for _ in range(5):
+        learner.client.post("/api/training/adapters/deactivate").raise_for_status()
+        jobs = [started(device) for device in (learner, training_system.new_device(learner), training_system.new_device(learner))]
+
+        asyncio.run(_take_at_once(training_system, learner, jobs))
+
+        assert [read_job(learner, job)["status"] for job in jobs] == ["completed"] * 3
+        assert [read_job(learner, job)["activated"] for job in jobs].count(True) == 1
+        assert set(active(learner)) < set(jobs)
+
+
+async def _take_at_once(system: TrainingSystem, device: Device, jobs: list[str]) -> None:
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(AsyncRedis.from_url(system.valkey.url))
+        takers = []
+        for _ in jobs:
+            database = Database(system.postgres.url, 1)
+            await database.open()
+            stack.push_async_callback(database.close)
+            journal = Journal(redis)
+            publisher = EventPublisher(journal, TokenListeners(journal))
+            publisher.start()
+            stack.push_async_callback(publisher.close)
+            takers.append(TrainingResults(database, publisher))
+        told = [TrainingEvent(scope=str(device.account_id), state=completed(job)) for job in jobs]
+        await asyncio.gather(*(taker.take([event]) for taker, event in zip(takers, told, strict=True)))
 
 
 def test_what_follows_is_written_with_the_active_adapter(learner: Device, training_system: TrainingSystem) -> None:

@@ -45,6 +45,17 @@ def test_only_the_samples_that_were_named(learner: Device, training_system: Trai
     assert [sample.id for sample in training_system.ml.request_of(job_id).samples] == ids[::2]
 
 
+def test_preferences_are_handed_over_as_pairs(learner: Device, training_system: TrainingSystem) -> None:
+    training_system.samples(learner, 6)
+    training_system.rows("update sample set source = 'edit', rejected_output = 'No' where account_id = $1", learner.account_id)
+    job_id = started(learner, method="dpo")
+
+    request = training_system.ml.request_of(job_id)
+
+    assert (request.method, len(request.samples), {sample.rejected_output for sample in request.samples}) == ("dpo", 6, {"No"})
+    assert read_job(learner, job_id)["sampleCount"] == 6
+
+
 def test_too_few_samples_are_counted(learner: Device, training_system: TrainingSystem) -> None:
     training_system.samples(learner, FEWEST - 1)
 
