@@ -9,8 +9,11 @@ from pydantic import TypeAdapter
 from ml_service.middleware import OPEN_PATHS
 from shared.contracts.generation import GenerateRequest
 from shared.contracts.jobs import AsyncGenerateRequest
+from shared.contracts.training import FEWEST_SAMPLES
 from shared.errors import ErrorBody
 
+NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
+"""As `shared.contracts.adapters.is_name` has it."""
 MEANINGS = {
     400: "A field is missing, of the wrong type or out of range; `details` names it.",
     401: "The service token is missing or wrong.",
@@ -54,7 +57,9 @@ def _schema(app: FastAPI, *, token_needed: bool) -> dict[str, Any]:
         request = components["schemas"][body.__name__]
         # The framework passes limits through floats, and the largest seed is no float.
         request["properties"] = TypeAdapter(body).json_schema(ref_template="#/components/schemas/{model}")["properties"]
-        _say_prompt_or_messages(request)
+        _say_exactly_one(request, "prompt", "messages")
+    _say_exactly_one(components["schemas"]["TrainingSample"], "input", "messages")
+    _say_what_trains(components["schemas"]["TrainingRequest"])
     return schema
 
 
@@ -62,13 +67,24 @@ def _error_response(status: int) -> dict[str, Any]:
     return {"description": MEANINGS[status], "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}}}
 
 
-def _say_prompt_or_messages(request: dict[str, Any]) -> None:
-    """Exactly one of the two; Python's types cannot say so."""
+def _say_exactly_one(body: dict[str, Any], first: str, second: str) -> None:
+    """Exactly one of two fields; Python's types cannot say so."""
     given: dict[str, Any] = {}
-    for name in ("prompt", "messages"):
-        (given[name],) = (variant for variant in request["properties"][name]["anyOf"] if variant.get("type") != "null")
+    for name in (first, second):
+        (given[name],) = (variant for variant in body["properties"][name]["anyOf"] if variant.get("type") != "null")
     absent = {"type": "null"}
-    request["oneOf"] = [
-        {"required": ["prompt"], "properties": {"prompt": given["prompt"], "messages": absent}},
-        {"required": ["messages"], "properties": {"messages": given["messages"], "prompt": absent}},
+    others = [name for name in body.get("required", []) if name not in given]
+    body["oneOf"] = [
+        {"required": [*others, first], "properties": {first: given[first], second: absent}},
+        {"required": [*others, second], "properties": {second: given[second], first: absent}},
     ]
+
+
+def _say_what_trains(request: dict[str, Any]) -> None:
+    """Names that become folders, and how many samples are needed at the least."""
+    fields = request["properties"]
+    for name in ("job_id", "adapter_id", "baseline_adapter_id", "scope"):
+        for variant in fields[name].get("anyOf", [fields[name]]):
+            if variant.get("type") == "string":
+                variant["pattern"] = f"^{NAME}$"
+    fields["samples"]["minItems"] = FEWEST_SAMPLES
