@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -87,16 +87,22 @@ class HistoryImportService:
             new = {reply.id: sample_id for reply, sample_id in zip(replies, ids, strict=True) if reply.id not in there}
             found = await exchanges(db, account_id, [reply for reply in replies if reply.id in new])
             # A message may have come in before the one that a reply began with at the last import.
-            there |= await queries.known_replies(db, account_id, [line.id for exchange in found for line in exchange.said])
-            found = [exchange for exchange in found if there.isdisjoint(line.id for line in exchange.said)]
+            begun = await queries.known_replies(db, account_id, [line.id for exchange in found for line in exchange.said])
+            found, known = _apart(found, begun)
             drafts: defaultdict[UUID, list[ChosenDraft]] = defaultdict(list)
             for draft in await self._drafts.chosen_drafts(db, account_id, list({exchange.reply.conversation_id for exchange in found})):
                 drafts[draft.conversation_id].append(draft)
             samples, skipped = await asyncio.to_thread(_samples, found, new, drafts, masked=masked)
             added = await queries.add_history(db, account_id, samples, HISTORY_QUALITY, now)
         tally.imported += added
-        tally.known += len(there) + len(samples) - added
+        tally.known += len(there) + known + len(samples) - added
         tally.skipped.update(skipped)
+
+
+def _apart(found: Sequence[Exchange], begun: Set[UUID]) -> tuple[list[Exchange], int]:
+    """The replies that begin with none of these messages, and how many others there are."""
+    new = [exchange for exchange in found if begun.isdisjoint(line.id for line in exchange.said)]
+    return new, len(found) - len(new)
 
 
 def _samples(
