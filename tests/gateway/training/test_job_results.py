@@ -1,7 +1,9 @@
 """What the ML service tells of trainings: it reaches the rows and the readers, once, in whatever order and however often it comes."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -10,6 +12,7 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from gateway.database import Database
+from gateway.errors import Unavailable
 from gateway.events.journal import Journal
 from gateway.events.publisher import EventPublisher
 from gateway.events.token_listeners import TokenListeners
@@ -117,19 +120,39 @@ def test_completions_that_two_gateways_take_in_at_once_leave_one_active(learner:
 
 async def _take_at_once(system: TrainingSystem, device: Device, jobs: list[str]) -> None:
     async with AsyncExitStack() as stack:
-        redis = await stack.enter_async_context(AsyncRedis.from_url(system.valkey.url))
-        takers = []
-        for _ in jobs:
-            database = Database(system.postgres.url, 1)
-            await database.open()
-            stack.push_async_callback(database.close)
-            journal = Journal(redis)
-            publisher = EventPublisher(journal, TokenListeners(journal))
-            publisher.start()
-            stack.push_async_callback(publisher.close)
-            takers.append(TrainingResults(database, publisher))
+        takers = [await stack.enter_async_context(_taker(system)) for _ in jobs]
         told = [TrainingEvent(scope=str(device.account_id), state=completed(job)) for job in jobs]
         await asyncio.gather(*(taker.take([event]) for taker, event in zip(takers, told, strict=True)))
+
+
+@asynccontextmanager
+async def _taker(system: TrainingSystem, redis_url: str = "") -> AsyncIterator[TrainingResults]:
+    """What a gateway takes events in with."""
+    database = Database(system.postgres.url, 1)
+    await database.open()
+    async with AsyncRedis.from_url(redis_url or system.valkey.url) as redis:
+        journal = Journal(redis)
+        publisher = EventPublisher(journal, TokenListeners(journal))
+        publisher.start()
+        yield TrainingResults(database, publisher)
+        await publisher.close()
+    await database.close()
+
+
+def test_an_end_that_was_stored_but_not_told_is_told_when_it_comes_again(
+    learner: Device, training_system: TrainingSystem, job_id: str, tmp_path: Path
+) -> None:
+    async def stored_only() -> None:
+        async with _taker(training_system, f"unix://{tmp_path}/nobody") as taker:
+            with pytest.raises(Unavailable):
+                await taker.take([TrainingEvent(scope=str(learner.account_id), state=completed(job_id))])
+
+    asyncio.run(stored_only())
+    assert (read_job(learner, job_id)["status"], training_system.told(learner)) == ("completed", [])
+
+    training_system.tell(learner, completed(job_id))
+
+    assert training_system.told(learner) == [("training:completed", read_job(learner, job_id))]
 
 
 def test_what_follows_is_written_with_the_active_adapter(learner: Device, training_system: TrainingSystem) -> None:
