@@ -39,7 +39,6 @@ _AWAY = (
     asyncpg.exceptions.AdminShutdownError,
     asyncpg.exceptions.CrashShutdownError,
     asyncpg.exceptions.TooManyConnectionsError,
-    asyncpg.exceptions.TransactionRollbackError,  # a deadlock, of which PostgreSQL ends one side
 )
 
 
