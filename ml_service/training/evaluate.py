@@ -12,7 +12,7 @@ from transformers import GenerationConfig
 from ml_service.training import batches
 from ml_service.training.dataset import Example
 from ml_service.training.failures import TrainingFailed
-from ml_service.training.lora import precision
+from ml_service.training.lora import UNREADABLE, precision
 from ml_service.training.progress import Reporter
 from shared.contracts.training import DraftComparison
 
@@ -74,7 +74,7 @@ def _baseline(model: PeftModel, adapter: str | None) -> Iterator[None]:
         return
     try:
         model.load_adapter(adapter, _BASELINE, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except UNREADABLE as error:
         raise TrainingFailed("The adapter in use could not be loaded to compare with; it is damaged or of another model.") from error
     model.set_adapter(_BASELINE)
     try:

@@ -87,7 +87,7 @@ def last_checkpoint(folder: Path) -> str | None:
         if (checkpoint / _COMPLETE).exists():
             found.append(checkpoint)
         else:
-            shutil.rmtree(checkpoint)
+            shutil.rmtree(checkpoint, ignore_errors=True)  # another process may be at it too
     return str(max(found, key=lambda checkpoint: int(checkpoint.name.rpartition("-")[2]))) if found else None
 
 

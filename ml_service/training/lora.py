@@ -7,13 +7,16 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel
-from transformers import AutoModelForCausalLM
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
-from ml_service.training.failures import OUT_OF_MEMORY, TrainingFailed, sentence
+from ml_service.training.failures import FULL_DISK, OUT_OF_MEMORY, TrainingFailed, sentence
 from ml_service.training.spec import TrainingSpec
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 """Every linear layer of a Llama's or a Ministral's blocks, by the names that vLLM knows too."""
+UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
+"""What transformers and PEFT raise about files that are missing, damaged or of another model."""
 # Flags of /proc/cpuinfo: x86's AVX-512 BF16 and AMX, ARM's BF16.
 _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
@@ -38,9 +41,11 @@ def load_model(spec: TrainingSpec) -> Any:
         TrainingFailed: it cannot be loaded.
     """
     try:
-        return AutoModelForCausalLM.from_pretrained(spec.checkpoint, revision=spec.revision, dtype=precision())
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        if sentence(error) == OUT_OF_MEMORY:
+        config = AutoConfig.from_pretrained(spec.checkpoint, revision=spec.revision)
+        loader = AutoModelForImageTextToText if _sees(config) else AutoModelForCausalLM
+        return loader.from_pretrained(spec.checkpoint, revision=spec.revision, dtype=precision())
+    except UNREADABLE as error:
+        if sentence(error) in (OUT_OF_MEMORY, FULL_DISK):
             raise
         raise TrainingFailed(f"The model {spec.base_model} could not be loaded; its files are missing or damaged.") from error
 
@@ -53,7 +58,7 @@ def lora_config(spec: TrainingSpec, model: Any) -> LoraConfig:
         lora_dropout=spec.lora.dropout,
         target_modules=TARGETS,
         # The image encoder of a Ministral has layers of the same names, and is not served.
-        exclude_modules=r".*vision.*" if hasattr(model.config, "vision_config") else None,
+        exclude_modules=r".*vision.*" if _sees(model.config) else None,
         bias="none",
         task_type="CAUSAL_LM",
     )
@@ -73,3 +78,8 @@ def save_adapter(model: PeftModel, base_model: str, folder: Path) -> None:
         working.rename(folder)
     finally:
         shutil.rmtree(working, ignore_errors=True)
+
+
+def _sees(config: Any) -> bool:
+    """Whether the model has an image encoder."""
+    return hasattr(config, "vision_config")
