@@ -250,6 +250,7 @@ def _engine_args(entry: ModelEntry, model: str, settings: Settings) -> AsyncEngi
         max_cpu_loras=settings.max_loaded_adapters,  # vLLM never evicts one by itself: the registry keeps to this number
         max_lora_rank=settings.max_lora_rank,
         enable_prefix_caching=True,
+        worker_cls="ml_service.engine.cpu_worker.AdapterCpuWorker" if on_cpu else "auto",
         enforce_eager=on_cpu,  # with LoRA vLLM's CPU path is eager anyway, and starts sooner when told so
         kv_cache_memory_bytes=settings.cpu_kv_cache_gib * GIB if on_cpu else None,
         gpu_memory_utilization=settings.gpu_memory_utilization,

@@ -57,7 +57,7 @@ def says(answer: httpx.Response) -> set[str]:
 
 
 def test_many_accounts_in_one_batch_each_get_their_own(client: httpx.Client, accounts: dict[str, str]) -> None:
-    asked = [*WORDS, None] * 3
+    asked = [*WORDS, None] * 3  # those who ask for no adapter must be given none, whoever is beside them
 
     def one(word: str | None) -> set[str]:
         return says(ask(client, accounts[word]) if word is not None else ask(client, "nobody", None))
