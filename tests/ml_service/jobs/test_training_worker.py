@@ -150,6 +150,22 @@ def test_a_killed_trainer_goes_on_from_its_checkpoint(client: httpx.Client, jobs
     assert adapters(data_dir) == [job_id]
 
 
+def test_several_processes_are_started_by_accelerate(client: httpx.Client, work: StartWorker, data_dir: Path) -> None:
+    """Without GPUs accelerate starts one, in the same way."""
+    worker = work(training_processes="2")
+    job_id = start(client, "slow")
+    eventually(lambda: (launcher := worker.trainer()) is not None and bool(launcher.children()), seconds=60)
+    launcher = worker.trainer()
+    assert launcher is not None
+    [trainer] = launcher.children()
+    assert "accelerate.commands.launch" in launcher.cmdline()
+
+    client.post(f"/training/cancel/{job_id}")
+
+    eventually(lambda: not launcher.is_running() and not trainer.is_running(), seconds=10)
+    assert wait_for(client, start(client), "completed", "failed", seconds=90).status == "completed"
+
+
 def test_a_silent_trainer_is_started_again_and_given_up_in_the_end(client: httpx.Client, work: StartWorker) -> None:
     worker = work(training_stall_seconds="1.5")
     job_id = start(client, "hang")
