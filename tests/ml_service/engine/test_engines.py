@@ -182,6 +182,24 @@ async def test_a_bad_adapter_is_refused_and_harms_nobody(model: LoadedModel, lor
     assert model.engine.alive
 
 
+async def test_asleep_it_does_nothing_and_awake_it_is_as_before(model: LoadedModel, lora: Path) -> None:
+    adapter = Adapter(name="ana-3", number=3, path=str(lora))
+    await model.engine.add_adapter(adapter)
+    before = text(await deltas(model, adapter))
+    await model.engine.sleep()
+    await model.engine.sleep()
+    with pytest.raises(EngineAway):
+        await deltas(model)
+    for change in (model.engine.add_adapter, model.engine.remove_adapter):
+        with pytest.raises(EngineAway):
+            await change(adapter)
+    assert model.engine.alive
+    await model.engine.wake_up()
+    await model.engine.wake_up()
+    assert text(await deltas(model, adapter)) == before
+    await model.engine.remove_adapter(adapter)
+
+
 async def test_after_a_shutdown_it_is_away(model: LoadedModel) -> None:
     """The last one: the fixture's engine is gone afterwards."""
     running = asyncio.create_task(deltas(model, max_tokens=500))
