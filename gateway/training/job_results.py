@@ -45,7 +45,10 @@ class TrainingResults:
         return False
 
     async def take(self, told: Sequence[TrainingEvent]) -> None:
-        """Store how jobs are; then tell the accounts' readers. States of what is no job of ours are left alone.
+        """Store how jobs are; then tell the accounts' readers.
+
+        What has names of another kind than our ids is left alone. A training whose row has gone with its account is ended, and its adapter
+        deleted.
 
         Raises:
             Unavailable: PostgreSQL or Redis is away. Call it again: nothing is stored or told twice.
