@@ -42,6 +42,8 @@ STOP_SECONDS: Final = 6.0
 """How long a trainer may take to end when its job is over, and when it goes on elsewhere."""
 LEAVE_SECONDS: Final = 10.0
 """How long it may take to leave after it has said everything."""
+PUBLISH_SECONDS: Final = 10.0
+"""How long a publication may go on when its job is over."""
 STORE_PATIENCE_SECONDS: Final = 300.0
 STORE_PAUSE_SECONDS: Final = 2.0
 
@@ -106,6 +108,7 @@ class TrainingRuns(Runs[TrainingJob]):
         self._data_dir = Path(settings.data_dir).resolve()
         self._folders = TrainingFolders(self._data_dir)
         self._trainer: TrainerProcess | None = None
+        self._publishing: asyncio.Task[None] | None = None
 
     async def prepare(self) -> bool:
         """Also removes what jobs have left here that are over or forgotten by now."""
@@ -120,19 +123,41 @@ class TrainingRuns(Runs[TrainingJob]):
         log.info("training job run", job_id=job.job_id, ended=ended, runs=job.runs, waited=job.age_seconds, seconds=seconds)
 
     async def _clear(self, job: TrainingJob) -> None:
-        """End the trainer and wake the engines; then drop the folder of a job that is over."""
+        """End the trainer and wake the engines; then drop what a job that is over has left."""
         trainer, self._trainer = self._trainer, None
         if trainer is not None:
             await trainer.stop(STOP_SECONDS if self._stop.is_set() else CANCEL_SECONDS)
         await self._engines.end()
         with suppress(QueueAway):  # then the next sweep finds it
+            await self._take_back(job)
             await self._sweep()
+
+    async def _take_back(self, job: TrainingJob) -> None:
+        """Delete the adapter of a job that was cancelled or forgotten while it was being published."""
+        publishing, self._publishing = self._publishing, None
+        if publishing is None:
+            return
+        await asyncio.wait([publishing], timeout=PUBLISH_SECONDS)
+        await cancel(publishing)
+        await asyncio.gather(publishing, return_exceptions=True)  # how it went was told, or matters no more
+        try:
+            state = await self._queue.state(job.job_id)
+            unwanted = state.completed_at is not None and state.status != "completed"
+        except NotFound:
+            unwanted = True
+        if not unwanted:
+            return
+        try:
+            await self._store.delete(job.request.scope, job.adapter_id)
+        except AppError as error:
+            log.warning("adapter of a cancelled job is left", job_id=job.job_id, reason=error.message)
 
     async def _outcome(self, job: TrainingJob) -> Callable[[], Awaitable[bool]]:
         """Train and publish; returns what is to be done with the job then."""
         try:
             result = await self._train(job, self._folders.of(job.job_id))
-            await self._publish(job, result)
+            self._publishing = asyncio.create_task(self._publish(job, result))
+            await asyncio.shield(self._publishing)
         except (TrainingFailed, TrainerDied) as error:
             message = str(error)
         except AppError as error:
@@ -145,7 +170,7 @@ class TrainingRuns(Runs[TrainingJob]):
             log.exception("training job broke", job_id=job.job_id)
             message = "The training failed"
         else:
-            return lambda: self._complete(job, result)
+            return lambda: self._queue.complete(job.job_id, result, job.adapter_id)
         return lambda: self._queue.fail(job.job_id, message)
 
     async def _train(self, job: TrainingJob, folder: TrainingFolder) -> Result:
@@ -249,20 +274,6 @@ class TrainingRuns(Runs[TrainingJob]):
             # An earlier run of this job came so far and no further: nobody was told of that adapter, and its figures are lost.
             await self._insist_on_store(lambda: self._store.delete(scope, adapter_id))
             await self._insist_on_store(publish)
-
-    async def _complete(self, job: TrainingJob, result: Result) -> bool:
-        """End the job well; what was cancelled meanwhile leaves no adapter."""
-        if await self._queue.complete(job.job_id, result, job.adapter_id):
-            return True
-        if not await self._completed(job.job_id):
-            await self._insist_on_store(lambda: self._store.delete(job.request.scope, job.adapter_id))
-        return False
-
-    async def _completed(self, job_id: str) -> bool:
-        try:
-            return (await self._queue.state(job_id)).status == "completed"
-        except NotFound:
-            return False
 
     async def _insist_on_store(self, call: Callable[[], Awaitable[Found]]) -> Found:
         """Call until the store does its part.

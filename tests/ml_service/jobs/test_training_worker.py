@@ -199,6 +199,21 @@ def test_cancelling_ends_the_process_within_five_seconds_and_frees_its_memory(
     assert wait_for(client, start(client), "completed", "failed").status == "completed"
 
 
+def test_there_is_an_adapter_only_if_the_job_is_completed_whenever_it_is_cancelled(
+    client: httpx.Client, work: StartWorker, data_dir: Path
+) -> None:
+    work()
+    for number in range(6):
+        job_id = start(client)
+        weights = data_dir / "training" / job_id / "adapter" / "adapter_model.safetensors"
+        eventually(weights.exists, seconds=30)
+        time.sleep(number * 0.01)
+        client.post(f"/training/cancel/{job_id}")
+        eventually(lambda: left_in(data_dir) == [], seconds=20)
+        kept = [job_id] if state(client, job_id).status == "completed" else []
+        assert [each for each in adapters(data_dir) if each == job_id] == kept
+
+
 def test_two_trainings_run_one_after_the_other(client: httpx.Client, jobs_redis: Redis, work: StartWorker) -> None:
     work()
     first, second = start(client, "slow"), start(client, "quick", scope="ben")
