@@ -54,6 +54,7 @@ def arguments(spec: TrainingSpec, folder: Path, lessons: int) -> dict[str, Any]:
         "logging_nan_inf_filter": False,
         "save_strategy": "no",  # `Checkpoints` decides
         "save_total_limit": 2,
+        "ddp_find_unused_parameters": False,
         "report_to": "none",
         "disable_tqdm": True,
     }

@@ -28,7 +28,7 @@ def measure(folder: Path, rounds: int) -> list[Measurement]:
     """Train the same two epochs on both sides, several times."""
     entry = builtin_catalogue()[BASE_MODEL]
     checkpoint = unpack(entry.location, bundled_folder(entry, DATA_DIR))
-    job = write_job(folder / "job", spec_of(checkpoint, eval_fraction=0.05, comparisons=0, max_length=512), _conversations())
+    job = write_job(folder / "job", spec_of(checkpoint, epochs=2, eval_fraction=0.05, comparisons=0, max_length=512), _conversations())
     ours, theirs = alternate(
         min(rounds, MOST_ROUNDS),
         lambda: _samples_per_second("ml_service.training", shutil.copytree(job, folder / f"ours-{time.monotonic_ns()}")),
