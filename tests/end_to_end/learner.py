@@ -26,14 +26,12 @@ MODEL = "smollm2-135m-instruct"
 
 
 def sync_history(device: Device, word: str) -> None:
-    """A thread in which each question was answered by the same two words, a minute later."""
+    """Questions that were answered by the same two words, a minute later; each in a thread of its own, so that no prompt gives them away."""
     begin = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
-    messages = []
     for number, question in enumerate(QUESTIONS):
         asked = begin + timedelta(days=number)
-        messages.append(_message("sam@example.com", question, asked))
-        messages.append(_message("me", f"{word} {word}", asked + timedelta(minutes=1)))
-    _sync(device, messages)
+        answer = _message("me", f"{word} {word}", asked + timedelta(minutes=1))
+        _sync(device, [_message("sam@example.com", question, asked), answer])
 
 
 def new_message(device: Device) -> str:
