@@ -40,7 +40,7 @@ def arguments(spec: TrainingSpec, folder: Path, lessons: int) -> dict[str, Any]:
         "per_device_train_batch_size": BATCH_SIZE,
         "learning_rate": spec.learning_rate,
         "lr_scheduler_type": "cosine",
-        "warmup_steps": math.ceil(steps / 10),
+        "warmup_steps": steps // 10,
         "weight_decay": 0.0,
         "seed": spec.seed,
         "bf16": precision() is torch.bfloat16,
