@@ -1,4 +1,4 @@
-"""When a new adapter comes into use by itself (docs/decisions/0014-activation.md)."""
+"""When a new adapter comes into use by itself (docs/decisions/0016-activation.md)."""
 
 from dataclasses import dataclass
 
