@@ -110,6 +110,18 @@ def test_dpo_learns_to_prefer_and_is_compared_with_the_adapter_in_use(trained_jo
     assert result.comparisons[0].before.endswith(STYLE)
 
 
+def test_two_processes_train_one_adapter(smollm2: Path, tmp_path: Path) -> None:
+    folder = write_job(tmp_path / "job", spec_of(smollm2, epochs=1, comparisons=0), style_samples()[:10])
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--no-python")
+    process = TrainerProcess(folder, before=launcher)
+    result = process.run()
+
+    assert isinstance(result, Result), result
+    assert (result.train_samples, result.total_steps) == (8, 1)  # four samples for each
+    assert result.eval_loss < result.baseline_eval_loss
+    assert sum(isinstance(said, Result) for said in process.said) == 1
+
+
 def test_a_request_to_end_ends_it_at_once(trained_job: Trained, tmp_path: Path) -> None:
     process = TrainerProcess(write_job(tmp_path / "job", trained_job.spec, style_samples()))
     process.start()
