@@ -9,7 +9,7 @@ from ml_service.engine.cpu_worker import expand, expand_slice, shrink
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
-MIXES = ([-1, -1, -1], [0, 0, 0], [3, -1, 0], [-1, 2, 2], [1, 3, -1])
+MIXES = ([0, -1, 2, 3] * 20, [-1, -1, -1], [0, 0, 0], [3, -1, 0], [-1, 2, 2], [1, 3, -1])
 
 
 def expected(inputs: torch.Tensor, weights: torch.Tensor, indices: list[int]) -> torch.Tensor:
@@ -20,13 +20,13 @@ def expected(inputs: torch.Tensor, weights: torch.Tensor, indices: list[int]) ->
 @pytest.mark.parametrize("indices", MIXES)
 def test_each_token_goes_through_its_own_adapter_or_none(indices: list[int]) -> None:
     torch.manual_seed(0)
-    inputs, down, up = torch.randn(3, 6), torch.randn(4, 1, 2, 6), torch.randn(4, 1, 5, 2)
-    small = torch.full((3, 2), 9.0)
+    inputs, down, up = torch.randn(len(indices), 6), torch.randn(4, 1, 2, 6), torch.randn(4, 1, 5, 2)
+    small = torch.full((len(indices), 2), 9.0)
     shrink(inputs, down, small, torch.tensor(indices), 0.5)
     torch.testing.assert_close(small, 0.5 * expected(inputs, down, indices))
 
     for add in (True, False):
-        before = torch.randn(3, 7)
+        before = torch.randn(len(indices), 7)
         product = expected(small, up, indices)
         wide = before.clone()
         expand(small, up, wide, torch.tensor(indices), add)
