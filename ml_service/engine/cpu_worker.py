@@ -2,7 +2,7 @@
 
 In vLLM 0.32 the CPU's LoRA operations take a token's adapter as `weights[index]`, and the index -1, which means "none", takes the last one:
 an answer of the base model, in one batch with others, is spoken by somebody's adapter (vllm-project/vllm#48421). The operations here skip
-such tokens. They also multiply once an adapter, where that is cheaper than copying its weights for every token.
+such tokens. Nor do they copy an adapter's weights for every token.
 
 Imports vLLM: only vLLM's own worker processes import this, by name.
 """
@@ -15,7 +15,7 @@ from vllm.lora.punica_wrapper import punica_cpu
 from vllm.v1.worker.cpu_worker import CPUWorker
 
 FEW_TOKENS: Final = 64
-"""Up to so many, copying their adapters' weights costs less than several multiplications."""
+"""Up to so many are multiplied with all adapters at once, of which each takes its own: one multiplication costs less than several."""
 
 
 class AdapterCpuWorker(CPUWorker):  # type: ignore[misc] # vLLM is not typed
@@ -74,8 +74,10 @@ def _products(inputs: torch.Tensor, weights: torch.Tensor, indices: torch.Tensor
     if len(used) == 1 and used[0] >= 0:
         return inputs @ matrices[used[0]].to(dtype).T
     if inputs.shape[0] <= FEW_TOKENS:
-        products = torch.bmm(matrices[indices.clamp(min=0)].to(dtype), inputs.unsqueeze(2)).squeeze(2)
-        return products.masked_fill_((indices < 0).unsqueeze(1), 0) if used[0] < 0 else products
+        adapters, outputs = matrices.shape[:2]
+        each = (inputs @ matrices.flatten(0, 1).to(dtype).T).view(-1, adapters, outputs)
+        own = indices.clamp(min=0).view(-1, 1, 1).expand(-1, 1, outputs)
+        return each.gather(1, own).squeeze(1).masked_fill_((indices < 0).unsqueeze(1), 0)
     products = inputs.new_zeros((inputs.shape[0], matrices.shape[1]))
     for index in used:
         if index >= 0:
