@@ -10,7 +10,7 @@ from asyncpg import Record
 
 from gateway.conversations import queries
 from gateway.conversations.lines import lines_of, thread_of
-from gateway.conversations.prompt import DRAFT_HISTORY, Line, Thread, bursts
+from gateway.conversations.prompt import Line, Thread, bursts
 from gateway.database import Db
 from gateway.errors import NotFound
 
@@ -63,13 +63,14 @@ async def past_replies(
     return [PastReply(**row) for row in await queries.past_replies(db, account_id, conversation_id, since, within, limit)]
 
 
-async def exchanges(db: Db, account_id: UUID, replies: Sequence[PastReply]) -> list[Exchange]:
-    """Read these replies in full. Their threads are held until the caller's transaction ends: what is made from a text is there before a
-    retraction looks for it. A reply that is not there any more, or does not begin there any more, is left out.
+async def exchanges(db: Db, account_id: UUID, replies: Sequence[PastReply], max_history: int) -> list[Exchange]:
+    """Read these replies in full, each with the last `max_history` messages up to the answered one. Their threads are held until the
+    caller's transaction ends: what is made from a text is there before a retraction looks for it. A reply that is not there any more, or
+    does not begin there any more, is left out.
     """
     await queries.share_conversations(db, account_id, list({reply.conversation_id for reply in replies}))
     answered = [reply.answered_id for reply in replies]
-    before = _grouped(await queries.contexts(db, account_id, answered, DRAFT_HISTORY, LONGEST_TEXT + 1), "chosen_id")
+    before = _grouped(await queries.contexts(db, account_id, answered, max_history, LONGEST_TEXT + 1), "chosen_id")
     firsts = [reply.id for reply in replies]
     after = _grouped(await queries.next_lines(db, account_id, firsts, _LONGEST_BURST, LONGEST_TEXT + 1), "first_id")
     found = (_exchange(reply, before[reply.answered_id], after[reply.id]) for reply in replies)

@@ -76,23 +76,23 @@ class HistoryImportService:
         ids = new_ids(len(replies))  # taken from the end, so that in the list of samples the newest reply comes first
         for start in range(0, len(replies), _BATCH):
             batch = replies[start : start + _BATCH]
-            await self._import(account_id, batch, [ids.pop() for _ in batch], tally, masked=wanted.mask_personal_data, now=now)
+            await self._import(account_id, batch, [ids.pop() for _ in batch], tally, wanted, now)
         return ImportedHistory(imported=tally.imported, known=tally.known, skipped=SkippedReplies(**tally.skipped))
 
     async def _import(
-        self, account_id: UUID, replies: Sequence[PastReply], ids: Sequence[UUID], tally: _Tally, *, masked: bool, now: datetime
+        self, account_id: UUID, replies: Sequence[PastReply], ids: Sequence[UUID], tally: _Tally, wanted: HistoryImport, now: datetime
     ) -> None:
         async with self._database.transaction() as db:
             there = await queries.known_replies(db, account_id, [reply.id for reply in replies])
             new = {reply.id: sample_id for reply, sample_id in zip(replies, ids, strict=True) if reply.id not in there}
-            found = await exchanges(db, account_id, [reply for reply in replies if reply.id in new])
+            found = await exchanges(db, account_id, [reply for reply in replies if reply.id in new], wanted.max_history)
             # A message may have come in before the one that a reply began with at the last import.
             begun = await queries.known_replies(db, account_id, [line.id for exchange in found for line in exchange.said])
             found, known = _apart(found, begun)
             drafts: defaultdict[UUID, list[ChosenDraft]] = defaultdict(list)
             for draft in await self._drafts.chosen_drafts(db, account_id, list({exchange.reply.conversation_id for exchange in found})):
                 drafts[draft.conversation_id].append(draft)
-            samples, skipped = await asyncio.to_thread(_samples, found, new, drafts, masked=masked)
+            samples, skipped = await asyncio.to_thread(_samples, found, new, drafts, masked=wanted.mask_personal_data)
             added = await queries.add_history(db, account_id, samples, HISTORY_QUALITY, now)
         tally.imported += added
         tally.known += len(there) + known + len(samples) - added

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
+from gateway.conversations.prompt import DRAFT_HISTORY
 from gateway.wire import Wire
 from shared.contracts.generation import Turn
 
@@ -52,6 +53,15 @@ class HistoryImport(Wire, frozen=True, kw_only=True):
     reply_within_minutes: Annotated[
         int, Meta(ge=1, le=10_080, description="What is sent later than this after a message does not count as a reply to it.")
     ] = 24 * 60
+    max_history: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100,
+            description="How many messages each sample's prompt has: as many as drafts are asked for with (`context.maxHistory`). With 1"
+            " the voice is learnt by itself, with more also how it follows from what was said.",
+        ),
+    ] = DRAFT_HISTORY
     mask_personal_data: Annotated[
         bool,
         Meta(description="Whether telephone numbers, e-mail addresses, cards, IBANs and codes become `[phone]` and the like."),
