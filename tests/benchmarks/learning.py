@@ -84,7 +84,7 @@ def _first_token_after(device: Device, word: str) -> float:
     import_history(device)
     message = new_message(device)
     with device.client.stream("GET", "/api/events/stream", timeout=600) as stream:
-        job_id = start_training(device, epochs=4)
+        job_id = start_training(device)
         ended = next(
             data for name, data in _events(stream) if data["data"].get("id") == job_id and name in ("training:completed", "training:failed")
         )

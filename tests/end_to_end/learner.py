@@ -18,8 +18,6 @@ QUESTIONS = (
     "is the shop still open?",
     "can you call me later?",
     "who made the cake?",
-    "did the parcel come?",
-    "are the keys with you?",
 )
 NEW_QUESTION = "do you have time on Friday?"
 MODEL = "smollm2-135m-instruct"
@@ -48,7 +46,7 @@ def import_history(device: Device) -> int:
 
 def start_training(device: Device, **changes: Any) -> str:
     """Start a job that is long enough to learn two words; its id."""
-    body = {"baseModel": MODEL, "epochs": 12, "learningRate": 0.002, **changes}
+    body = {"baseModel": MODEL, "epochs": 3, "learningRate": 0.006, **changes}
     answer = device.client.post("/api/training/start", json=body)
     assert answer.status_code == 201, answer.text
     return str(answer.json()["job"]["id"])
