@@ -24,7 +24,7 @@ MODEL = "smollm2-135m-instruct"
 
 
 def sync_history(device: Device, word: str) -> None:
-    """Questions that were answered by the same two words, a minute later; each in a thread of its own, so that no prompt gives them away."""
+    """Questions that were answered by the same two words, each in a thread of its own, so that no prompt gives them away."""
     begin = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
     for number, question in enumerate(QUESTIONS):
         asked = begin + timedelta(days=number)
