@@ -1,9 +1,14 @@
 """History becomes samples, samples become a personal adapter, and the adapter writes the next draft: on the real trainer and engine."""
 
+import io
 from pathlib import Path
 
+import httpx
 import pytest
+from rich.console import Console
 
+from deploy.local import demo_learning
+from deploy.local.settings import LocalSettings
 from tests.end_to_end.learner import (
     QUESTIONS,
     import_history,
@@ -94,6 +99,23 @@ def test_a_deleted_account_leaves_no_adapter(owners: dict[str, Device], adapter_
     eventually(lambda: not _files_of(adapter_store, gone), seconds=20)
     assert _files_of(adapter_store, left)
     assert "willow" in likeliest_draft(left, new_message(left))["response"]
+
+
+def test_the_demonstration_tells_its_story(
+    whole_system: GatewayProcess, training_worker: WorkerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one epoch, which is enough for the story and not for the voice."""
+    monkeypatch.setattr(demo_learning, "_EPOCHS", 1)
+    screen = io.StringIO()
+
+    with httpx.Client(base_url=whole_system.url, timeout=180) as client:
+        demo_learning._story(client, Console(file=screen, width=140), LocalSettings(data_dir=str(tmp_path)))
+
+    told = screen.getvalue()
+    for part in ("→ 64 samples", "step 13 of 13", "held-out replies", "It is in use now", "smollm2-135m-instruct+"):
+        assert part in told
+    [report] = (tmp_path / "reports").iterdir()
+    assert "polyline" in report.read_text()
 
 
 def _files_of(store: Path, device: Device) -> list[Path]:

@@ -39,7 +39,7 @@ def test_every_answer_is_as_described(scripted_service: MlServiceProcess, tmp_pa
         "--checks",
         "all",
         "--max-examples",
-        "40",
+        "20",
         "--generation-deterministic",
     ]
     run = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
