@@ -24,6 +24,8 @@ from tests.fixtures.ml_service import MlServiceProcess
 from tests.fixtures.workers import WorkerProcess
 from tests.gateway.responses.situations import eventually
 
+pytestmark = pytest.mark.timeout(1500)  # eight trainings take minutes, and belong to the first test
+
 WORDS = ("mango", "velvet", "harbor", "copper", "lantern", "pepper", "willow", "thunder")
 """What each of eight owners always says."""
 
