@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from shared.contracts.training import FEWEST_SAMPLES
+from shared.contracts.training import FEWEST_COMPARED
 
 _MINIMUM_KEY_BYTES = 32  # RFC 7518 section 3.2: an HS256 key is at least as long as the hash
 
@@ -37,7 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "open"
     min_training_samples: Annotated[
-        int, Meta(ge=FEWEST_SAMPLES, le=10_000, description="A training with fewer samples, or preference pairs, is refused.")
+        int, Meta(ge=FEWEST_COMPARED, le=10_000, description="A training with fewer samples, or preference pairs, is refused.")
     ] = 10
     database_pool_size: Annotated[int, Meta(ge=1, le=200, description="PostgreSQL connections held by this process.")] = 10
     trusted_proxies: Annotated[

@@ -26,8 +26,8 @@ class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """How it did on the held-out replies, in nats a token, beside what was in use before."""
 
-    eval_loss: float
-    baseline_eval_loss: float
+    eval_loss: float | None
+    baseline_eval_loss: float | None
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,6 @@ from pydantic import TypeAdapter
 from ml_service.middleware import OPEN_PATHS
 from shared.contracts.generation import GenerateRequest
 from shared.contracts.jobs import AsyncGenerateRequest
-from shared.contracts.training import FEWEST_SAMPLES
 from shared.errors import ErrorBody
 
 NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
@@ -81,10 +80,9 @@ def _say_exactly_one(body: dict[str, Any], first: str, second: str) -> None:
 
 
 def _say_what_trains(request: dict[str, Any]) -> None:
-    """Names that become folders, and how many samples are needed at the least."""
+    """Names that become folders."""
     fields = request["properties"]
     for name in ("job_id", "adapter_id", "baseline_adapter_id", "scope"):
         for variant in fields[name].get("anyOf", [fields[name]]):
             if variant.get("type") == "string":
                 variant["pattern"] = f"^{NAME}$"
-    fields["samples"]["minItems"] = FEWEST_SAMPLES

@@ -6,7 +6,7 @@ from ml_service.adapters.store import AdapterStore
 from ml_service.jobs.training_queue import TrainingQueue
 from ml_service.models.catalogue import ModelEntry
 from shared.contracts.adapters import is_name
-from shared.contracts.training import FEWEST_SAMPLES, TrainingRequest, TrainingSample
+from shared.contracts.training import TrainingRequest, TrainingSample
 from shared.errors import BadRequest, Conflict
 
 
@@ -47,10 +47,9 @@ class TrainingRequests:
             raise BadRequest.field("lora.rank", f"is above {self._max_rank}, the highest that is served (MAX_LORA_RANK)")
         for number, sample in enumerate(request.samples):
             _check_sample(sample, f"samples[{number}]")
-        usable = [sample for sample in request.samples if _teaches(sample, request)]
-        if len(usable) < FEWEST_SAMPLES:
-            kind = "samples with a rejected_output and" if request.method == "dpo" else "samples with"
-            raise BadRequest.field("samples", f"has {len(usable)} {kind} a quality above 0; at least {FEWEST_SAMPLES} are needed")
+        if not any(_teaches(sample, request) for sample in request.samples):
+            kind = "with a rejected_output and" if request.method == "dpo" else "with"
+            raise BadRequest.field("samples", f"has no sample {kind} a quality above 0, which is what can be learned from")
 
     async def _check_adapters(self, request: TrainingRequest) -> None:
         adapter_id = request.adapter_id or request.job_id

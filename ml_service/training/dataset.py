@@ -18,7 +18,7 @@ import msgspec
 from ml_service.models.prompts import ChatTemplateRenderer, fit_turns
 from ml_service.training.failures import TrainingFailed
 from shared.contracts.generation import Turn
-from shared.contracts.training import FEWEST_SAMPLES, TrainingMethod, TrainingSample
+from shared.contracts.training import FEWEST_COMPARED, TrainingMethod, TrainingSample
 from shared.errors import BadRequest
 
 MOST_HELD_OUT = 64
@@ -58,7 +58,7 @@ def read_examples(path: Path, renderer: ChatTemplateRenderer, *, method: Trainin
     """Read the samples that count: quality above 0, short enough, and for `dpo` with a rejected output.
 
     Raises:
-        TrainingFailed: a sample is corrupt, or fewer than `FEWEST_SAMPLES` are left.
+        TrainingFailed: a sample is corrupt, or none is left.
     """
     samples = _read(path)
     examples = []
@@ -67,17 +67,16 @@ def read_examples(path: Path, renderer: ChatTemplateRenderer, *, method: Trainin
             example = _example(number, sample, renderer, method, max_length)
             if example is not None:
                 examples.append(example)
-    if len(examples) < FEWEST_SAMPLES:
-        having = "that can be learned from" if method == "sft" else "with a rejected output to learn from"
+    if not examples:
+        having = "can be learned from" if method == "sft" else "has a rejected output to learn from"
         raise TrainingFailed(
-            f"{len(examples)} of {len(samples)} samples are there {having}; at least {FEWEST_SAMPLES} are needed, "
-            f"of a quality above 0 and of at most {max_length} tokens."
+            f"None of the {len(samples)} samples {having}: samples need a quality above 0 and at most {max_length} tokens."
         )
     return examples
 
 
 def split_by_time(examples: Sequence[Example], fraction: float) -> Split:
-    """Hold out the newest share of the examples, at least one and at most `MOST_HELD_OUT`.
+    """Hold out the newest share of the examples, at least one and at most `MOST_HELD_OUT`; none of fewer than `FEWEST_COMPARED`.
 
     Without a time on every example, the last ones given are the newest. What is held out is not learned from: an example that says the
     same as a held-out one is left out of training.
@@ -85,6 +84,8 @@ def split_by_time(examples: Sequence[Example], fraction: float) -> Split:
     Raises:
         TrainingFailed: then nothing is left to learn from.
     """
+    if len(examples) < FEWEST_COMPARED:
+        return Split(train=list(examples), held_out=[])
     times = [example.at for example in examples]
     ordered = list(examples)
     if all(time is not None for time in times):

@@ -65,8 +65,9 @@ class Result(Struct, frozen=True, kw_only=True, tag="result"):
     loss: float | None
     train_samples: int
     eval_samples: int
-    eval_loss: float
-    baseline_eval_loss: float
+    eval_loss: float | None
+    baseline_eval_loss: float | None
+    """Both are None when there were too few samples to hold any out."""
     history: list[LossPoint]
     comparisons: list[DraftComparison]
 

@@ -15,7 +15,8 @@ TrainingMethod = Literal["sft", "dpo"]
 TrainingStatus = Literal["queued", "training", "evaluating", "completed", "failed", "cancelled"]
 
 MOST_SAMPLES: Final = 20_000
-FEWEST_SAMPLES: Final = 4
+FEWEST_COMPARED: Final = 4
+"""With fewer samples nothing is held out, and the adapter comes without figures that could speak for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,7 @@ class TrainingRequest:
     """Whose samples these are (the account): the adapter is served to nobody else."""
     lora: LoraSettings = field(default_factory=LoraSettings)
     eval_fraction: Annotated[float, Gt(0), Le(0.5)] = 0.2
-    """The share of the samples that is held out; at least one, at most 64."""
+    """The share of the samples that is held out; at least one, at most 64, and none of fewer than 4 samples."""
     seed: Annotated[int, Ge(0), Le(2**32 - 1)] = 0
 
 

@@ -71,12 +71,20 @@ async def test_a_training_is_accepted_once_and_can_be_asked_for_and_cancelled(ml
 
 
 async def test_cancelling_what_there_is_not_is_fine(ml: MlClient) -> None:
-    await ml.cancel_training(uuid4())
+    job_id = uuid4()
+
+    await ml.cancel_training(job_id)
+
+    assert await ml.training_state(job_id) is None
 
 
 @pytest.mark.parametrize(
     ("change", "field"),
-    [({"base_model": "no-such-model"}, "baseModel"), ({"samples": SAMPLES[:3]}, "sampleIds"), ({"method": "dpo"}, "sampleIds")],
+    [
+        ({"base_model": "no-such-model"}, "baseModel"),
+        ({"samples": [replace(SAMPLES[0], quality=0.0)]}, "sampleIds"),
+        ({"method": "dpo"}, "sampleIds"),
+    ],
 )
 async def test_refusals_name_our_fields(ml: MlClient, change: dict[str, object], field: str) -> None:
     with pytest.raises(BadRequest) as refused:

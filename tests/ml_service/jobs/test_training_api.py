@@ -26,7 +26,7 @@ async def test_a_training_is_accepted_and_asked_for_as_documented(service: InPro
     body = {
         "job_id": "custom-job-id",
         "base_model": "ministral-3b-instruct",
-        "samples": [{"input": "How are you?", "output": "Great!", "quality": 1.0}] * 4,
+        "samples": [{"input": "How are you?", "output": "Great!", "quality": 1.0}],
         "epochs": 3,
         "learning_rate": 0.0001,
     }
@@ -57,8 +57,7 @@ REPLY = {"role": "assistant", "content": "Hi"}
     [
         ({"base_model": "nobody"}, "base_model"),
         ({"samples": []}, "samples"),
-        ({"samples": samples(count=3)}, "samples"),
-        ({"samples": [{**sample, "quality": 0} for sample in samples()] + samples(count=3)}, "samples"),
+        ({"samples": [{**sample, "quality": 0} for sample in samples()]}, "samples"),
         ({"method": "dpo"}, "samples"),
         ({"samples": [*samples(), {"output": "a"}]}, "samples[4].input"),
         ({"samples": [*samples(), {"output": "a", "input": "b", "messages": [TURN]}]}, "samples[4].input"),
@@ -84,12 +83,6 @@ async def test_what_could_not_be_trained_is_refused_by_name_and_not_queued(
     assert field in refused.json()["message"]
     assert field in [problem["field"] for problem in refused.json()["details"]]
     assert not jobs_redis.keys("*")
-
-
-async def test_too_few_samples_are_counted(service: InProcess) -> None:
-    refused = await service.client.post("/training/start", json=training(samples=samples(count=3)))
-    assert "has 3" in refused.json()["message"]
-    assert "4 are needed" in refused.json()["message"]
 
 
 async def test_pairs_are_what_preference_training_needs(service: InProcess) -> None:

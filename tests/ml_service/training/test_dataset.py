@@ -112,6 +112,13 @@ def test_what_is_held_out_is_not_learned(tmp_path: Path, renderer: ChatTemplateR
     assert {example.output for example in split.train} == {"answer 0", "answer 1", "answer 2", "answer 3"}
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_of_a_handful_nothing_is_held_out(tmp_path: Path, renderer: ChatTemplateRenderer, count: int) -> None:
+    split = split_by_time(examples_of(tmp_path, renderer, *PADDING[:count]), 0.2)
+
+    assert (len(split.train), split.held_out) == (count, [])
+
+
 def test_samples_that_are_all_the_same_teach_nothing(tmp_path: Path, renderer: ChatTemplateRenderer) -> None:
     with pytest.raises(TrainingFailed, match="all the same"):
         split_by_time(examples_of(tmp_path, renderer, *[TrainingSample(input="Thanks!", output="np")] * 5), 0.2)
@@ -142,9 +149,9 @@ def test_dpo_learns_from_pairs_only(tmp_path: Path, renderer: ChatTemplateRender
 
 
 @pytest.mark.parametrize("method", ["sft", "dpo"])
-def test_too_few_samples_are_refused(tmp_path: Path, renderer: ChatTemplateRenderer, method: TrainingMethod) -> None:
-    lines = b"".join(msgspec.json.encode(sample) + b"\n" for sample in style_samples()[:3])
-    assert refusal_of(tmp_path, renderer, lines, method).startswith("3 of 3 samples are there ")
+def test_samples_of_no_use_are_refused(tmp_path: Path, renderer: ChatTemplateRenderer, method: TrainingMethod) -> None:
+    lines = b"".join(msgspec.json.encode(replace(sample, quality=0)) + b"\n" for sample in style_samples()[:3])
+    assert refusal_of(tmp_path, renderer, lines, method).startswith("None of the 3 samples ")
 
 
 @pytest.mark.parametrize(

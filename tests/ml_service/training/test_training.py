@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 from safetensors import safe_open
 
-from ml_service.training.spec import CHECKPOINTS, Progress, Result
+from ml_service.training.spec import ADAPTER, CHECKPOINTS, Progress, Result
+from shared.contracts.training import TrainingSample
 from tests.fixtures.training import BASE_MODEL, STYLE, Trained, TrainerProcess, spec_of, style_samples, write_job
 
 
@@ -152,3 +153,15 @@ def test_it_dies_with_its_worker(trained_job: Trained, tmp_path: Path) -> None:
     worker.stdout.close()
 
     trainer.wait(timeout=10)
+
+
+def test_one_sample_makes_an_adapter_without_figures(smollm2: Path, tmp_path: Path) -> None:
+    sample = TrainingSample(input="How are you?", output="Great!", quality=1.0)
+    trainer = TrainerProcess(write_job(tmp_path / "job", spec_of(smollm2, epochs=2), [sample]))
+
+    result = trainer.run()
+
+    assert isinstance(result, Result), result
+    assert (result.step, result.train_samples, result.eval_samples) == (1, 1, 0)
+    assert (result.eval_loss, result.baseline_eval_loss, result.comparisons) == (None, None, [])
+    assert (tmp_path / "job" / ADAPTER / "adapter_model.safetensors").is_file()
