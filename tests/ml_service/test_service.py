@@ -98,15 +98,17 @@ def test_twenty_identical_requests_cost_one_generation(client: httpx.Client) -> 
 
 
 def test_a_client_that_leaves_a_stream_aborts_the_generation(client: httpx.Client) -> None:
-    body = {"prompt": f"{PHRASE} Once upon a time", "max_tokens": 2000, "stream": True, "use_cache": False}
+    body = {"prompt": f"{PHRASE} Once upon a time", "max_tokens": 2000, "temperature": 2, "n": 4, "stream": True, "use_cache": False}
     with client.stream("POST", "/generate", json=body) as response:
         next(response.iter_lines())
+        assert metric(client, "vllm:num_requests_running") > 0  # as hot as this it finds no end by itself
     until_idle(client)
 
 
 def test_a_client_that_stops_waiting_aborts_the_generation(ml_service: MlServiceProcess, client: httpx.Client) -> None:
+    body = {"prompt": "Once upon a time", "max_tokens": 2000, "temperature": 2, "n": 4, "use_cache": False}
     with ml_service.client() as impatient, pytest.raises(httpx.ReadTimeout):
-        impatient.post("/generate", json={"prompt": "Once upon a time", "max_tokens": 2000, "use_cache": False}, timeout=1)
+        impatient.post("/generate", json=body, timeout=1)
     until_idle(client)
 
 
