@@ -111,8 +111,10 @@ class AdapterRegistry:
         return await self._store.of_scope(scope)
 
     def loaded(self, engine: Engine | None) -> list[StoredAdapter]:
-        """What an engine holds."""
-        residency = self._residencies.get(engine) if engine is not None else None
+        """What an engine holds; one that has died holds nothing, from that moment on."""
+        if engine is None or not engine.alive:
+            return []
+        residency = self._residencies.get(engine)
         return residency.loaded if residency is not None else []
 
     async def delete(self, scope: str, adapter_id: str) -> int:

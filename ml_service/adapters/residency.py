@@ -129,9 +129,7 @@ class Residency:
             elif resident is None:
                 if len(self._residents) < self._capacity:
                     return self._begin(stored, None)
-                idle = next(
-                    (each for each in self._residents.values() if each.users == 0 and not each.leaving and each.loading.done()), None
-                )
+                idle = self._least_recently_used()
                 if idle is not None:
                     del self._residents[idle.key]
                     return self._begin(stored, idle)
@@ -143,6 +141,7 @@ class Residency:
                 raise NoPlace("As many adapters are in use as the engine holds (MAX_LOADED_ADAPTERS); try again soon") from None
 
     def _least_recently_used(self) -> Resident | None:
+        """Of those that nobody uses."""
         return next((each for each in self._residents.values() if each.users == 0 and not each.leaving and each.loading.done()), None)
 
     def _begin(self, stored: StoredAdapter, victim: Resident | None) -> Resident:

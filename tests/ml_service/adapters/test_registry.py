@@ -113,6 +113,17 @@ async def test_who_leaves_while_it_loads_does_not_take_it_from_others(
     assert len(engine.added) == 1
 
 
+async def test_an_engine_that_has_died_holds_nothing(
+    registry: AdapterRegistry, store: AdapterStore, lora: Path, model: LoadedModel, engine: SlowEngine
+) -> None:
+    """At once, and not only when it is replaced: health may be asked in between."""
+    await publish(store, lora, "a")
+    await use(registry, model, "a")
+    assert names(registry, model) == {"a"}
+    await engine.shutdown()
+    assert names(registry, model) == set()
+
+
 async def test_the_least_recently_used_one_makes_room(
     registry: AdapterRegistry, store: AdapterStore, lora: Path, model: LoadedModel, engine: SlowEngine
 ) -> None:
