@@ -25,6 +25,7 @@ from ml_service.api.jobs import job_routes
 from ml_service.api.model import OpenAiApi, model_routes
 from ml_service.api.training import training_routes
 from ml_service.cache.response_cache import ResponseCache
+from ml_service.engine.core_process import preload
 from ml_service.engine.protocol import EngineFactory, LoadedModel
 from ml_service.engine.scripted_engine import scripted_factory
 from ml_service.engine.supervisor import EngineSupervisor, Timing
@@ -130,6 +131,8 @@ def default_engine_factory(settings: Settings) -> EngineFactory:
         # Gains nothing where everything runs eagerly, and would need a C++ compiler, and 18 s at a machine's first start.
         os.environ["TORCH_COMPILE_DISABLE"] = "1"
     os.environ["VLLM_ENGINE_READY_TIMEOUT_S"] = str(int(settings.engine_start_timeout_seconds))
+    if not has_gpu():
+        preload()  # while this process imports the same
 
     async def load(entry: ModelEntry) -> LoadedModel:
         # Not the loop's own threads: the end of the service would wait for them.

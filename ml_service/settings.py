@@ -62,6 +62,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1)],
         Meta(description="Memory for attention keys and values on a CPU, in GiB (vLLM's VLLM_CPU_KVCACHE_SPACE)."),
     ] = 1
+    cpu_threads: Annotated[
+        Annotated[int, Meta(ge=0)],
+        Meta(description="Threads that the engine computes with on a CPU; 0 is one for each core that this process may use."),
+    ] = 0
     gpu_memory_utilization: Annotated[
         Annotated[float, Meta(gt=0, le=1)], Meta(description="Share of each GPU's memory that the engine may take.")
     ] = 0.85

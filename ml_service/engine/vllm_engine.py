@@ -4,13 +4,11 @@ Importing vLLM takes many seconds, so nothing imports this module before an engi
 """
 
 import asyncio
-import ctypes
 import math
-import multiprocessing
 import os
 import signal
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
@@ -19,6 +17,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 import structlog
+import torch
 from vllm import SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import GracefulHTTPError, VLLMClientError, VLLMError
@@ -26,11 +25,16 @@ from vllm.inputs.engine import tokens_input
 from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind
+from vllm.usage.usage_lib import UsageContext
+from vllm.utils.cpu_resource_utils import get_allowed_cpu_list, get_visible_memory_node
+from vllm.utils.system_utils import set_env_var
+from vllm.utils.torch_utils import available_cpu_count
 from vllm.v1.engine.async_llm import AsyncLLM
-from vllm.v1.engine.core import EngineCoreProc
 from vllm.v1.engine.exceptions import EngineDeadError
+from vllm.v1.executor.uniproc_executor import UniProcExecutor
 from vllm.v1.metrics.loggers import StatLoggerBase
 
+from ml_service.engine.core_process import core_processes
 from ml_service.engine.openai_app import build_openai_app
 from ml_service.engine.protocol import (
     Adapter,
@@ -228,8 +232,9 @@ def _load(entry: ModelEntry, settings: Settings) -> _Loaded:
         pulses.append(_Pulse(config, engine_index))
         return pulses[-1]
 
-    with _children_die_with_us():
-        llm = AsyncLLM.from_engine_args(_engine_args(entry, model, settings), stat_loggers=[make_pulse])
+    config = _engine_args(entry, model, settings).create_engine_config(UsageContext.ENGINE_CONTEXT)
+    with _threads(settings), core_processes(forked=current_platform.is_cpu()):
+        llm = AsyncLLM.from_vllm_config(config, stat_loggers=[make_pulse])
     return llm, pulses[0], renderer
 
 
@@ -247,10 +252,12 @@ def _engine_args(entry: ModelEntry, model: str, settings: Settings) -> AsyncEngi
         max_num_queued_reqs=settings.max_num_seqs + settings.max_queued_requests,
         enable_lora=True,  # LoRA cannot be switched on later
         max_loras=settings.max_loras,
+        lora_dtype=torch.float32 if on_cpu else "auto",
         max_cpu_loras=settings.max_loaded_adapters,  # vLLM never evicts one by itself: the registry keeps to this number
         max_lora_rank=settings.max_lora_rank,
         enable_prefix_caching=True,
-        worker_cls="ml_service.engine.cpu_worker.AdapterCpuWorker" if on_cpu else "auto",
+        distributed_executor_backend=UniProcExecutor if _in_one_process(settings) else None,
+        worker_cls="ml_service.engine.cpu_worker.EngineCpuWorker" if on_cpu else "auto",
         enforce_eager=on_cpu,  # with LoRA vLLM's CPU path is eager anyway, and starts sooner when told so
         kv_cache_memory_bytes=settings.cpu_kv_cache_gib * GIB if on_cpu else None,
         gpu_memory_utilization=settings.gpu_memory_utilization,
@@ -261,6 +268,28 @@ def _engine_args(entry: ModelEntry, model: str, settings: Settings) -> AsyncEngi
         enable_log_requests=False,
         use_tqdm_on_load=False,
     )
+
+
+def _in_one_process(settings: Settings) -> bool:
+    """Whether the engine's core runs the model itself.
+
+    On a CPU vLLM gives the model a process of its own, so that its threads can be bound to one node of memory, and the core waits for it
+    spinning: on a small machine that takes a core from the model. With one such node nothing needs to be bound.
+    """
+    processes = settings.tensor_parallel_size * settings.pipeline_parallel_size
+    return current_platform.is_cpu() and processes == 1 and len(get_visible_memory_node()) == 1
+
+
+@contextmanager
+def _threads(settings: Settings) -> Iterator[None]:
+    """Let engine cores that are started inside compute with as many threads as they are given, or as there are cores for them."""
+    if not _in_one_process(settings):  # vLLM sees to it
+        yield
+        return
+    cores = len({cpu.physical_core for cpu in get_allowed_cpu_list()})
+    threads = settings.cpu_threads or os.environ.get("OMP_NUM_THREADS") or min(cores, available_cpu_count())
+    with set_env_var("OMP_NUM_THREADS", str(threads)):
+        yield
 
 
 def _sampling_params(sampling: Sampling, n: int) -> SamplingParams:
@@ -305,35 +334,3 @@ def _vllm_errors() -> Iterator[None]:
     except VLLMError as error:
         log.error("generation failed", kind=type(error).__name__, cause=type(error.__cause__).__name__)
         raise GenerationFailed("The generation failed") from error
-
-
-@contextmanager
-def _children_die_with_us() -> Iterator[None]:
-    """Engine cores started inside end when this process is killed; vLLM's workers already end with their core.
-
-    vLLM starts its core as `multiprocessing.Process(target=EngineCoreProc.run_engine_core)` and offers no hook in that process, so
-    the target is replaced while it starts one.
-    """
-    original = EngineCoreProc.run_engine_core
-    EngineCoreProc.run_engine_core = staticmethod(_run_engine_core)
-    try:
-        yield
-    finally:
-        EngineCoreProc.run_engine_core = staticmethod(original)
-
-
-def _run_engine_core(*args: Any, **kwargs: Any) -> None:
-    """Runs in the engine core's process, where nothing is replaced."""
-    _die_with_parent()
-    run: Callable[..., None] = EngineCoreProc.run_engine_core
-    run(*args, **kwargs)
-
-
-def _die_with_parent() -> None:
-    """Ask Linux for SIGKILL when the parent dies; see prctl(2), PR_SET_PDEATHSIG. Elsewhere the parent has to clean up itself."""
-    pr_set_pdeathsig = 1
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    parent = multiprocessing.parent_process()
-    if parent is not None and os.getppid() != parent.pid:  # it died before the request was made
-        os._exit(1)

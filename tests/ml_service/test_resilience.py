@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.fixtures.ml_service import MlServiceProcess
@@ -97,6 +98,18 @@ def test_a_killed_engine_ends_its_streams_with_an_error_and_comes_back(service: 
     wait_for(lambda: not any(process.is_running() for process in old), 10)
 
 
+def test_the_process_that_engines_are_forked_from_may_be_killed(service: MlServiceProcess, client: httpx.Client) -> None:
+    core = psutil.Process(service.engine_core_pid())
+    fork_point = core.parent()
+    assert fork_point.pid != service.process.pid
+    fork_point.kill()
+    wait_for(lambda: not core.is_running(), 5)
+    wait_for(lambda: service.health_status() == 503, 5)
+    service.wait_ready()
+    assert psutil.Process(service.engine_core_pid()).ppid() not in (fork_point.pid, service.process.pid)
+    assert "Paris" in client.post("/generate", json=QUESTION).json()["response"]
+
+
 def test_a_stuck_engine_is_noticed_and_replaced(service: MlServiceProcess, client: httpx.Client) -> None:
     old = service.engine_processes()
 
@@ -130,7 +143,7 @@ def test_another_model_is_loaded_while_the_old_one_serves(service: MlServiceProc
     assert client.post("/generate", json=QUESTION).json()["model_version"] == "twin"
     assert client.get("/v1/models").json()["data"][0]["id"] == "twin"
     assert "vllm:generation_tokens_total" in client.get("/metrics").text
-    wait_for(lambda: len(service.engine_processes()) == 2, 20)
+    wait_for(lambda: len(service.engine_processes()) == 1, 20)
 
 
 def test_a_model_that_cannot_be_loaded_changes_nothing(service: MlServiceProcess, client: httpx.Client) -> None:
@@ -138,11 +151,11 @@ def test_a_model_that_cannot_be_loaded_changes_nothing(service: MlServiceProcess
     assert (answer.status_code, answer.json()["error"]) == (503, "Service Unavailable")
     assert "twin keeps serving" in answer.json()["message"]
     assert client.post("/generate", json=QUESTION).json()["model_version"] == "twin"
-    assert len(service.engine_processes()) == 2
+    assert len(service.engine_processes()) == 1
 
 
 def test_a_stop_signal_leaves_nothing_behind(service: MlServiceProcess, client: httpx.Client) -> None:
-    family = service.engine_processes()
+    family = service.family()
     os.kill(service.process.pid or 0, signal.SIGTERM)
     assert wait_for(lambda: service.process.exit_code is not None, 10) < 8
     assert service.process.exit_code == 0
@@ -178,6 +191,6 @@ class TestWhileLoading:
 
     def test_a_killed_service_leaves_no_engine_behind(self, starting: MlServiceProcess) -> None:
         wait_for(lambda: bool(starting.engine_processes()), 120)
-        family = starting.engine_processes()
+        family = starting.family()
         starting.kill_alone()
         wait_for(lambda: not any(process.is_running() for process in family), 20)

@@ -120,7 +120,7 @@ async def test_an_engine_that_has_died_holds_nothing(
     await publish(store, lora, "a")
     await use(registry, model, "a")
     assert names(registry, model) == {"a"}
-    await engine.shutdown()
+    engine.kill()
     assert names(registry, model) == set()
 
 

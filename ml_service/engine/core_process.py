@@ -1,0 +1,89 @@
+"""The engine core's process, forked from one that has imported vLLM already: an engine starts, and comes back, in seconds.
+
+Only without a GPU: there, importing takes longer than loading a model, and no device is in the way of forking. With one, vLLM starts its
+processes as it does by itself.
+
+Must be light to import: every process of the engine imports it first.
+"""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from multiprocessing import forkserver
+from typing import Any, Final
+
+PRELOADED: Final = [
+    "ml_service.engine.fork_point",
+    "vllm.v1.engine.core",
+    "vllm.v1.executor.uniproc_executor",
+    "vllm.model_executor.models.llama",
+    "ml_service.engine.cpu_worker",
+]
+
+
+def preload() -> None:
+    """Let the process that engine cores are forked from begin to import; does nothing where there is one.
+
+    Its environment is the one of now: what vLLM reads while it is imported must be set before. It ends with the calling thread.
+    """
+    multiprocessing.set_forkserver_preload(PRELOADED)
+    forkserver.ensure_running()
+
+
+@contextmanager
+def core_processes(*, forked: bool) -> Iterator[None]:
+    """Engine cores started inside end when this process is killed; their workers, where there are any, already end with them.
+
+    vLLM starts its core as `get_mp_context().Process(target=EngineCoreProc.run_engine_core)` and offers no hook in that process, so both
+    are replaced while it starts one.
+
+    Args:
+        forked: whether they are forked as `preload` says.
+    """
+    from vllm.v1.engine import utils
+    from vllm.v1.engine.core import EngineCoreProc
+
+    original, context = EngineCoreProc.run_engine_core, utils.get_mp_context
+    # A forked process has the environment of the one it was forked from.
+    EngineCoreProc.run_engine_core = partial(_run_engine_core, dict(os.environ) if forked else {})
+    if forked:
+        utils.get_mp_context = partial(multiprocessing.get_context, "forkserver")
+    try:
+        yield
+    finally:
+        EngineCoreProc.run_engine_core = staticmethod(original)
+        utils.get_mp_context = context
+
+
+def _run_engine_core(environment: Mapping[str, str], *args: Any, **kwargs: Any) -> None:
+    """Runs in the engine core's process, where nothing is replaced."""
+    die_with_parent()
+    from vllm.utils.system_utils import set_process_title
+
+    set_process_title("EngineCore")  # before the environment changes: its place in memory could not be found afterwards
+    os.environ.update(environment)
+    if "OMP_NUM_THREADS" in environment:  # read when a process starts, and this one was forked
+        import torch
+
+        torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
+    from vllm.v1.engine.core import EngineCoreProc
+
+    run: Callable[..., None] = EngineCoreProc.run_engine_core
+    run(*args, **kwargs)
+
+
+def die_with_parent() -> None:
+    """Ask Linux for SIGKILL when the parent dies; see prctl(2), PR_SET_PDEATHSIG. Elsewhere the parent has to clean up itself.
+
+    The parent of a core is the service, or the process that it was forked from, whose parent is the service.
+    """
+    pr_set_pdeathsig = 1
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    service = multiprocessing.parent_process()
+    if service is not None and not service.is_alive():  # it died before the request was made
+        os._exit(1)
