@@ -71,7 +71,7 @@ class CpuAdapters(PunicaWrapperCPU):  # type: ignore[misc] # vLLM is not typed
         inputs = x.to(lora_a_stacked[0].dtype)
         begin = 0
         for down, up, width in zip(lora_a_stacked, lora_b_stacked, output_slices, strict=True):
-            y[:, begin : begin + width] += expand(shrink(inputs, down, self._tokens) * scale, up, self._tokens)
+            y[:, begin : begin + width] += expand(shrink(inputs, down, self._tokens, scale), up, self._tokens)
             begin += width
 
     def add_lora_logits(
@@ -81,7 +81,7 @@ class CpuAdapters(PunicaWrapperCPU):  # type: ignore[misc] # vLLM is not typed
         if self._samples.nobody or not lora_a_stacked.any():  # hardly any adapter changes the logits, and their matrix is large
             return
         y, x = y.view(-1, y.shape[-1]), x.view(-1, x.shape[-1])
-        small = shrink(x.to(lora_a_stacked.dtype), lora_a_stacked, self._samples) * scale
+        small = shrink(x.to(lora_a_stacked.dtype), lora_a_stacked, self._samples, scale)
         y += expand(small, lora_b_stacked, self._samples)[:, : y.shape[1]]
 
     def add_lora_embedding(self, y: torch.Tensor, x: torch.Tensor, lora_b_stacked: torch.Tensor, **_kwargs: Any) -> None:
@@ -96,16 +96,16 @@ class CpuAdapters(PunicaWrapperCPU):  # type: ignore[misc] # vLLM is not typed
     add_expand = add_shrink
 
 
-def shrink(inputs: torch.Tensor, down: torch.Tensor, owners: Owners) -> torch.Tensor:
-    """The tokens' products with their adapters' first matrices.
+def shrink(inputs: torch.Tensor, down: torch.Tensor, owners: Owners, scale: float) -> torch.Tensor:
+    """The tokens' products with their adapters' first matrices, times `scale`.
 
     Returns:
         (tokens, rank) where all tokens are of one adapter, else (tokens, adapters · rank) with zeros at other tokens' adapters.
     """
-    if owners.one is not None:
-        return linear(inputs, down[owners.one, 0])
-    small = linear(inputs, down.view(-1, down.shape[-1]))
-    return _masked(small, down.shape[0], owners)
+    small = linear(inputs, down[owners.one, 0] if owners.one is not None else down.view(-1, down.shape[-1]))
+    if scale != 1:
+        small *= scale
+    return small if owners.one is not None else _masked(small, down.shape[0], owners)
 
 
 def only_own(small: torch.Tensor, up: torch.Tensor, owners: Owners) -> torch.Tensor:
