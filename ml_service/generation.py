@@ -59,13 +59,13 @@ class GenerationService:
 
         Raises:
             BadRequest: neither or both of prompt and messages, or a prompt that does not fit the context window.
-            AdapterNotFound, AdapterSetAside, AdapterRefused: its adapter cannot be used, and the request asks for no fallback.
+            AdapterNotFound, AdapterSetAside, AdapterRefused, StoreAway: its adapter cannot be used, and the request asks for no fallback.
             Unavailable: no engine at the moment, or its queue is full.
         """
         with self._outcome() as outcome:
             try:
                 return await self._generate(request, outcome)
-            except UNUSABLE as error:
+            except (*UNUSABLE, StoreAway) as error:
                 return await self._generate(self._fallback(request, error), outcome)
 
     async def check(self, request: GenerateRequest) -> None:
@@ -95,7 +95,7 @@ class GenerationService:
                     async for event in events:
                         yield event
                 return
-            except UNUSABLE as error:  # comes before the first event, or not at all
+            except (*UNUSABLE, StoreAway) as error:  # comes before the first event, or not at all
                 request = self._fallback(request, error)
             async with aclosing(self._events(request, outcome)) as events:
                 async for event in events:

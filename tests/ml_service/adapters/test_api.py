@@ -86,6 +86,17 @@ async def test_one_that_cannot_be_used_is_refused_or_replaced_as_the_request_say
     assert await home.metric("ml_adapter_refusals_total") >= 6
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_store_that_is_away_costs_the_voice_and_not_the_answer(home: Home, stream: bool) -> None:
+    home.folder.mkdir(parents=True, exist_ok=True)
+    (home.folder / "ana").write_text("a file where a folder should be")
+    refused = await home.ask("ana", "v1", stream=stream)
+    assert (refused.status_code, int(refused.headers["retry-after"]) > 0) == (503, True)
+    replaced = await home.ask("ana", "v1", stream=stream, adapter_fallback="base")
+    assert replaced.status_code == 200
+    assert f'"model_version":"{BASE}"' in replaced.text
+
+
 async def test_adapters_of_another_model_are_set_aside_and_come_back(home: Home) -> None:
     await home.publish("ana", "v1")
     assert (await home.ask("ana", "v1")).status_code == 200
