@@ -34,7 +34,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from vllm.v1.executor.uniproc_executor import UniProcExecutor
 from vllm.v1.metrics.loggers import StatLoggerBase
 
-from ml_service.engine.core_process import core_processes
+from ml_service.engine.core_process import core_processes, preload
 from ml_service.engine.openai_app import build_openai_app
 from ml_service.engine.protocol import (
     Adapter,
@@ -94,6 +94,8 @@ class VllmEngine:
         Raises:
             Exception: whatever vLLM, transformers or the hub raise when a model cannot be loaded.
         """
+        if current_platform.is_cpu():
+            preload()  # it ends with the thread that starts it: not with one that a single engine has
         # Loading blocks for a minute, so it runs in a thread; and that thread must live as long as the engine, because the
         # parent-death signal of a child is sent when the thread that started it ends.
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
