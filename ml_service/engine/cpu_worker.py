@@ -20,4 +20,8 @@ class EngineCpuWorker(CPUWorker):  # type: ignore[misc] # vLLM is not typed
         CpuPlatform.get_punica_wrapper = classmethod(lambda _platform: f"{CpuAdapters.__module__}.{CpuAdapters.__qualname__}")
         topk_topp_sampler.apply_top_k_top_p_pytorch = cut_nucleus
         super().load_model(*args, **kwargs)
-        lay_out(self.model_runner.model)
+        model = self.model_runner.model
+        if not all(isinstance(each, CpuAdapters) for each in model.lora_manager.punica_wrapper_mapping.values()):
+            # Better no engine than one that lets accounts speak with each other's voices.
+            raise RuntimeError("This vLLM chooses its LoRA operations in another way: see ml_service.engine.cpu_adapters")
+        lay_out(model)
