@@ -102,7 +102,7 @@ async def test_streams(ml_service: ScriptedMlService) -> None:
 
 
 async def test_leaving_a_stream_aborts_it(ml_service: ScriptedMlService) -> None:
-    aborted = await asyncio.to_thread(lambda: ml_service.aborted)
+    aborted = await asyncio.to_thread(ml_service.aborted_before)
     await asyncio.to_thread(ml_service.pace, 0.05)
     async with client_at(ml_service.url) as ml, aclosing(ml.stream(GenerateRequest(prompt=uuid4().hex))) as events:
         await anext(events)

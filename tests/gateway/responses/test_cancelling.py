@@ -38,7 +38,7 @@ def drafting(device: Device) -> Iterator[Future[httpx.Response]]:
 
 
 def test_stops_the_draft_and_tells_who_waits(owner: Device, ml_service: ScriptedMlService) -> None:
-    aborted = ml_service.aborted
+    aborted = ml_service.aborted_before()
     with ml_service.paced(0.3), drafting(owner) as waiting:
         response_id = only_draft(owner)["responseId"]
 

@@ -93,7 +93,7 @@ def test_other_drafts_stay(owner: Device, thread: Thread) -> None:
 
 
 def test_a_draft_that_is_being_written_stops(owner: Device, thread: Thread, ml_service: ScriptedMlService) -> None:
-    aborted = ml_service.aborted
+    aborted = ml_service.aborted_before()
     with ml_service.paced(0.3), streamed(owner, messageId=thread.ids[1]) as (_, events):
         next(events)
         thread.change(text=None, retractedAt=NOW)

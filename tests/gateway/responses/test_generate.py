@@ -267,7 +267,7 @@ def test_an_ml_service_that_dies_while_it_drafts(owner: Device, ml_service: Scri
 
 def test_a_client_that_leaves_aborts_its_draft(owner: Device, ml_service: ScriptedMlService) -> None:
     message_id = received(owner)
-    aborted = ml_service.aborted
+    aborted = ml_service.aborted_before()
 
     with ml_service.paced(0.5), pytest.raises(httpx.ReadTimeout):
         owner.client.post("/api/responses/generate", json={"messageId": message_id}, timeout=0.5)

@@ -55,7 +55,7 @@ def test_one_that_waits_never_begins(owner: Device, queue_system: QueueSystem) -
 
 @pytest.mark.usefixtures("slow")
 def test_one_that_runs_frees_the_engine_within_a_second(owner: Device, queue_system: QueueSystem) -> None:
-    aborted = queue_system.ml.aborted
+    aborted = queue_system.ml.aborted_before()
     response_id = generating(owner)
 
     cancelled = owner.client.post(f"/api/responses/{response_id}/cancel")
@@ -68,7 +68,7 @@ def test_one_that_runs_frees_the_engine_within_a_second(owner: Device, queue_sys
 
 @pytest.mark.usefixtures("slow")
 def test_through_another_gateway(owner: Device, queue_system: QueueSystem) -> None:
-    aborted = queue_system.ml.aborted
+    aborted = queue_system.ml.aborted_before()
     response_id = generating(owner)
 
     queue_system.elsewhere(owner).client.post(f"/api/responses/{response_id}/cancel")
@@ -112,7 +112,7 @@ def test_a_message_of_one_that_waits_is_changed(owner: Device, queue_system: Que
 def test_a_message_of_one_that_runs_is_retracted(owner: Device, queue_system: QueueSystem) -> None:
     thread, message = uuid4().hex, line("Dinner on Friday?")
     response_id = generating(owner, synced(owner, [message], thread)[0])
-    aborted = queue_system.ml.aborted
+    aborted = queue_system.ml.aborted_before()
 
     synced(owner, [{**message, "text": None, "retractedAt": NOW}], thread)
 

@@ -68,7 +68,7 @@ def test_the_jobs_of_a_killed_worker_are_redelivered(
 def test_a_worker_that_is_told_to_stop_hands_its_jobs_back_at_once(
     client: httpx.Client, model: ScriptedMlService, jobs_redis: Redis, start_worker: StartWorker
 ) -> None:
-    aborted = model.aborted
+    aborted = model.aborted_before()
     model.pace(0.1)
     first = start_worker(job_lease_seconds="60")
     job_ids = [ask(client, prompt=uuid4().hex) for _ in range(10)]
