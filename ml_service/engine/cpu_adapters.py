@@ -2,57 +2,84 @@
 
 vLLM 0.32 takes a token's adapter as `weights[index]` there, and the index -1, which means "none", takes the last one: an answer of the
 base model, in one batch with others, is spoken by somebody's adapter (vllm-project/vllm#48421). It also copies an adapter's weights for
-every token. Here tokens of other adapters are masked out between the two products, so that a batch with any number of adapters takes the
-same two products as a batch with one; which tokens are whose is found once a batch and not in every layer.
+every token. Here the tokens of a batch are grouped by adapter, once a batch and not in every layer, and each layer takes one product of
+all groups with their adapters' first matrices and one with their second, of as many ranks as the batch's adapters have.
 
 Imports vLLM: only the engine's own process imports this, by name.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.functional import linear
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
 
 @dataclass(frozen=True, slots=True)
-class Owners:
-    """Whose the rows of a batch are: of nobody (both None), all of adapter `one`, or mixed.
+class Groups:
+    """The rows of a batch by adapter, all groups as long as the longest.
 
-    `others` is (rows, adapters): true where a row is not this adapter's.
+    Attributes:
+        adapters: the stacked adapters that have rows, from the first to the last of them.
+        rows: (adapters · longest group) the batch's row at each place, any where a group is shorter; None: all rows are one group.
+        places: (rows) where among those a row is; any for rows of nobody.
+        nobodys: (rows, 1) true where a row has no adapter; None: every row has one.
     """
 
-    one: int | None
-    others: torch.Tensor | None
+    adapters: slice
+    rows: torch.Tensor | None = None
+    places: torch.Tensor | None = None
+    nobodys: torch.Tensor | None = None
 
     @classmethod
-    def of(cls, indices: torch.Tensor, adapters: int) -> "Owners":
-        """From each row's adapter, -1 for none."""
-        used = indices.unique().tolist()
-        if used in ([], [-1]):
-            return cls(None, None)
-        if len(used) == 1:
-            return cls(used[0], None)
-        return cls(None, indices.unsqueeze(1) != torch.arange(adapters))
+    def of(cls, indices: torch.Tensor) -> "Groups | None":
+        """From each row's adapter, -1 for none; None where no row has one."""
+        used = [index for index in indices.unique().tolist() if index >= 0]
+        if not used:
+            return None
+        adapters = slice(used[0], used[-1] + 1)
+        nobodys = indices < 0
+        if len(used) == 1 and not nobodys.any():
+            return cls(adapters)
+        sizes = torch.bincount(indices[~nobodys] - adapters.start, minlength=adapters.stop - adapters.start)
+        longest = int(sizes.max())
+        in_order = indices.argsort(stable=True)[int(nobodys.sum()) :]
+        within = torch.arange(len(in_order)) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+        places_in_order = (indices[in_order] - adapters.start) * longest + within
+        rows = torch.zeros(len(sizes) * longest, dtype=torch.long).index_copy_(0, places_in_order, in_order)
+        places = torch.zeros(len(indices), dtype=torch.long).index_copy_(0, in_order, places_in_order)
+        return cls(adapters, rows, places, nobodys.unsqueeze(1) if nobodys.any() else None)
 
-    @property
-    def nobody(self) -> bool:
-        """Whether no row has an adapter."""
-        return self.one is None and self.others is None
+    def gather(self, x: torch.Tensor) -> torch.Tensor:
+        """(rows, width) by group: (adapters, longest group, width)."""
+        return (x if self.rows is None else x.index_select(0, self.rows)).view(self.adapters.stop - self.adapters.start, -1, x.shape[-1])
+
+    def scatter(self, grouped: torch.Tensor) -> torch.Tensor:
+        """Undo `gather`; rows of nobody are zeros, whatever stood in their places."""
+        rows = grouped.view(-1, grouped.shape[-1])
+        if self.places is not None:
+            rows = rows.index_select(0, self.places)
+        return rows if self.nobodys is None else rows.masked_fill_(self.nobodys, 0)
 
 
 class CpuAdapters(PunicaWrapperCPU):  # type: ignore[misc] # vLLM is not typed
     """What vLLM's layers call for their LoRA part; weights are stacked as (adapters, 1, rank, inputs) and (adapters, 1, outputs, rank)."""
 
-    _tokens = Owners(None, None)
-    _samples = Owners(None, None)
+    rank_of: Callable[[int], int] | None = None
+    """An adapter's rank by vLLM's number for it; without this, all ranks that there is room for are multiplied."""
+
+    _tokens: Groups | None = None
+    _samples: Groups | None = None
+    _rank: int | None = None
 
     def update_metadata(self, mapping: Any, lora_index_to_id: list[int | None], max_loras: int, vocab_size: int, **kwargs: Any) -> None:
         """Told by vLLM of each batch that differs from the one before."""
         super().update_metadata(mapping, lora_index_to_id, max_loras, vocab_size, **kwargs)
-        self._tokens = Owners.of(self.token_lora_indices, len(lora_index_to_id))
-        self._samples = Owners.of(self.sampler_indices, len(lora_index_to_id))
+        self._tokens = Groups.of(self.token_lora_indices)
+        self._samples = Groups.of(self.sampler_indices)
+        if self.rank_of is not None:
+            self._rank = max((self.rank_of(number) for number in lora_index_to_id if number is not None), default=None)
 
     def add_lora_linear(
         self,
@@ -64,30 +91,22 @@ class CpuAdapters(PunicaWrapperCPU):  # type: ignore[misc] # vLLM is not typed
         output_slices: tuple[int, ...],
         **_kwargs: Any,
     ) -> None:
-        """Add to each slice of `y` (tokens, outputs) what the tokens' adapters make of `x` (tokens, inputs)."""
-        if self._tokens.nobody:
-            return
-        y, x = y.view(-1, y.shape[-1]), x.view(-1, x.shape[-1])
-        inputs = x.to(lora_a_stacked[0].dtype)
-        begin = 0
-        for down, up, width in zip(lora_a_stacked, lora_b_stacked, output_slices, strict=True):
-            y[:, begin : begin + width] += expand(shrink(inputs, down, self._tokens, scale), up, self._tokens)
-            begin += width
+        """Add to `y` (tokens, outputs of all slices) what the tokens' adapters make of `x` (tokens, inputs)."""
+        if self._tokens is not None:
+            self._add(y, x, self._tokens, lora_a_stacked, lora_b_stacked, scale)
 
     def add_lora_logits(
         self, y: torch.Tensor, x: torch.Tensor, lora_a_stacked: torch.Tensor, lora_b_stacked: torch.Tensor, scale: float, **_kwargs: Any
     ) -> None:
         """As `add_lora_linear`, for the one row of each answer that becomes its next token's logits."""
-        if self._samples.nobody or not lora_a_stacked.any():  # hardly any adapter changes the logits, and their matrix is large
-            return
-        y, x = y.view(-1, y.shape[-1]), x.view(-1, x.shape[-1])
-        small = shrink(x.to(lora_a_stacked.dtype), lora_a_stacked, self._samples, scale)
-        y += expand(small, lora_b_stacked, self._samples)[:, : y.shape[1]]
+        if self._samples is not None and lora_a_stacked.any():  # hardly any adapter changes the logits, and their matrix is large
+            self._add(y, x, self._samples, [lora_a_stacked], [lora_b_stacked], scale)
 
     def add_lora_embedding(self, y: torch.Tensor, x: torch.Tensor, lora_b_stacked: torch.Tensor, **_kwargs: Any) -> None:
         """Add what the tokens' adapters make of `x` (tokens, rank), which vLLM has looked up."""
-        if not self._tokens.nobody:
-            y += expand(only_own(x.to(lora_b_stacked.dtype), lora_b_stacked, self._tokens), lora_b_stacked, self._tokens)
+        if self._tokens is not None:
+            small = self._tokens.gather(x.to(lora_b_stacked.dtype))[:, :, : self._rank]
+            y += self._tokens.scatter(torch.bmm(small, self._second(lora_b_stacked, self._tokens)))
 
     def add_shrink(self, *_args: Any, **_kwargs: Any) -> None:
         """Only layers sharded over several processes call this."""
@@ -95,40 +114,26 @@ class CpuAdapters(PunicaWrapperCPU):  # type: ignore[misc] # vLLM is not typed
 
     add_expand = add_shrink
 
+    def _add(
+        self, y: torch.Tensor, x: torch.Tensor, groups: Groups, downs: Sequence[torch.Tensor], ups: Sequence[torch.Tensor], scale: float
+    ) -> None:
+        y, x = y.view(-1, y.shape[-1]), x.view(-1, x.shape[-1])
+        grouped = groups.gather(x.to(downs[0].dtype))
+        if scale != 1:
+            grouped = grouped * scale
+        added = [
+            torch.bmm(torch.bmm(grouped, down[groups.adapters, 0, : self._rank].transpose(1, 2)), self._second(up, groups))
+            for down, up in zip(downs, ups, strict=True)
+        ]
+        y += groups.scatter(torch.cat(added, dim=2) if len(added) > 1 else added[0])[:, : y.shape[1]]  # vLLM pads the vocabulary
 
-def shrink(inputs: torch.Tensor, down: torch.Tensor, owners: Owners, scale: float) -> torch.Tensor:
-    """The tokens' products with their adapters' first matrices, times `scale`.
-
-    Returns:
-        (tokens, rank) where all tokens are of one adapter, else (tokens, adapters · rank) with zeros at other tokens' adapters.
-    """
-    small = linear(inputs, down[owners.one, 0] if owners.one is not None else down.view(-1, down.shape[-1]))
-    if scale != 1:
-        small *= scale
-    return small if owners.one is not None else _masked(small, down.shape[0], owners)
-
-
-def only_own(small: torch.Tensor, up: torch.Tensor, owners: Owners) -> torch.Tensor:
-    """What `shrink` returns, from the one product (tokens, rank) that each token has."""
-    if owners.one is not None:
-        return small
-    return _masked(small.repeat(1, up.shape[0]), up.shape[0], owners)
-
-
-def expand(small: torch.Tensor, up: torch.Tensor, owners: Owners) -> torch.Tensor:
-    """The products of what `shrink` returned with the adapters' second matrices: (tokens, outputs)."""
-    matrices = up[:, 0].transpose(1, 2)  # (adapters, rank, outputs), and so they lie in memory: see `lay_out`
-    return small @ (matrices[owners.one] if owners.one is not None else matrices.flatten(0, 1))
-
-
-def _masked(small: torch.Tensor, adapters: int, owners: Owners) -> torch.Tensor:
-    """Filled and not multiplied with zeros, because zero times infinity is not zero."""
-    assert owners.others is not None
-    return small.view(small.shape[0], adapters, -1).masked_fill_(owners.others.unsqueeze(2), 0).flatten(1)
+    def _second(self, up: torch.Tensor, groups: Groups) -> torch.Tensor:
+        """The second matrices of a batch's adapters: (adapters, rank, outputs), and so they lie in memory, see `lay_out`."""
+        return up[groups.adapters, 0, :, : self._rank].transpose(1, 2)
 
 
 def lay_out(model: torch.nn.Module) -> None:
-    """Lay the second matrices out in memory so that those of all adapters together are one matrix, and `expand` copies nothing."""
+    """Lay the second matrices out in memory by rank, so that the ranks an adapter does not have are not read."""
     for module in model.modules():
         ups = getattr(module, "lora_b_stacked", None)
         if isinstance(ups, tuple):
