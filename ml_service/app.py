@@ -39,6 +39,7 @@ from ml_service.metrics import Metrics
 from ml_service.middleware import MAX_SAMPLES_BYTES, BodyLimit, RequestContext, ServiceToken
 from ml_service.models.catalogue import CatalogueError, ModelEntry, default_model, has_gpu, load_catalogue
 from ml_service.settings import Settings
+from shared.imports import uncollected
 
 REDIS_TIMEOUT_SECONDS: Final = 1.0
 """How long the job queue may keep a request waiting."""
@@ -137,7 +138,8 @@ def default_engine_factory(settings: Settings) -> EngineFactory:
     async def load(entry: ModelEntry) -> LoadedModel:
         # Not the loop's own threads: the end of the service would wait for them.
         importing = ThreadPoolExecutor(max_workers=1)
-        module = await asyncio.get_running_loop().run_in_executor(importing, importlib.import_module, "ml_service.engine.vllm_engine")
+        with uncollected():
+            module = await asyncio.get_running_loop().run_in_executor(importing, importlib.import_module, "ml_service.engine.vllm_engine")
         importing.shutdown(wait=False)
         model: LoadedModel = await module.VllmEngine.start(entry, settings)
         return model

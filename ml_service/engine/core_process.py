@@ -7,6 +7,7 @@ Must be light to import: every process of the engine imports it first.
 """
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -62,6 +63,8 @@ def core_processes(*, forked: bool) -> Iterator[None]:
 def _run_engine_core(environment: Mapping[str, str], *args: Any, **kwargs: Any) -> None:
     """Runs in the engine core's process, where nothing is replaced."""
     die_with_parent()
+    gc.freeze()  # what it was forked with stays, and is shared as long as nobody touches it
+    gc.enable()
     from vllm.utils.system_utils import set_process_title
 
     set_process_title("EngineCore")  # before the environment changes: its place in memory could not be found afterwards
