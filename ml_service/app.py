@@ -38,8 +38,8 @@ from ml_service.jobs.training_requests import TrainingRequests
 from ml_service.metrics import Metrics
 from ml_service.middleware import MAX_SAMPLES_BYTES, BodyLimit, RequestContext, ServiceToken
 from ml_service.models.catalogue import CatalogueError, ModelEntry, default_model, has_gpu, load_catalogue
+from ml_service.processes import uncollected
 from ml_service.settings import Settings
-from shared.imports import uncollected
 
 REDIS_TIMEOUT_SECONDS: Final = 1.0
 """How long the job queue may keep a request waiting."""

@@ -6,16 +6,16 @@ processes as it does by itself.
 Must be light to import: every process of the engine imports it first.
 """
 
-import ctypes
 import gc
 import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import forkserver
 from typing import Any, Final
+
+from ml_service.processes import die_with_parent
 
 PRELOADED: Final = [
     "ml_service.engine.fork_point",
@@ -62,7 +62,7 @@ def core_processes(*, forked: bool) -> Iterator[None]:
 
 def _run_engine_core(environment: Mapping[str, str], *args: Any, **kwargs: Any) -> None:
     """Runs in the engine core's process, where nothing is replaced."""
-    die_with_parent()
+    _die_with_service()
     gc.freeze()  # what it was forked with stays, and is shared as long as nobody touches it
     gc.enable()
     from vllm.utils.system_utils import set_process_title
@@ -79,14 +79,9 @@ def _run_engine_core(environment: Mapping[str, str], *args: Any, **kwargs: Any) 
     run(*args, **kwargs)
 
 
-def die_with_parent() -> None:
-    """Ask Linux for SIGKILL when the parent dies; see prctl(2), PR_SET_PDEATHSIG. Elsewhere the parent has to clean up itself.
-
-    The parent of a core is the service, or the process that it was forked from, whose parent is the service.
-    """
-    pr_set_pdeathsig = 1
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
+def _die_with_service() -> None:
+    """The parent of a core is the service, or the process that it was forked from, whose parent is the service."""
+    die_with_parent()
     service = multiprocessing.parent_process()
     if service is not None and not service.is_alive():  # it died before the request was made
         os._exit(1)

@@ -1,7 +1,6 @@
 """The subprocess that trains: started at low priority, heard line by line, never left behind."""
 
 import asyncio
-import ctypes
 import os
 import signal
 import sys
@@ -13,6 +12,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from ml_service.processes import die_with_parent
 from ml_service.settings import Settings
 from ml_service.training.spec import Said
 
@@ -23,7 +23,6 @@ OUT_OF_MEMORY_SCORE: Final = 500
 """Of all processes the kernel shall rather end this one (proc(5), oom_score_adj)."""
 SECRETS: Final = ("ML_SERVICE_TOKEN", "REDIS_URL", "DATABASE_URL", "JWT_KEYS")
 """What a trainer has no use for."""
-_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 _decode: Final = msgspec.json.Decoder(Said).decode
 log = structlog.get_logger(__name__)
@@ -140,11 +139,10 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 
 def _before_exec(at_parents_death: signal.Signals, niceness: int) -> Callable[[], None]:
-    """Runs in the child between fork and exec: its end comes with its worker's (prctl(2)), and others go first."""
-    prctl = ctypes.CDLL(None).prctl
+    """Runs in the child between fork and exec: its end comes with its worker's, and others go first."""
 
     def prepare() -> None:
-        prctl(_PR_SET_PDEATHSIG, at_parents_death)
+        die_with_parent(at_parents_death)
         os.nice(niceness)
         with suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text(str(OUT_OF_MEMORY_SCORE))

@@ -5,21 +5,17 @@ leaves the last checkpoint; so does the end of its parent.
 """
 
 import argparse
-import ctypes
 import os
-import signal
 import sys
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 import msgspec
 
+from ml_service.processes import die_with_parent, uncollected
 from ml_service.training.failures import TrainingFailed, sentence, where
 from ml_service.training.progress import Reporter
 from ml_service.training.spec import SPEC, Failure, TrainingSpec
-from shared.imports import uncollected
-
-_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 
 def main() -> int:
@@ -27,7 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ml_service.training", description="Run the training job that lies in a folder.")
     parser.add_argument("folder", type=Path, help="with spec.json and samples.jsonl")
     folder: Path = parser.parse_args().folder.resolve()
-    _die_with_parent()
+    die_with_parent()
     first = os.environ.get("RANK", "0") == "0"
     stream = _take_over_stdout()
     reporter = Reporter(stream if first else None)
@@ -52,12 +48,6 @@ def _read_spec(path: Path) -> TrainingSpec:
         return msgspec.json.decode(path.read_bytes(), type=TrainingSpec)
     except (FileNotFoundError, msgspec.DecodeError) as error:
         raise TrainingFailed(f"The job's {path.name} is missing or damaged.") from error
-
-
-def _die_with_parent() -> None:
-    """Ask Linux for SIGKILL when the parent dies; see prctl(2). Elsewhere the worker has to clean up itself."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _take_over_stdout() -> BinaryIO:

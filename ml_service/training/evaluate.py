@@ -24,10 +24,10 @@ _BASELINE = "baseline"
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Mean losses in nats a token of the held-out replies, and replies before and after."""
+    """Mean losses in nats a token of the held-out replies, None where nothing is held out; and replies before and after."""
 
-    loss: float
-    baseline_loss: float
+    loss: float | None
+    baseline_loss: float | None
     comparisons: list[DraftComparison]
 
 
@@ -46,6 +46,8 @@ def evaluate(
     Raises:
         TrainingFailed: the baseline adapter cannot be loaded.
     """
+    if not held_out:
+        return Evaluation(loss=None, baseline_loss=None, comparisons=[])
     model.eval()
     shown = held_out[-comparisons:] if comparisons else []
     prompts = [example.prompt for example in shown]

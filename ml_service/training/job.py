@@ -43,7 +43,7 @@ def run(spec: TrainingSpec, folder: Path, reporter: Reporter) -> Result | None:
     evaluation = evaluate(
         model, tokenizer, renderer.end_of_turn, split.held_out, reporter,
         baseline_adapter=spec.baseline_adapter, comparisons=spec.comparisons,
-    ) if split.held_out else None  # fmt: skip
+    )  # fmt: skip
     save_adapter(model, spec.base_model, folder / ADAPTER)
     state = reporter.state
     return Result(
@@ -53,10 +53,10 @@ def run(spec: TrainingSpec, folder: Path, reporter: Reporter) -> Result | None:
         loss=state.loss,
         train_samples=state.train_samples,
         eval_samples=state.eval_samples,
-        eval_loss=evaluation.loss if evaluation is not None else None,
-        baseline_eval_loss=evaluation.baseline_loss if evaluation is not None else None,
+        eval_loss=evaluation.loss,
+        baseline_eval_loss=evaluation.baseline_loss,
         history=state.history,
-        comparisons=evaluation.comparisons if evaluation is not None else [],
+        comparisons=evaluation.comparisons,
     )
 
 

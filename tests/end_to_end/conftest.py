@@ -11,7 +11,7 @@ from tests.fixtures.ml_service import MlServiceProcess, data_folder
 from tests.fixtures.workers import WorkerProcess
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def worker(run_folder: Path, redis_url: str, model_service: MlServiceProcess) -> Iterator[WorkerProcess]:
     process = WorkerProcess(run_folder, redis_url=redis_url, ml_service_url=model_service.url, ml_service_token=model_service.token)
     process.start()
@@ -19,7 +19,7 @@ def worker(run_folder: Path, redis_url: str, model_service: MlServiceProcess) ->
     process.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def training_worker(run_folder: Path, redis_url: str, model_service: MlServiceProcess, adapter_store: Path) -> Iterator[WorkerProcess]:
     process = WorkerProcess(
         run_folder,
@@ -35,7 +35,7 @@ def training_worker(run_folder: Path, redis_url: str, model_service: MlServicePr
     process.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def whole_system(
     run_folder: Path, database_url: str, redis_url: str, model_service: MlServiceProcess, worker: WorkerProcess
 ) -> Iterator[GatewayProcess]:

@@ -14,7 +14,7 @@ def owner(drafting_gateway: GatewayProcess) -> Device:
     return paired_device(drafting_gateway.url)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def training_system(run_folder: Path) -> Iterator[TrainingSystem]:
     """All that trainings need, apart from everything else."""
     with running_training_system(run_folder / "training") as system:

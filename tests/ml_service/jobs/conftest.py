@@ -22,7 +22,7 @@ from tests.fixtures.workers import WorkerProcess
 LEASE_SECONDS = 1.0
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def jobs_server(run_folder: Path) -> Iterator[Server]:
     """A Valkey that only tests of jobs use: they empty, kill and start it."""
     folder = run_folder / "jobs"
@@ -58,7 +58,7 @@ async def queue(jobs_settings: Settings, jobs_client: AsyncRedis) -> JobQueue:
     return JobQueue(jobs_client, jobs_settings)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def jobs_model(run_folder: Path, jobs_server: Server) -> Iterator[ScriptedMlService]:
     service = ScriptedMlService(run_folder, jobs_server.url)
     service.start()
