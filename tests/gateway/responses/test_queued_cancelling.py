@@ -111,8 +111,8 @@ def test_a_message_of_one_that_waits_is_changed(owner: Device, queue_system: Que
 @pytest.mark.usefixtures("slow")
 def test_a_message_of_one_that_runs_is_retracted(owner: Device, queue_system: QueueSystem) -> None:
     thread, message = uuid4().hex, line("Dinner on Friday?")
-    response_id = generating(owner, synced(owner, [message], thread)[0])
     aborted = queue_system.ml.aborted_before()
+    response_id = generating(owner, synced(owner, [message], thread)[0])
 
     synced(owner, [{**message, "text": None, "retractedAt": NOW}], thread)
 
