@@ -13,14 +13,14 @@ from vllm.platforms.cpu import CpuPlatform
 from vllm.v1.sample.ops import topk_topp_sampler
 from vllm.v1.worker.cpu_worker import CPUWorker
 
-from ml_service.engine.cpu_adapters import CpuAdapters, Groups, lay_out
+from ml_service.engine.cpu_adapters import CpuAdapters, groups_of, lay_out
 from ml_service.engine.cpu_sampling import CANDIDATES, cut_nucleus, sort_and_cut
 from ml_service.engine.cpu_worker import EngineCpuWorker
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
 ADAPTERS, RANK, INPUTS, WIDTHS = 4, 2, 6, (5, 3)
-MIXES = ([0, -1, 2, 3] * 20, [-1, -1, -1], [0, 0, 0], [3, -1, 0], [-1, 2, 2], [1, 3, -1], [2])
+MIXES = ([0, -1, 2, 3] * 20, [3] * 70 + [1, 0, -1], [3, 1, 2, 0] * 20, [-1, -1, -1], [0, 0, 0], [3, -1, 0], [-1, 2, 2], [1, 3, -1], [2])
 
 
 class Layer(torch.nn.Module):
@@ -39,7 +39,7 @@ class Layer(torch.nn.Module):
 
 def adapters_for(indices: list[int]) -> CpuAdapters:
     adapters = CpuAdapters(max_num_batched_tokens=128, max_batches=8, device="cpu")
-    adapters._tokens = adapters._samples = Groups.of(torch.tensor(indices))
+    adapters._tokens = adapters._samples = groups_of(torch.tensor(indices))
     return adapters
 
 
