@@ -14,6 +14,7 @@ from shared.contracts.generation import GenerateRequest, GenerateResponse, Token
 from shared.contracts.jobs import AsyncGenerateRequest
 from tests.fixtures.ports import free_port
 from tests.fixtures.scripted_ml_service import ScriptedMlService
+from tests.gateway.responses.situations import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -106,10 +107,8 @@ async def test_leaving_a_stream_aborts_it(ml_service: ScriptedMlService) -> None
     await asyncio.to_thread(ml_service.pace, 0.05)
     async with client_at(ml_service.url) as ml, aclosing(ml.stream(GenerateRequest(prompt=uuid4().hex))) as events:
         await anext(events)
-    await asyncio.sleep(0.1)
+    await asyncio.to_thread(eventually, lambda: ml_service.aborted == aborted + 1)
     await asyncio.to_thread(ml_service.pace, 0)
-
-    assert await asyncio.to_thread(lambda: ml_service.aborted) == aborted + 1
 
 
 async def test_clears_one_accounts_cache(ml_service: ScriptedMlService) -> None:

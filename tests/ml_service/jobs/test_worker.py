@@ -80,8 +80,8 @@ def test_a_running_job_that_is_cancelled_frees_the_engine_within_a_second(
 ) -> None:
     start_worker()
     start_worker()
-    model.pace(5)
     aborted = model.aborted_before()
+    model.pace(5)
     job_ids = [ask(client, prompt=f"number {number}") for number in range(4)]
     for job_id in job_ids:
         wait_for_status(client, job_id, "generating")
