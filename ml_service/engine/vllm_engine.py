@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
+import psutil
 import structlog
 import torch
 from vllm import SamplingParams
@@ -55,6 +56,7 @@ from ml_service.settings import Settings
 from shared.contracts.generation import FinishReason
 
 GIB: Final = 2**30
+STOP_SECONDS: Final = 2.0
 FINISH_REASONS: Final[dict[str, FinishReason]] = {"stop": "stop", "length": "length", "repetition": "stop"}
 
 log = structlog.get_logger(__name__)
@@ -198,7 +200,7 @@ class VllmEngine:
         self._closed = True
         # vLLM's shutdown may cancel the task that would have told waiting consumers, and they would wait for ever.
         self._llm.output_processor.propagate_error(EngineDeadError())
-        # A stopped process takes no SIGTERM, and a stuck one may not heed it: continue it, give it two seconds, then kill.
+        # A stopped process takes no SIGTERM, and a stuck one may not heed it: continue it, give it some seconds, then kill.
         for pid in self.process_ids():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
@@ -212,8 +214,18 @@ class VllmEngine:
 
 
 async def _dispose(llm: AsyncLLM, thread: ThreadPoolExecutor) -> None:
-    await asyncio.get_running_loop().run_in_executor(thread, llm.shutdown, 2.0)
+    await asyncio.get_running_loop().run_in_executor(thread, _end, llm)
     thread.shutdown(wait=False)
+
+
+def _end(llm: AsyncLLM) -> None:
+    try:
+        llm.shutdown(STOP_SECONDS)
+    except psutil.NoSuchProcess:
+        # The core stopped by itself just when vLLM was about to kill it. It is gone, as it should be, but vLLM gave up on
+        # the spot: its sockets and tasks are still open.
+        llm.engine_core.resources()
+        llm.shutdown()
 
 
 _Loaded = tuple[AsyncLLM, _Pulse, ChatTemplateRenderer]
@@ -222,7 +234,7 @@ _Loaded = tuple[AsyncLLM, _Pulse, ChatTemplateRenderer]
 def _discard(loading: "Future[_Loaded]") -> None:
     """Stop an engine that was loaded after everyone had stopped waiting for it."""
     if loading.exception() is None:
-        loading.result()[0].shutdown(timeout=2.0)
+        _end(loading.result()[0])
 
 
 def _load(entry: ModelEntry, settings: Settings) -> _Loaded:
