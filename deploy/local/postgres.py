@@ -27,6 +27,8 @@ def _wheel_folder() -> Path:
 BINARIES = _wheel_folder() / "pginstall18" / "bin"
 DATABASE = "assistant"
 _SUPERUSER = "postgres"
+# Plans that were made while a table was empty are used until it is analyzed for the first time: docs/decisions/0003-sql.md.
+_LOOK_AFTER_TABLES_SECONDS = 10
 
 
 class EmbeddedPostgres:
@@ -47,6 +49,8 @@ class EmbeddedPostgres:
                 str(self._socket_dir),
                 "-c",
                 "listen_addresses=",
+                "-c",
+                f"autovacuum_naptime={_LOOK_AFTER_TABLES_SECONDS}s",
             ],
             log_path=log_path,
             stop_signal=signal.SIGINT,  # PostgreSQL's "fast" shutdown: roll back what is open, then end

@@ -13,6 +13,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from gateway.auth import queries
 from gateway.auth.handshake import offered_token, refuse
 from gateway.auth.principal import Principal
+from gateway.auth.standing import StandingReader
 from gateway.auth.tokens import DeviceTokens, VerifiedToken
 from gateway.database import Database
 from gateway.errors import AppError, Forbidden, Unauthorized
@@ -29,6 +30,7 @@ class Authenticator:
     def __init__(self, tokens: DeviceTokens, database: Database) -> None:
         self._tokens = tokens
         self._database = database
+        self._standing = StandingReader(database)
 
     async def authenticate(self, token: str) -> VerifiedToken:
         """Check the token and that its device is still active and was not paired anew since.
@@ -39,8 +41,7 @@ class Authenticator:
             Unavailable: the database is away.
         """
         verified = self._tokens.verify(token)
-        async with self._database.connection() as db:
-            standing = await queries.standing(db, verified.principal.account_id, verified.principal.device_id)
+        standing = await self._standing.standing(verified.principal)
         if refusal := _refusal(verified, standing):
             raise refusal
         return verified

@@ -5,19 +5,22 @@ from uuid import UUID
 
 from gateway.database import Db
 
-# The last-seen time is for people: once a minute is enough, and spares a write per request.
-STANDING = """
-    select status, verified_at, coalesce(last_seen_at < now() - interval '1 minute', true) as stale
-    from device where account_id = $1 and id = $2
-"""
-# For the open event streams of a process, whosever they are: each is asked for with its own account.
+# Of several devices, whosever they are: each is asked for with its own account.
 STANDINGS = """
-    select device.status, device.verified_at
+    select device.status, device.verified_at, coalesce(device.last_seen_at < now() - interval '1 minute', true) as stale
     from unnest($1::uuid[], $2::uuid[]) with ordinality as wanted (account_id, id, number)
     left join device on device.account_id = wanted.account_id and device.id = wanted.id
     order by wanted.number
 """
-TOUCH = "update device set last_seen_at = now() where account_id = $1 and id = $2"
+# The time is for people: once a minute is enough, and spares a write per request. A device that somebody is changing just now is left
+# alone, or everybody's requests would wait for that change.
+TOUCH = """
+    update device set last_seen_at = now() where id in (
+        select device.id from device join unnest($1::uuid[], $2::uuid[]) as seen (account_id, id) using (account_id, id)
+        where coalesce(device.last_seen_at < now() - interval '1 minute', true)
+        for no key update of device skip locked
+    )
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +29,19 @@ class Standing:
 
     status: str
     verified_at: datetime | None
-
-
-async def standing(db: Db, account_id: UUID, device_id: UUID) -> Standing | None:
-    """How the device stands and, at most once a minute, a note that it was seen; None when there is no such device."""
-    row = await db.fetchrow(STANDING, account_id, device_id)
-    if row is None:
-        return None
-    if row["stale"]:
-        await db.execute(TOUCH, account_id, device_id)
-    return Standing(status=row["status"], verified_at=row["verified_at"])
+    stale: bool
+    """Whether it is a minute ago, or more, that it was noted as seen."""
 
 
 async def standings(db: Db, account_ids: Sequence[UUID], device_ids: Sequence[UUID]) -> list[Standing | None]:
-    """How several devices stand, in the order asked."""
+    """How devices stand, in the order asked; None where there is no such device."""
     rows = await db.fetch(STANDINGS, account_ids, device_ids)
-    return [Standing(status=row["status"], verified_at=row["verified_at"]) if row["status"] is not None else None for row in rows]
+    return [
+        Standing(status=row["status"], verified_at=row["verified_at"], stale=row["stale"]) if row["status"] is not None else None
+        for row in rows
+    ]
+
+
+async def touch(db: Db, account_ids: Sequence[UUID], device_ids: Sequence[UUID]) -> None:
+    """Note that those of the devices were seen for which that was not noted for a minute."""
+    await db.execute(TOUCH, account_ids, device_ids)

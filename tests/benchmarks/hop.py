@@ -3,17 +3,20 @@
 import asyncio
 import itertools
 import os
+import re
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
-import aiohttp
 import httpx
+import msgspec
 import uvloop
 
 from deploy.local.postgres import EmbeddedPostgres
@@ -31,12 +34,14 @@ _HISTORY = 10
 _WARM_UP = 200
 _ALONE = 500
 _TOGETHER = 3000
+_CONTENT_LENGTH: Final = re.compile(rb"(?i)content-length: *(\d+)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class HopSystem:
     """What runs: an instant ML service, one gateway process over it, and for each client a thread to answer in."""
 
+    database_url: str
     ml_url: str
     gateway: GatewayProcess
     device: Device
@@ -48,6 +53,7 @@ def measure(folder: Path, rounds: int) -> list[Measurement]:
     with running_hop(folder) as system:
         for target in (direct(system), through(system)):
             load(target, _WARM_UP, CLIENTS)
+        rows(system.database_url, "analyze")  # as autovacuum does within seconds
         ours, theirs = alternate(rounds, lambda: alone(through(system)), lambda: alone(direct(system)))
         our_rate, their_rate = alternate(rounds, lambda: together(through(system)), lambda: together(direct(system)))
     return [
@@ -72,24 +78,38 @@ def measure(folder: Path, rounds: int) -> list[Measurement]:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Where to send what."""
+    """Where to send what: whole requests, as they go over the wire."""
 
-    url: str
-    headers: dict[str, str]
-    bodies: Sequence[dict[str, object]]
+    host: str
+    port: int
+    requests: Sequence[bytes]
 
 
 def direct(system: HopSystem) -> Target:
     turns = [{"role": "user", "content": f"Question {number}: what shall we bring for dinner?"} for number in range(_HISTORY)]
-    return Target(url=f"{system.ml_url}/generate", headers={}, bodies=[{"messages": turns, "max_tokens": 256}])
+    return _target(f"{system.ml_url}/generate", {}, [{"messages": turns, "max_tokens": 256}])
 
 
 def through(system: HopSystem) -> Target:
-    return Target(
-        url=f"{system.gateway.url}/api/responses/generate",
-        headers={"Authorization": f"Bearer {system.device.token}"},
-        bodies=[{"messageId": message_id} for message_id in system.messages],
-    )
+    headers = {"Authorization": f"Bearer {system.device.token}"}
+    return _target(f"{system.gateway.url}/api/responses/generate", headers, [{"messageId": message} for message in system.messages])
+
+
+def _target(url: str, headers: Mapping[str, str], bodies: Sequence[object]) -> Target:
+    address = urlsplit(url)
+
+    def request(body: object) -> bytes:
+        content = msgspec.json.encode(body)
+        lines = [
+            f"POST {address.path} HTTP/1.1",
+            f"Host: {address.netloc}",
+            "Content-Type: application/json",
+            f"Content-Length: {len(content)}",
+            *(f"{name}: {value}" for name, value in headers.items()),
+        ]
+        return "\r\n".join([*lines, "", ""]).encode() + content
+
+    return Target(host=address.hostname or "", port=address.port or 80, requests=[request(body) for body in bodies])
 
 
 def alone(target: Target) -> float:
@@ -109,22 +129,26 @@ def load(target: Target, calls: int, clients: int) -> tuple[list[float], float]:
 
 
 async def _load(target: Target, calls: int, clients: int) -> tuple[list[float], float]:
+    """On plain connections: the clients share the machine with what is measured, and an HTTP library would take a good part of it."""
     seconds: list[float] = []
     left = iter(range(calls))
-    bodies = itertools.cycle(target.bodies)
+    requests = itertools.cycle(target.requests)
 
-    async def client(session: aiohttp.ClientSession) -> None:
+    async def client() -> None:
+        reader, writer = await asyncio.open_connection(target.host, target.port)
         for _ in left:
             begin = time.perf_counter()
-            async with session.post(target.url, json=next(bodies), headers=target.headers) as answer:
-                body = await answer.read()
-            assert answer.status == 200, body
+            writer.write(next(requests))
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = _CONTENT_LENGTH.search(head)
+            body = await reader.readexactly(int(length[1]) if length else 0)
+            assert head.startswith(b"HTTP/1.1 200 "), head + body
             seconds.append(time.perf_counter() - begin)
+        writer.close()
 
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()) as session:
-        begin = time.perf_counter()
-        await asyncio.gather(*(client(session) for _ in range(clients)))
-        return seconds, time.perf_counter() - begin
+    begin = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(clients)))
+    return seconds, time.perf_counter() - begin
 
 
 @contextmanager
@@ -143,13 +167,12 @@ def running_hop(folder: Path) -> Iterator[HopSystem]:
         gateway.start()
         device = paired_device(gateway.url)
         messages = [_thread(device, number) for number in range(CLIENTS)]
-        rows(postgres.url, "analyze")  # as autovacuum does within a minute
-        yield HopSystem(ml_url=ml_url, gateway=gateway, device=device, messages=messages)
+        yield HopSystem(database_url=postgres.url, ml_url=ml_url, gateway=gateway, device=device, messages=messages)
 
 
 def _start_instant_ml_service(stack: ExitStack, folder: Path) -> str:
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "tests.benchmarks.instant_ml_service:app", "--port", str(port), "--no-access-log"]
+    command = [sys.executable, "-m", "tests.benchmarks.instant_ml_service", str(port)]
     process = ChildProcess("instant ML service", command, log_path=folder / "instant-ml.log", environment=dict(os.environ))
     stack.callback(process.stop)
     process.start()
