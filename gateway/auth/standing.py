@@ -40,17 +40,16 @@ class StandingReader:
     async def _read(self) -> None:
         while self._questions:
             questions, self._questions = self._questions, []
-            waiting = [question for question in questions if not question.answer.done()]  # the others have gone away
             try:
-                standings = await self._standings_of([question.principal for question in waiting])
+                standings = await self._standings_of([question.principal for question in questions])
             except Exception as error:
-                for question in waiting:
-                    if not question.answer.done():
-                        question.answer.set_exception(error)
+                for _, answer in questions:
+                    if not answer.done():
+                        answer.set_exception(error)
             else:
-                for question, standing in zip(waiting, standings, strict=True):
-                    if not question.answer.done():
-                        question.answer.set_result(standing)
+                for (_, answer), standing in zip(questions, standings, strict=True):
+                    if not answer.done():  # done: whoever asked has gone away
+                        answer.set_result(standing)
         self._reading = None
 
     async def _standings_of(self, principals: list[Principal]) -> list[Standing | None]:
