@@ -71,9 +71,12 @@ async def test_waits_for_the_database_and_tells_no_token_twice(stream: "Redis") 
 
 async def test_stops_without_losing_what_it_could_not_take_in(stream: "Redis") -> None:
     await tell(stream, ("failed", "1"))
-    reader = reader_of(stream, Results(refusals=1000))
+    results = Results(refusals=1000)
+    reader = reader_of(stream, results)
     reader.start()
-    await asyncio.sleep(0.3)
+    async with asyncio.timeout(5):
+        while results.refusals == 1000:
+            await asyncio.sleep(0.01)
     await reader.close()
 
     assert (await stream.xpending(JOB_EVENTS, JOB_EVENTS_GROUP))["pending"] == 1

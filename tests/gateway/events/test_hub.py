@@ -160,7 +160,9 @@ async def test_a_reader_that_is_up_to_date_and_stops_reading_is_dropped(house: H
             [Entry("event", house.account_id, "sync:completed", _body(number), str(number)) for number in range(WAITING_EVENTS + 1)],
             retried=False,
         )
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(5):
+            while subscription.ending is None:
+                await asyncio.sleep(0.01)
 
         assert subscription.ending is SLOW
         assert await subscription.next() is None

@@ -167,7 +167,7 @@ async def test_no_adapter_exists(service: InProcess) -> None:
 async def test_a_full_queue_is_503_with_a_time_to_retry(stream: bool) -> None:
     async with running(scripted_settings(), lambda _entry: ScriptedEngine(token_seconds=0.05, capacity=2)) as service:
         busy = [asyncio.create_task(service.client.post("/generate", json=fresh())) for _ in range(2)]
-        await asyncio.sleep(0.1)
+        await until_running(service, 2)
         refused = await service.client.post("/generate", json=fresh(stream=stream))
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) > 0
@@ -178,7 +178,8 @@ async def test_a_full_queue_is_503_with_a_time_to_retry(stream: bool) -> None:
 async def test_an_engine_that_dies_ends_the_answer_with_an_error(service: InProcess, stream: bool) -> None:
     service.engine.token_seconds = 0.02
     asking = asyncio.create_task(service.client.post("/generate", json=fresh(stream=stream)))
-    await asyncio.sleep(0.1)
+    await until_running(service, 1)
+    await asyncio.sleep(0.05)  # and says something
     service.engine.kill()
     answer = await asking
     if stream:
@@ -209,14 +210,20 @@ async def test_without_redis_answers_are_generated() -> None:
 async def test_a_client_that_leaves_aborts_the_generation(service: InProcess, stream: bool) -> None:
     service.engine.token_seconds = 0.02
     before = service.engine.aborted
-    sent = await leave_after(service, fresh(stream=stream), 0.1)
+    sent = await leave_once_it_runs(service, fresh(stream=stream))
     assert service.engine.aborted == before + 1
     assert service.engine.load.running == 0
     assert not any(message.get("more_body") is False for message in sent)
 
 
-async def leave_after(service: InProcess, body: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
-    """Ask as a server would, and disconnect after a while; what the app sent is returned."""
+async def until_running(service: InProcess, answers: int) -> None:
+    async with asyncio.timeout(5):
+        while service.engine.load.running != answers:
+            await asyncio.sleep(0.01)
+
+
+async def leave_once_it_runs(service: InProcess, body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Ask as a server would, and disconnect when something is generated; what the app sent is returned."""
     incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     incoming.put_nowait({"type": "http.request", "body": json.dumps(body).encode(), "more_body": False})
     sent: list[dict[str, Any]] = []
@@ -239,7 +246,7 @@ async def leave_after(service: InProcess, body: dict[str, Any], seconds: float) 
         "server": ("127.0.0.1", 80),
     }
     asking = asyncio.create_task(service.app(scope, incoming.get, send))  # type: ignore[arg-type]
-    await asyncio.sleep(seconds)
+    await until_running(service, 1)
     incoming.put_nowait({"type": "http.disconnect"})
     await asking
     return sent

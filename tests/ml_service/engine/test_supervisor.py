@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 ENTRY = builtin_catalogue()["smollm2-135m-instruct"]
 OTHER = msgspec.structs.replace(ENTRY, name="other")
-QUICK = Timing(start_timeout=5, canary_interval=0.2, canary_deadline=0.3)
+QUICK = Timing(start_timeout=5, canary_interval=0.2, canary_deadline=1)
 
 
 class Garage:
@@ -39,9 +39,11 @@ class Garage:
 
 
 @asynccontextmanager
-async def supervised(garage: Garage, *, load_beside: bool = True, reasons: list[str] | None = None) -> AsyncIterator[EngineSupervisor]:
+async def supervised(
+    garage: Garage, *, load_beside: bool = True, reasons: list[str] | None = None, timing: Timing = QUICK
+) -> AsyncIterator[EngineSupervisor]:
     note: Callable[[str], None] = reasons.append if reasons is not None else lambda _reason: None
-    supervisor = EngineSupervisor(garage.load, ENTRY, QUICK, load_beside=load_beside, on_rebuild=note)
+    supervisor = EngineSupervisor(garage.load, ENTRY, timing, load_beside=load_beside, on_rebuild=note)
     supervisor.start()
     yield supervisor
     await supervisor.stop()
@@ -99,15 +101,16 @@ async def test_a_stuck_engine_is_told_from_a_live_one() -> None:
 
 async def test_no_canary_is_sent_while_others_make_progress() -> None:
     garage = Garage()
-    async with supervised(garage) as supervisor:
+    async with supervised(garage, timing=Timing(start_timeout=5, canary_interval=1, canary_deadline=5)) as supervisor:
         await until(lambda: supervisor.state == "ready")
-        end = time.monotonic() + 1
+        engine = garage.engines[0]
+        expected = engine.generations
+        end = time.monotonic() + 2.5
         while time.monotonic() < end:
             await words(supervisor.serving())
-            before = garage.engines[0].generations
-        assert garage.engines[0].generations == before
-        await asyncio.sleep(0.5)
-        assert garage.engines[0].generations > before  # a quiet engine is asked
+            expected += 1
+        assert engine.generations == expected
+        await until(lambda: engine.generations > expected)  # a quiet engine is asked
 
 
 async def test_a_model_that_cannot_be_loaded_is_tried_again() -> None:

@@ -85,7 +85,7 @@ def test_a_running_job_that_is_cancelled_frees_the_engine_within_a_second(
     job_ids = [ask(client, prompt=f"number {number}") for number in range(4)]
     for job_id in job_ids:
         wait_for_status(client, job_id, "generating")
-    time.sleep(0.2)
+    wait_until(lambda: model.running == 4, timeout=5)
 
     for job_id in job_ids:
         assert client.post(f"/generate/cancel/{job_id}").json()["status"] == "cancelled"
