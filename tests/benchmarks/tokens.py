@@ -1,7 +1,7 @@
 """Tokens a second and the first token: through gateway and ML service, beside vLLM's own server and the bare engine.
 
 All sides serve the same model with the same flags and get the same prompts; each prompt is new to each side, so neither its answers nor
-its prompts are cached. One side is up at a time.
+its prompts are cached. Tokens a second are measured with one engine up at a time; first tokens in turns, with an engine idle.
 """
 
 import asyncio
@@ -182,15 +182,15 @@ async def vllm_server(system: BenchmarkSystem, folder: Path) -> AsyncIterator[st
 
 
 async def measure(system: BenchmarkSystem, folder: Path, rounds: int) -> list[Measurement]:
-    """Both goals about tokens, in three visits: the whole system, vLLM's own server, the bare engine; some minutes.
+    """Both goals about tokens; some minutes.
 
-    One engine is up at a time, for all of them are tied to the same core: the system's ML service is stopped for good, and parts that need
-    it have to come before.
+    The system's ML service is stopped for good before vLLM's own server gets the machine: parts that need it have to come before.
     """
-    our_tokens, our_first = await _whole_system(system, rounds)
+    gateway = GatewayClient(system)
+    our_tokens = await _rates(gateway, rounds)
+    our_first, their_first = await _first_tokens(system, gateway, rounds)
     system.ml_service.stop()
     their_tokens = await _vllm_alone(system, folder, rounds)
-    their_first = await _bare_engine(system, rounds)
     return [
         *(
             Measurement(
@@ -214,24 +214,23 @@ async def measure(system: BenchmarkSystem, folder: Path, rounds: int) -> list[Me
     ]
 
 
-async def _whole_system(system: BenchmarkSystem, rounds: int) -> tuple[dict[int, list[float]], list[float]]:
-    gateway = GatewayClient(system)
-    rates = await _rates(gateway, rounds)
-    return rates, [await first_token(gateway, FIRST_TOKENS) for _ in range(rounds)]
-
-
 async def _vllm_alone(system: BenchmarkSystem, folder: Path, rounds: int) -> dict[int, list[float]]:
     async with vllm_server(system, folder) as url:
         return await _rates(OpenAiClient(url, system.prompts), rounds)
 
 
-async def _bare_engine(system: BenchmarkSystem, rounds: int) -> list[float]:
+async def _first_tokens(system: BenchmarkSystem, gateway: GatewayClient, rounds: int) -> tuple[list[float], list[float]]:
+    """Milliseconds through the whole system, and of the bare engine, which is up beside it: a minute later the machine is another one."""
+    ours, theirs = list[float](), list[float]()
     fresh = iter(system.prompts)
     engine = await DirectEngine.start(system)
     try:
-        return [await engine.first_token(list(itertools.islice(fresh, FIRST_TOKENS))) for _ in range(rounds)]
+        for _ in range(rounds):
+            ours.append(await first_token(gateway, FIRST_TOKENS))
+            theirs.append(await engine.first_token(list(itertools.islice(fresh, FIRST_TOKENS))))
     finally:
         await engine.stop()
+    return ours, theirs
 
 
 async def _rates(client: GatewayClient | OpenAiClient, rounds: int) -> dict[int, list[float]]:
