@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import os
-import re
 import statistics
 import sys
 import time
@@ -12,17 +11,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
-from urllib.parse import urlsplit
 
 import httpx
-import msgspec
 import uvloop
 
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.processes import ChildProcess
 from deploy.local.valkey import EmbeddedValkey
 from gateway.database import migrate
+from tests.benchmarks import plain_http
 from tests.benchmarks.measure import Goal, Measurement, alternate
 from tests.factories import Device, paired_device
 from tests.fixtures.database import rows
@@ -34,7 +31,6 @@ _HISTORY = 10
 _WARM_UP = 200
 _ALONE = 500
 _TOGETHER = 3000
-_CONTENT_LENGTH: Final = re.compile(rb"(?i)content-length: *(\d+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +76,7 @@ def measure(folder: Path, rounds: int) -> list[Measurement]:
 class Target:
     """Where to send what: whole requests, as they go over the wire."""
 
-    host: str
-    port: int
+    url: str
     requests: Sequence[bytes]
 
 
@@ -96,20 +91,7 @@ def through(system: HopSystem) -> Target:
 
 
 def _target(url: str, headers: Mapping[str, str], bodies: Sequence[object]) -> Target:
-    address = urlsplit(url)
-
-    def request(body: object) -> bytes:
-        content = msgspec.json.encode(body)
-        lines = [
-            f"POST {address.path} HTTP/1.1",
-            f"Host: {address.netloc}",
-            "Content-Type: application/json",
-            f"Content-Length: {len(content)}",
-            *(f"{name}: {value}" for name, value in headers.items()),
-        ]
-        return "\r\n".join([*lines, "", ""]).encode() + content
-
-    return Target(host=address.hostname or "", port=address.port or 80, requests=[request(body) for body in bodies])
+    return Target(url=url, requests=[plain_http.post(url, body, headers) for body in bodies])
 
 
 def alone(target: Target) -> float:
@@ -129,20 +111,15 @@ def load(target: Target, calls: int, clients: int) -> tuple[list[float], float]:
 
 
 async def _load(target: Target, calls: int, clients: int) -> tuple[list[float], float]:
-    """On plain connections: the clients share the machine with what is measured, and an HTTP library would take a good part of it."""
     seconds: list[float] = []
     left = iter(range(calls))
     requests = itertools.cycle(target.requests)
 
     async def client() -> None:
-        reader, writer = await asyncio.open_connection(target.host, target.port)
+        reader, writer = await plain_http.connect(target.url)
         for _ in left:
             begin = time.perf_counter()
-            writer.write(next(requests))
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = _CONTENT_LENGTH.search(head)
-            body = await reader.readexactly(int(length[1]) if length else 0)
-            assert head.startswith(b"HTTP/1.1 200 "), head + body
+            await plain_http.ask(reader, writer, next(requests))
             seconds.append(time.perf_counter() - begin)
         writer.close()
 

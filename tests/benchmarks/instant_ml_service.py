@@ -2,11 +2,12 @@
 
 import asyncio
 import json
-import re
 import sys
 from contextlib import suppress
 
 import uvloop
+
+from tests.benchmarks.plain_http import read_message
 
 TEXT = "Sounds good, see you then!"
 ANSWER = json.dumps(
@@ -22,7 +23,6 @@ ANSWER = json.dumps(
     }
 ).encode()
 _HEAD = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(ANSWER)}\r\n\r\n".encode()
-_CONTENT_LENGTH = re.compile(rb"(?i)content-length: *(\d+)")
 
 
 async def serve(port: int) -> None:
@@ -34,8 +34,7 @@ async def serve(port: int) -> None:
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(asyncio.IncompleteReadError, ConnectionError):  # the client has gone
         while True:
-            length = _CONTENT_LENGTH.search(await reader.readuntil(b"\r\n\r\n"))
-            await reader.readexactly(int(length[1]) if length else 0)
+            await read_message(reader)
             writer.write(_HEAD + ANSWER)
     writer.close()
 

@@ -6,13 +6,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import asyncpg
-import msgspec
 
 from shared.ids import new_id
+from tests.benchmarks import plain_http
 from tests.benchmarks.measure import Goal, Measurement, alternate
 
 CLIENTS = 4
@@ -69,16 +68,11 @@ def _measure(target: Target, size: int, rounds: int) -> Measurement:
 async def _through_the_endpoint(target: Target, size: int) -> float:
     """The bodies are encoded beforehand, and the client reads no more of an answer than it must: the server is what is measured."""
     requests = [[_request(target, size, number) for _ in range(_batches(size))] for number in range(CLIENTS)]
-    address = urlsplit(target.gateway_url)
 
     async def client(number: int) -> None:
-        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        reader, writer = await plain_http.connect(target.gateway_url)
         for request in requests[number]:
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200"), head
-            length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-            await reader.readexactly(length)
+            await plain_http.ask(reader, writer, request)
         writer.close()
         await writer.wait_closed()
 
@@ -131,20 +125,14 @@ def _columns(size: int, batch: str) -> list[list[Any]]:
 
 
 def _request(target: Target, size: int, client: int) -> bytes:
-    body = msgspec.json.encode(
-        {
-            "conversationImessageId": f"benchmark-{client}",
-            "conversationDisplayName": "John Doe",
-            "isGroup": False,
-            "participantIds": ["+14155550100"],
-            "messages": _messages(size, uuid4().hex),
-        }
-    )
-    head = (
-        "POST /api/sync/messages HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
-        f"Authorization: Bearer {target.token}\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+    body = {
+        "conversationImessageId": f"benchmark-{client}",
+        "conversationDisplayName": "John Doe",
+        "isGroup": False,
+        "participantIds": ["+14155550100"],
+        "messages": _messages(size, uuid4().hex),
+    }
+    return plain_http.post(f"{target.gateway_url}/api/sync/messages", body, {"Authorization": f"Bearer {target.token}"})
 
 
 def _messages(size: int, batch: str) -> list[dict[str, Any]]:
