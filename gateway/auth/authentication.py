@@ -30,7 +30,7 @@ class Authenticator:
     def __init__(self, tokens: DeviceTokens, database: Database) -> None:
         self._tokens = tokens
         self._database = database
-        self._standing = StandingReader(database)
+        self._standings = StandingReader(database)
 
     async def authenticate(self, token: str) -> VerifiedToken:
         """Check the token and that its device is still active and was not paired anew since.
@@ -41,7 +41,7 @@ class Authenticator:
             Unavailable: the database is away.
         """
         verified = self._tokens.verify(token)
-        standing = await self._standing.standing(verified.principal)
+        standing = await self._standings.standing(verified.principal)
         if refusal := _refusal(verified, standing):
             raise refusal
         return verified

@@ -61,7 +61,8 @@ def _prepare_environment(checkpoint: str) -> None:
     """Settings that libraries read when they are imported: nothing is told to anybody, and one GPU a process.
 
     OpenMP's threads by default spin while they wait for each other: beside a busy engine on the same cores that made a step five to ten
-    times slower. Threads that sleep at once make it a third slower on a quiet machine; some microseconds of spinning are the middle way.
+    times slower. Threads that sleep at once make it a fifth to a half slower on a quiet machine; some microseconds of spinning are the
+    middle way.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
