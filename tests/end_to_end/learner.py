@@ -5,7 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 from tests.factories import Device
-from tests.gateway.responses.situations import eventually
+from tests.fixtures.waiting import eventually
 
 QUESTIONS = (
     "are you coming tonight?",

@@ -10,7 +10,7 @@ from tests.factories import Device, paired_device
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ml_service import MlServiceProcess
 from tests.fixtures.servers import Server
-from tests.gateway.responses.situations import eventually
+from tests.fixtures.waiting import eventually
 
 
 def test_the_engine_is_killed_in_the_middle_of_a_draft(device: Device, model_service: MlServiceProcess) -> None:

@@ -21,8 +21,8 @@ from tests.end_to_end.learner import (
 from tests.factories import Device, paired_device
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ml_service import MlServiceProcess
+from tests.fixtures.waiting import eventually
 from tests.fixtures.workers import WorkerProcess
-from tests.gateway.responses.situations import eventually
 
 pytestmark = pytest.mark.timeout(1500)  # eight trainings take minutes, and belong to the first test
 

@@ -21,9 +21,10 @@ from tests.factories import Device, paired_device
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ml_service import MlServiceProcess
 from tests.fixtures.queue_system import QueueSystem
+from tests.fixtures.waiting import eventually
 from tests.fixtures.workers import WorkerProcess
 from tests.gateway.events.readers import listening
-from tests.gateway.responses.situations import ask_later, drafted, eventually, queued, read, received
+from tests.gateway.responses.situations import ask_later, drafted, queued, read, received
 
 DRAFTS = 200
 CLIENTS = 4

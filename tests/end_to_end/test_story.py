@@ -43,9 +43,11 @@ def test_no_log_holds_what_people_wrote_or_what_lets_them_in(
     device: Device, whole_system: GatewayProcess, model_service: MlServiceProcess
 ) -> None:
     secret = "the heron nests behind the boathouse"
-    completed = list(draft_events(device, synced_thread(device, secret)))[-1][1]
+    message_id = synced_thread(device, secret)
+    device.client.headers["X-Request-Id"] = "story-1"
+    completed = list(draft_events(device, message_id))[-1][1]
 
-    logs = whole_system.log_path.read_text() + model_service.log()
+    logs = "".join(service.log_with('"request_id":"story-1"') for service in (whole_system, model_service))
 
     assert secret not in logs
     assert completed["response"] not in logs

@@ -17,8 +17,8 @@ from shared.contracts.training import TrainingState
 from tests.fixtures.ml_service import data_folder
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.training import STYLE, style_samples
+from tests.fixtures.waiting import eventually
 from tests.fixtures.workers import TrainingWorkerProcess
-from tests.gateway.responses.situations import eventually
 from tests.ml_service.jobs.trainings import start, state, statuses, told, wait_for
 
 LEASE_SECONDS = 2.0

@@ -118,10 +118,10 @@ def test_the_log_has_the_request_id_and_neither_codes_nor_tokens(gateway: Gatewa
     verified = caller.post(
         "/api/devices/verify", json={"deviceId": pairing["deviceId"], "code": pairing["code"]}, headers={"X-Request-Id": "logged-1"}
     ).json()
-    caller.post("/api/devices/refresh?secret=query", json={"refreshToken": "never-issued-token"})
+    refresh = {"refreshToken": "never-issued-token"}
+    caller.post("/api/devices/refresh?secret=query", json=refresh, headers={"X-Request-Id": "logged-2"})
 
-    log = gateway.log_path.read_text(encoding="utf-8")
+    log = gateway.log_with('"request_id":"logged-1"', '"request_id":"logged-2"')
 
-    assert '"request_id":"logged-1"' in log
     for secret in (verified["token"], verified["refreshToken"], device.token, "never-issued-token", "secret=query"):
         assert secret not in log

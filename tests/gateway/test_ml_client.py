@@ -14,7 +14,7 @@ from shared.contracts.generation import GenerateRequest, GenerateResponse, Token
 from shared.contracts.jobs import AsyncGenerateRequest
 from tests.fixtures.ports import free_port
 from tests.fixtures.scripted_ml_service import ScriptedMlService
-from tests.gateway.responses.situations import eventually
+from tests.fixtures.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -128,7 +128,7 @@ async def test_passes_the_request_id_on(ml_service: ScriptedMlService) -> None:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             await ml.generate(REQUEST)
 
-    assert request_id in ml_service.log_path.read_text()
+    await asyncio.to_thread(ml_service.log_with, request_id)
 
 
 async def test_knows_whether_the_service_is_ready(ml_service: ScriptedMlService) -> None:

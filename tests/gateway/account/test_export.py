@@ -10,8 +10,8 @@ import pytest
 from tests.factories import NO_TLS, Device, message, paired_device, sync
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
+from tests.fixtures.waiting import eventually
 from tests.gateway.conftest import METRICS_TOKEN
-from tests.gateway.responses.situations import eventually
 
 FILES = ["account", "devices", "contacts", "conversations", "messages", "responses", "samples", "training_jobs", "adapters"]
 MANY = 40_000

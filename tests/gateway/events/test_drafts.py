@@ -15,8 +15,9 @@ from tests.factories import Device, own_rows, paired_device
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.scripted_ml_service import ScriptedMlService
+from tests.fixtures.waiting import eventually
 from tests.gateway.events.readers import listening, received, until, with_publisher
-from tests.gateway.responses.situations import DRAFT, drafted, eventually, line, only_draft, read, synced
+from tests.gateway.responses.situations import DRAFT, drafted, line, only_draft, read, synced
 from tests.gateway.responses.situations import received as message_received
 
 

@@ -1,7 +1,6 @@
 """What the tests of drafts begin with."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,6 +8,7 @@ from uuid import UUID, uuid4
 import httpx
 
 from tests.factories import Device
+from tests.fixtures.waiting import eventually
 
 DRAFT = "Sounds good, see you then! Let me know if anything changes."
 """What the scripted engine always says; 14 tokens with a probability of one half each."""
@@ -97,11 +97,3 @@ def only_draft(device: Device) -> dict[str, Any]:
     """The account's one draft, in whatever state."""
     (draft,) = device.client.get("/api/responses").json()["responses"]
     return dict(draft)
-
-
-def eventually(true: Callable[[], bool], seconds: float = 5) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.02)

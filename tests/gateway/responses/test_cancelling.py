@@ -16,7 +16,8 @@ from gateway.housekeeping import Housekeeping
 from tests.factories import Device, device_with, paired_device, unheard_publisher
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.scripted_ml_service import ScriptedMlService
-from tests.gateway.responses.situations import drafted, eventually, only_draft, read, received
+from tests.fixtures.waiting import eventually
+from tests.gateway.responses.situations import drafted, only_draft, read, received
 
 
 @pytest.fixture

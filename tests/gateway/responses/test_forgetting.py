@@ -11,7 +11,8 @@ import pytest
 from tests.factories import Device
 from tests.fixtures.database import rows
 from tests.fixtures.scripted_ml_service import ScriptedMlService
-from tests.gateway.responses.situations import DRAFT, drafted, eventually, line, read, synced
+from tests.fixtures.waiting import eventually
+from tests.gateway.responses.situations import DRAFT, drafted, line, read, synced
 from tests.gateway.responses.test_actions import act, samples
 from tests.gateway.responses.test_cancelling import drafting
 from tests.gateway.responses.test_streaming import streamed

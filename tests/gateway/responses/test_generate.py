@@ -12,7 +12,8 @@ from tests.factories import Device, paired_device
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.scripted_ml_service import MODEL, ScriptedMlService
-from tests.gateway.responses.situations import DRAFT, conversation, drafted, eventually, line, only_draft, read, received, synced
+from tests.fixtures.waiting import eventually
+from tests.gateway.responses.situations import DRAFT, conversation, drafted, line, only_draft, read, received, synced
 
 DOCUMENTED = {"maxHistory": 10, "includeContactInfo": True, "temperature": 0.7, "maxTokens": 256}
 
@@ -171,7 +172,7 @@ def test_the_ml_service_hears_the_request_id(owner: Device, ml_service: Scripted
 
     owner.client.post("/api/responses/generate", json={"messageId": received(owner)}, headers={"X-Request-Id": request_id})
 
-    eventually(lambda: request_id in ml_service.log_path.read_text())
+    ml_service.log_with(request_id)
 
 
 def test_a_strangers_message_is_as_unknown_as_no_message(owner: Device, drafting_gateway: GatewayProcess) -> None:

@@ -8,21 +8,10 @@ import pytest
 from tests.factories import Device
 from tests.fixtures.database import rows
 from tests.fixtures.queue_system import QueueSystem
+from tests.fixtures.waiting import eventually
 from tests.gateway.events.readers import listening, until
 from tests.gateway.events.readers import received as events_of
-from tests.gateway.responses.situations import (
-    DRAFT,
-    ask_later,
-    conversation,
-    drafted,
-    ended,
-    eventually,
-    line,
-    queued,
-    read,
-    received,
-    synced,
-)
+from tests.gateway.responses.situations import DRAFT, ask_later, conversation, drafted, ended, line, queued, read, received, synced
 from tests.gateway.responses.test_actions import act, samples
 
 

@@ -10,7 +10,8 @@ import pytest
 from tests.factories import Device
 from tests.fixtures.database import rows
 from tests.fixtures.queue_system import QueueSystem
-from tests.gateway.responses.situations import ended, eventually, line, queued, read, synced
+from tests.fixtures.waiting import eventually
+from tests.gateway.responses.situations import ended, line, queued, read, synced
 
 NOW = datetime.now(UTC).isoformat()
 

@@ -13,7 +13,8 @@ from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ports import free_port
 from tests.fixtures.queue_system import QueueSystem
 from tests.fixtures.scripted_ml_service import ScriptedMlService
-from tests.gateway.responses.situations import ask_later, drafted, ended, eventually, queued, read, received
+from tests.fixtures.waiting import eventually
+from tests.gateway.responses.situations import ask_later, drafted, ended, queued, read, received
 
 GREEDY = 1000
 AT_ONCE = 16

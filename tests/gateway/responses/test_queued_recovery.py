@@ -18,7 +18,8 @@ from shared.redis_events import EVENT_FIELD, JOB_EVENTS, JOB_EVENTS_GROUP
 from tests.factories import Device
 from tests.fixtures.database import rows
 from tests.fixtures.queue_system import QueueSystem
-from tests.gateway.responses.situations import DRAFT, ended, eventually, queued, read
+from tests.fixtures.waiting import eventually
+from tests.gateway.responses.situations import DRAFT, ended, queued, read
 from tests.gateway.responses.test_actions import act
 
 RESULT: dict[str, Any] = {

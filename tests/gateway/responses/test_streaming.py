@@ -15,7 +15,8 @@ from gateway.responses.leaving import ClientLeft
 from shared.contracts.generation import TokenEvent
 from tests.factories import Device
 from tests.fixtures.scripted_ml_service import ScriptedMlService
-from tests.gateway.responses.situations import DRAFT, eventually, only_draft, read, received
+from tests.fixtures.waiting import eventually
+from tests.gateway.responses.situations import DRAFT, only_draft, read, received
 
 Event = tuple[str, dict[str, Any]]
 

@@ -8,7 +8,7 @@ from shared.contracts.adapters import AdapterStatus
 from shared.contracts.training import DraftComparison
 from tests.factories import Device
 from tests.fixtures.training_system import MODEL, TrainingSystem, completed
-from tests.gateway.responses.situations import eventually
+from tests.fixtures.waiting import eventually
 from tests.gateway.training.job_situations import active, adapters, read_job, started, trained
 
 

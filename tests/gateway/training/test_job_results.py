@@ -21,7 +21,8 @@ from shared.contracts.training import LossPoint
 from shared.redis_events import TRAINING_EVENTS, TrainingEvent
 from tests.factories import Device
 from tests.fixtures.training_system import TrainingSystem, completed, state_of
-from tests.gateway.responses.situations import eventually, received
+from tests.fixtures.waiting import eventually
+from tests.gateway.responses.situations import received
 from tests.gateway.training.job_situations import active, adapters, read_job, started, trained
 
 HISTORY = [LossPoint(step=1, loss=3.0), LossPoint(step=2, loss=2.5)]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.factories import Device
 from tests.fixtures.training_system import FEWEST, MODEL, TrainingSystem, completed, job_rows, state_of
-from tests.gateway.responses.situations import eventually
+from tests.fixtures.waiting import eventually
 from tests.gateway.training.job_situations import ask, read_job, started, trained
 
 

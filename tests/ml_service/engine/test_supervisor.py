@@ -11,6 +11,7 @@ from ml_service.engine.scripted_engine import ScriptedEngine, ScriptedRenderer
 from ml_service.engine.supervisor import EngineSupervisor, ModelNotLoaded, Timing
 from ml_service.models.catalogue import ModelEntry, builtin_catalogue
 from shared.errors import Conflict
+from tests.fixtures.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -47,13 +48,6 @@ async def supervised(
     supervisor.start()
     yield supervisor
     await supervisor.stop()
-
-
-async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.01)
 
 
 async def words(model: LoadedModel, tokens: int = 14) -> int:

@@ -21,8 +21,8 @@ from tests.fixtures.ports import free_port
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.scripted_training import BALLAST_BYTES, STEPS
 from tests.fixtures.servers import Server
+from tests.fixtures.waiting import eventually
 from tests.fixtures.workers import ScriptedTrainingWorker
-from tests.gateway.responses.situations import eventually
 from tests.ml_service.jobs.conftest import LEASE_SECONDS
 from tests.ml_service.jobs.trainings import SCOPE, SECRET, start, state, statuses, told, wait_for
 
