@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from deploy.local.processes import ChildProcess, StartError
-from deploy.local.sockets import private_socket_dir
+from deploy.local.sockets import make_private, socket_dir
 
 
 def _wheel_folder() -> Path:
@@ -37,7 +37,7 @@ class EmbeddedPostgres:
     def __init__(self, data_dir: Path, log_path: Path) -> None:
         self._data_dir = data_dir.resolve()
         self._log_path = log_path
-        self._socket_dir = private_socket_dir(self._data_dir, owner=_ordinary_user().pw_uid)
+        self._socket_dir = socket_dir(self._data_dir)
         self._process = ChildProcess(
             "PostgreSQL",
             [
@@ -76,6 +76,7 @@ class EmbeddedPostgres:
         """
         if not (self._data_dir / "PG_VERSION").exists():
             self._make_cluster()
+        make_private(self._socket_dir, owner=_ordinary_user().pw_uid)
         self._process.start()
         self._process.wait_until(self._is_ready, timeout=timeout)
         databases = self._run("psql", "-h", str(self._socket_dir), "-U", _SUPERUSER, "-Atc", "select datname from pg_database")

