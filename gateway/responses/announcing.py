@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 from asyncpg import Record
+from msgspec import structs
 
 from gateway.events.publisher import EventPublisher, PendingEvent
 from gateway.events.schemas import DraftToken
@@ -65,6 +66,16 @@ def once_key(draft: DraftDetails) -> str:
     return f"{draft.response_id}:{draft.status}"
 
 
+def ending_of(row: Record) -> list[DraftDetails]:
+    """What is told of a draft that has ended, given its row with whether it ever `began` as a job.
+
+    That it began goes out once more before, in case this got lost or is still on its way through another gateway: readers would take a
+    draft for one that is being written if they heard of its beginning last.
+    """
+    draft = details_of_row(row)
+    return [_as_it_began(draft), draft] if row["began"] else [draft]
+
+
 class LiveTokens:
     """A draft's pieces on their way to those who watch it grow. Who begins to watch in the middle gets what there is as one piece."""
 
@@ -84,3 +95,11 @@ class LiveTokens:
             self._events.publish_token(self._account_id, piece)
             self._sequence += 1
         self._held.clear()
+
+
+def _as_it_began(draft: DraftDetails) -> DraftDetails:
+    """The draft as it was when its turn had come."""
+    return structs.replace(
+        draft, status="generating", response=None, confidence=None, model_version=None, tokens_used=None, candidates=None, cached=False,
+        completed_at=None, error=None, action=None, edited_response=None, rejection_reason=None, sample_id=None,
+    )  # fmt: skip

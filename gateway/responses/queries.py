@@ -42,7 +42,9 @@ DETAILS = """
     id, status, text, confidence, model_version, tokens_used, conversation_id, message_id, candidates, cached, created_at, completed_at,
     error, action, edited_response, rejection_reason, sample_id
 """
-FIND = f"select {DETAILS}, request is not null as has_job from response where account_id = $1 and id = $2"  # noqa: S608 - our own words
+FIND = f"""
+    select {DETAILS}, request is not null as has_job, started_at is not null as began from response where account_id = $1 and id = $2
+"""  # noqa: S608 - our own words
 FILTER = """
     from response where account_id = $1
     and ($2::uuid is null or conversation_id = $2) and ($3::varchar is null or status = $3)

@@ -8,13 +8,12 @@ from uuid import UUID
 
 import structlog
 from asyncpg import Record
-from msgspec import structs
 
 from gateway.database import Database, Db
 from gateway.events.publisher import EventPublisher
 from gateway.events.schemas import DraftToken
 from gateway.responses import job_queries
-from gateway.responses.announcing import details_of_row, event_of, once_key
+from gateway.responses.announcing import details_of_row, ending_of, event_of, once_key
 from gateway.responses.drafting import public_candidate, public_confidence, without_oldest
 from gateway.responses.jobs import Completion, Ending, JobKey
 from gateway.responses.schemas import DraftDetails
@@ -92,12 +91,9 @@ class JobResults:
         return [self._tell(row["account_id"], details_of_row(row))] if row["status"] == "generating" else []
 
     def _how_it_ended(self, row: Record) -> list[Step]:
-        """That it began goes out once more before, in case this got lost or is still on its way through another gateway."""
-        draft = details_of_row(row)
-        if draft.status in ("queued", "generating"):
+        if row["status"] in ("queued", "generating"):
             return []
-        steps = [self._tell(row["account_id"], draft)]
-        return [self._tell(row["account_id"], _as_it_began(draft)), *steps] if row["began"] else steps
+        return [self._tell(row["account_id"], draft) for draft in ending_of(row)]
 
     async def _tell(self, account_id: UUID, draft: DraftDetails) -> None:
         event = event_of(draft)
@@ -184,11 +180,3 @@ def _completion(key: JobKey, result: GenerateResponse) -> Completion:
 def _ending(news: _News) -> Ending:
     why = storable(news.event.error or _NO_REASON) if news.event.type == "failed" else None
     return Ending(whose=news.key.account_id, which=news.key.response_id, how=news.event.type, why=why)
-
-
-def _as_it_began(draft: DraftDetails) -> DraftDetails:
-    """The draft as it was when its turn had come."""
-    return structs.replace(
-        draft, status="generating", response=None, confidence=None, model_version=None, tokens_used=None, candidates=None, cached=False,
-        completed_at=None, error=None, action=None, edited_response=None, rejection_reason=None, sample_id=None,
-    )  # fmt: skip

@@ -15,7 +15,7 @@ from gateway.errors import AppError, BadRequest, Conflict, NotFound, Unavailable
 from gateway.events.publisher import EventPublisher
 from gateway.ml_client import MlClient
 from gateway.responses import queries
-from gateway.responses.announcing import LiveTokens, details_of, details_of_row, event_of, once_key
+from gateway.responses.announcing import LiveTokens, details_of, details_of_row, ending_of, event_of, once_key
 from gateway.responses.drafting import check_answerable, public_candidate, public_confidence, without_oldest
 from gateway.responses.queueing import DraftQueue
 from gateway.responses.running import RunningDrafts, Stopped
@@ -223,8 +223,9 @@ class ResponseService:
         if row["has_job"]:
             self._unwanted.cancel(response_id)
         if closed:
-            event = event_of(draft)
-            self._events.publish(account_id, event.type, draft, once=once_key(draft), about=event.about)
+            for told in ending_of(row):
+                event = event_of(told)
+                self._events.publish(account_id, event.type, told, once=once_key(told), about=event.about)
         if draft.status != "cancelled":
             raise Conflict(f"This response has already {draft.status}; there is nothing to cancel")
         return draft

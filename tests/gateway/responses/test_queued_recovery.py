@@ -74,6 +74,18 @@ def test_a_job_that_redis_has_forgotten_is_asked_for_anew(owner: Device, queue_s
     eventually(lambda: completed_once(queue_system, owner, response_id))
 
 
+def test_a_beginning_that_is_still_on_its_way_is_not_told_after_the_end(owner: Device, queue_system: QueueSystem) -> None:
+    """A gateway stores it first and tells it then; meanwhile the draft may be cancelled through another one."""
+    with queue_system.without_workers():
+        response_id = queued(owner)
+        rows(queue_system.postgres.url, "update response set status = 'generating', started_at = now() where id = $1", UUID(response_id))
+        owner.client.post(f"/api/responses/{response_id}/cancel")
+
+        eventually(lambda: len(queue_system.told(owner)) == 2)
+
+    assert queue_system.told(owner) == [("response:generating", response_id), ("response:cancelled", response_id)]
+
+
 def test_a_result_whose_event_got_lost_is_found(owner: Device, queue_system: QueueSystem) -> None:
     with queue_system.ml.paced(0.1):
         response_id = queued(owner)
