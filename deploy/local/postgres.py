@@ -9,6 +9,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,6 +30,8 @@ DATABASE = "assistant"
 _SUPERUSER = "postgres"
 # Plans that were made while a table was empty are used until it is analyzed for the first time: docs/decisions/0003-sql.md.
 _LOOK_AFTER_TABLES_SECONDS = 10
+_LEAVING_SECONDS = 10
+_OTHERS_ARE_LEFT = "Terminate any old server processes"  # the hint with which PostgreSQL refuses to start
 
 
 class EmbeddedPostgres:
@@ -77,8 +80,7 @@ class EmbeddedPostgres:
         if not (self._data_dir / "PG_VERSION").exists():
             self._make_cluster()
         make_private(self._socket_dir, owner=_ordinary_user().pw_uid)
-        self._process.start()
-        self._process.wait_until(self._is_ready, timeout=timeout)
+        self._serve(timeout)
         databases = self._run("psql", "-h", str(self._socket_dir), "-U", _SUPERUSER, "-Atc", "select datname from pg_database")
         if DATABASE not in databases.splitlines():
             self._run("createdb", "-h", str(self._socket_dir), "-U", _SUPERUSER, DATABASE)
@@ -89,6 +91,20 @@ class EmbeddedPostgres:
 
     def kill(self) -> None:
         self._process.kill()
+
+    def _serve(self, timeout: float) -> None:
+        """Start the server; after a crash, once the processes of the former one have noticed that it is gone."""
+        patience = time.monotonic() + _LEAVING_SECONDS
+        while True:
+            self._process.start()
+            try:
+                self._process.wait_until(self._is_ready, timeout=timeout)
+            except StartError:
+                if _OTHERS_ARE_LEFT not in self._process.last_words() or time.monotonic() > patience:
+                    raise
+                time.sleep(0.2)
+            else:
+                return
 
     def _make_cluster(self) -> None:
         self._data_dir.mkdir(parents=True, exist_ok=True)

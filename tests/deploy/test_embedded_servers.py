@@ -1,5 +1,7 @@
+import threading
 from pathlib import Path
 
+import psutil
 import pytest
 from redis import Redis
 
@@ -19,6 +21,23 @@ def test_postgres_keeps_what_was_committed_when_it_is_killed(tmp_path: Path) -> 
         postgres.start()
 
         assert rows(postgres.url, "select answer from kept")[0]["answer"] == 42
+    finally:
+        postgres.stop()
+
+
+def test_postgres_is_started_again_once_the_processes_of_a_killed_one_are_gone(tmp_path: Path) -> None:
+    postgres = EmbeddedPostgres(tmp_path / "postgres", tmp_path / "postgres.log")
+    postgres.start()
+    try:
+        assert postgres.process.pid is not None
+        [left, *_] = psutil.Process(postgres.process.pid).children(recursive=True)
+        left.suspend()
+        postgres.kill()
+        leaving = threading.Timer(1, left.resume)
+        leaving.start()
+        postgres.start()
+        leaving.join()
+        assert rows(postgres.url, "select 1 as one")[0]["one"] == 1
     finally:
         postgres.stop()
 
