@@ -18,7 +18,8 @@ from ml_service.cache.keys import PREFIX
 from shared.contracts.generation import Candidate
 from shared.errors import Unavailable
 
-TIMEOUT_SECONDS: Final = 0.25
+TIMEOUT_SECONDS: Final = 1.0
+"""Longer than loading a model holds up the event loop: that would look as if Redis were away."""
 PAUSE_SECONDS: Final = 1.0
 """After a failure Redis is left alone for so long, so that requests do not each wait for a timeout."""
 SCAN_COUNT: Final = 1000
