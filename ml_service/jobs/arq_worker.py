@@ -29,7 +29,7 @@ class QueueWorker(Worker):
     """Runs one function for the jobs of one queue, many at a time, until it is stopped.
 
     Args:
-        redis: its connections; closed at the end.
+        redis: its connections; closed by `let_go`.
         queue: the queue's key.
         name, run: the function. It must not raise, but for `arq.Retry` and when it is cancelled: arq would take the job for failed.
         stop: when it is set, no more jobs are picked and `work` ends.
@@ -69,11 +69,14 @@ class QueueWorker(Worker):
         logging.getLogger("arq.worker").setLevel(logging.WARNING)
 
     async def work(self) -> None:
-        """Run jobs until `stop` is set; then wait for those that run, which see it too, and let go of Redis."""
+        """Run jobs until `stop` is set; then wait for those that run, which see it too."""
         with suppress(asyncio.CancelledError):  # how `_poll_iteration` ends it
             await self.async_run()
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
         self.tasks.clear()
+
+    async def let_go(self) -> None:
+        """Take back arq's sign of life and close Redis, even if it is away; nobody else may be using it by then."""
         with suppress(*REDIS_ERRORS):
             await self.close()
 

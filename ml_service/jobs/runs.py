@@ -120,6 +120,8 @@ async def work_on(redis: ArqRedis, runs: Runs[Any], leases: Leases, stop: asynci
         if await runs.prepare():
             log.info("worker ready", queue=names.name, jobs=jobs)
             await worker.work()
+            await cancel(keeping)  # while the last jobs ended it kept their leases; a heartbeat must not meet a closed connection
+            await worker.let_go()
     finally:
         await cancel(keeping)
         await redis.aclose(close_connection_pool=True)
