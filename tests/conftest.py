@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from redis import Redis
 
 from gateway.database import migrate
@@ -17,6 +18,10 @@ from tests.fixtures.queue_system import QueueSystem, running_queue_system
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.servers import Server, running_postgres, running_valkey
 from tests.fixtures.training import Trained, trained
+
+# What a test finds it finds in every run, and a busy machine is no failure.
+settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")
