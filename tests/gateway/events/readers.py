@@ -96,7 +96,10 @@ def with_publisher(redis_url: str, act: Callable[[EventPublisher], Awaitable[T]]
             publisher = EventPublisher(journal, TokenListeners(journal))
             publisher.start()
             try:
-                return await act(publisher)
+                result = await act(publisher)
+                async with asyncio.timeout(20):  # `close` gives up after 2 s
+                    await publisher._idle.wait()
+                return result
             finally:
                 await publisher.close()
 

@@ -12,6 +12,7 @@ from tests.factories import Device, paired_device
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ports import free_port
+from tests.gateway.conftest import WITHIN_A_SECOND
 from tests.gateway.events.readers import listening, named, publish, received, rest_of, streaming, token_for
 
 
@@ -40,8 +41,10 @@ def test_a_deactivated_device_is_shut_out_everywhere_within_a_second(
         for socket in (here, there):
             code, seconds = closing(socket)
             assert code == 4403
-            assert seconds < 1
-        assert [event["event"] for event in named(stream)] == ["device:deactivated", "stream:closed"]
+            assert seconds < WITHIN_A_SECOND
+        *before, closed = [event["event"] for event in named(stream)]
+        assert closed == "stream:closed"
+        assert before in ([], ["device:deactivated"])  # the gateway may have seen it in the database before it was told
         with pytest.raises(TimeoutError):
             stays.recv(timeout=0.6)  # the other device's own goes on
 
@@ -53,7 +56,7 @@ def test_a_device_that_was_shut_out_while_nobody_could_say_so_is_found(gateway: 
         code, seconds = closing(socket)
 
     assert code == 4403
-    assert seconds < 1
+    assert seconds < WITHIN_A_SECOND
 
 
 def test_a_device_that_is_paired_anew_needs_its_newer_token(gateway: GatewayProcess, owner: Device, database_url: str) -> None:
@@ -72,20 +75,19 @@ def test_a_deleted_account_has_no_readers_and_no_events(
         for socket in (here, there):
             code, seconds = closing(socket)
             assert code == 4401
-            assert seconds < 1
+            assert seconds < WITHIN_A_SECOND
 
 
 def test_a_stream_ends_with_its_token(gateway: GatewayProcess, owner: Device) -> None:
-    token = token_for(owner, seconds=2)
-    begin = time.time()
-    expires_at = int(begin) + 2
+    token = token_for(owner, seconds=4)
+    expires_at = int(time.time()) + 4
     with listening(gateway.url, token) as socket, streaming(gateway.url, token) as stream:
         code, _ = closing(socket)
         late = time.time() - expires_at
         (closed,) = named(stream)
 
     assert code == 4401
-    assert late < 1
+    assert late < WITHIN_A_SECOND
     assert json.loads(closed["data"])["data"] == {"code": 4401, "reason": json.loads(closed["data"])["data"]["reason"]}
 
 
@@ -95,6 +97,7 @@ def test_a_gateway_that_stops_says_so(run_folder: Path, database_url: str, redis
     with listening(process.url, owner.token) as socket, streaming(process.url, owner.token) as stream:
         next(stream)
         publish(redis_url, owner.account_id, [1])
+        received(socket)  # the gateway has it, for both
         begin = time.monotonic()
         process.stop()
         seconds = time.monotonic() - begin
@@ -111,9 +114,9 @@ def test_a_gateway_that_stops_says_so(run_folder: Path, database_url: str, redis
 
 def test_a_slow_reader_is_dropped_while_others_go_on(gateway: GatewayProcess, owner: Device, redis_url: str) -> None:
     with listening(gateway.url, owner.token, max_queue=1) as slow, listening(gateway.url, owner.token) as fast:
-        for first in range(0, 160, 40):
-            publish(redis_url, owner.account_id, range(first, first + 40), size=100_000)
-            assert [event["data"]["number"] for event in received(fast, 40)] == list(range(first, first + 40))
+        for first in range(0, 160, 10):  # so few that they may all wait for the fast one
+            publish(redis_url, owner.account_id, range(first, first + 10), size=100_000)
+            assert [event["data"]["number"] for event in received(fast, 10)] == list(range(first, first + 10))
 
         read, code = rest_of(slow)
         assert code == 4408

@@ -89,7 +89,7 @@ def test_who_begins_to_watch_in_the_middle_gets_what_there_is(
 ) -> None:
     message_id = message_received(owner)
     with (
-        ml_service.paced(0.05),
+        ml_service.paced(0.3),
         owner.client.stream(
             "POST", "/api/responses/generate", json={"messageId": message_id}, headers={"Accept": "text/event-stream"}
         ) as answer,
@@ -98,7 +98,9 @@ def test_who_begins_to_watch_in_the_middle_gets_what_there_is(
         for _ in range(8):  # the fourth token
             next(lines)
         with watching(replica, owner) as socket:
-            events = until(socket, "response:completed")
+            events = until(socket, "response:token")
+            ml_service.pace(0.05)
+            events += until(socket, "response:completed")
         list(lines)
 
     first, *others = [event["data"] for event in events if event["type"] == "response:token"]
@@ -174,14 +176,12 @@ def test_a_client_that_leaves_has_its_draft_cancelled_and_told(
     owner: Device, elsewhere: ClientConnection, ml_service: ScriptedMlService
 ) -> None:
     message_id = message_received(owner)
-    with (
-        ml_service.paced(0.2),
-        owner.client.stream(
+    with ml_service.paced(0.5):
+        with owner.client.stream(
             "POST", "/api/responses/generate", json={"messageId": message_id}, headers={"Accept": "text/event-stream"}
-        ) as answer,
-    ):
-        next(answer.iter_lines())
-    eventually(lambda: only_draft(owner)["status"] == "cancelled", seconds=2)
+        ) as answer:
+            next(answer.iter_lines())
+        eventually(lambda: only_draft(owner)["status"] == "cancelled")
 
     assert types(received(elsewhere, 3)) == ["sync:completed", "response:generating", "response:cancelled"]
 
@@ -202,7 +202,11 @@ def test_a_draft_whose_gateway_was_killed_is_told_when_it_is_found(
         await Housekeeping(database, publisher, timedelta(hours=1)).sweep()
         await database.close()
 
-    with_publisher(redis_url, sweep)
+    def found() -> bool:
+        with_publisher(redis_url, sweep)  # does nothing while a gateway is sweeping
+        return bool(read(owner, ids["response_id"])["status"] == "failed")
+
+    eventually(found)
 
     (failed,) = received(elsewhere)
     assert (failed["type"], failed["data"]) == ("response:failed", read(owner, ids["response_id"]))

@@ -20,6 +20,7 @@ from gateway.events.schemas import DeviceDeactivated
 from gateway.events.subscription import DEACTIVATED, SLOW, WAITING_EVENTS, Frame, Subscription
 from gateway.events.token_listeners import TokenListeners
 from gateway.wire import utc_now
+from tests.fixtures.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -174,12 +175,8 @@ async def test_a_gateway_that_starts_hears_who_wants_tokens(house: House, redis_
         listeners = TokenListeners(journal)
         hub = EventHub(redis, journal, listeners, Lenient())  # type: ignore[arg-type]
         hub.start()
-        for _ in range(40):
-            if listeners.wanted(house.account_id):
-                break
-            await asyncio.sleep(0.05)
 
-        assert listeners.wanted(house.account_id)
+        await until(lambda: listeners.wanted(house.account_id), seconds=10)
         assert not listeners.wanted(uuid4())
         await hub.close()
 
