@@ -17,6 +17,7 @@ from tests.factories import Device, device_with, paired_device, unheard_publishe
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.waiting import eventually
+from tests.gateway.conftest import WITHIN_A_SECOND
 from tests.gateway.responses.situations import drafted, only_draft, read, received
 
 
@@ -42,23 +43,24 @@ def test_stops_the_draft_and_tells_who_waits(owner: Device, ml_service: Scripted
     aborted = ml_service.aborted_before()
     with ml_service.paced(0.3), drafting(owner) as waiting:
         response_id = only_draft(owner)["responseId"]
+        eventually(lambda: ml_service.running == 1)
 
         cancelled = owner.client.post(f"/api/responses/{response_id}/cancel")
 
         assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
-        answer = waiting.result(timeout=1)
+        answer = waiting.result(timeout=WITHIN_A_SECOND)
         assert (answer.status_code, answer.json()["status"], answer.json()["response"]) == (200, "cancelled", None)
-        eventually(lambda: ml_service.aborted == aborted + 1, seconds=1)
+        eventually(lambda: ml_service.aborted == aborted + 1, WITHIN_A_SECOND)
     assert read(owner, response_id)["status"] == "cancelled"
     assert owner.client.post(f"/api/responses/{response_id}/cancel").json() == cancelled.json()
 
 
 def test_stops_it_in_another_process(owner: Device, another_gateway: GatewayProcess, ml_service: ScriptedMlService) -> None:
     elsewhere = device_with(another_gateway.url, owner.token, owner.refresh_token)
-    with ml_service.paced(0.5), drafting(owner) as waiting:
+    with ml_service.paced(2), drafting(owner) as waiting:  # it would take 28 seconds
         elsewhere.client.post(f"/api/responses/{only_draft(elsewhere)['responseId']}/cancel")
 
-        assert waiting.result(timeout=2).json()["status"] == "cancelled"
+        assert waiting.result(timeout=10).json()["status"] == "cancelled"
 
 
 def test_what_has_ended_is_not_cancelled(owner: Device) -> None:
@@ -91,7 +93,12 @@ def test_a_killed_gateways_draft_does_not_stay_open(
 
     asyncio.run(_sweep(database_url, timedelta(minutes=3)))
     assert only_draft(owner)["status"] == "generating"
-    asyncio.run(_sweep(database_url, timedelta(0)))
+
+    def found() -> bool:
+        asyncio.run(_sweep(database_url, timedelta(0)))  # does nothing while a gateway is sweeping
+        return bool(only_draft(owner)["status"] != "generating")
+
+    eventually(found)
 
     failed = only_draft(owner)
     assert (failed["status"], failed["response"]) == ("failed", None)
