@@ -30,11 +30,8 @@ def test_what_has_run_out_is_forgotten_and_nothing_else(
     rows(database_url, "update pairing_code set expires_at = now() - interval '2 days' where device_id = $1", nobody)
 
     another = GatewayProcess(run_folder, database_url=database_url, redis_url=redis_url, ml_service_url="http://127.0.0.1:1")
-    another.start()  # it sweeps at its start
-    try:
-        wait_until_gone(database_url, nobody)
-    finally:
-        another.stop()
+    # One start is not enough if another gateway is sweeping just then.
+    assert any(sweeps_at_its_start(another, database_url, nobody) for _ in range(2)), "nothing was swept"
 
     def left(query: str, value: object) -> int:
         return len(rows(database_url, query, value))
@@ -47,9 +44,14 @@ def test_what_has_run_out_is_forgotten_and_nothing_else(
     assert left("select from account where id = $1", stale.account_id) == 1
 
 
-def wait_until_gone(database_url: str, device_id: str) -> None:
-    for _ in range(200):
-        if not rows(database_url, "select from device where id = $1", device_id):
-            return
-        time.sleep(0.05)
-    raise AssertionError("nothing was swept")
+def sweeps_at_its_start(gateway: GatewayProcess, database_url: str, device_id: str) -> bool:
+    """Whether the device is gone within ten seconds."""
+    gateway.start()
+    try:
+        for _ in range(200):
+            if not rows(database_url, "select from device where id = $1", device_id):
+                return True
+            time.sleep(0.05)
+        return False
+    finally:
+        gateway.stop()

@@ -45,8 +45,8 @@ def test_everything_of_the_account_goes_and_nothing_else(gateway: GatewayProcess
     answer = delete(device, str(device.account_id))
 
     assert (answer.status_code, answer.content) == (204, b"")
-    # The ML service is away: what is left is the order to delete the adapters there.
-    assert tables_with_rows_of(database_url, device) == {"file_deletion"}
+    # What may be left is the order to delete the adapters in the ML service, which this gateway cannot reach, but another may.
+    assert tables_with_rows_of(database_url, device) <= {"file_deletion"}
     assert tables_with_rows_of(database_url, bystander) == there_was
 
 

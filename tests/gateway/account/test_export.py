@@ -138,8 +138,11 @@ def test_a_third_export_at_once_is_asked_to_wait(full: Device) -> None:
 
 
 def stop_exports(database_url: str) -> None:
-    """An export that nobody reads comes to wait in the middle of its transaction; its session is ended there."""
-    idle = "select pg_terminate_backend(pid) from pg_stat_activity where state = 'idle in transaction' and query not like '%terminate%'"
+    """An export that nobody reads comes to wait in the middle of its messages; its session is ended there, and no other."""
+    idle = (
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where state = 'idle in transaction' and query like '%imessageGuid%from message where account_id%'"
+    )
     eventually(lambda: bool(rows(database_url, idle)), seconds=10)
 
 

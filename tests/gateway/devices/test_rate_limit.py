@@ -76,7 +76,7 @@ def test_retry_after_is_when_the_oldest_attempt_leaves_the_window(gateway: Gatew
     key = f"{{pairing}}:device:{device_id}"
     seconds, microseconds = redis.time()
     now = seconds * 1000 + microseconds // 1000
-    redis.zadd(key, {f"attempt-{number}": now - 897_500 + number for number in range(5)})
+    redis.zadd(key, {f"attempt-{number}": now - 897_050 + number for number in range(5)})
 
     limited = guess(client, device_id, "123456")
 

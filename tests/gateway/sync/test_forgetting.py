@@ -19,8 +19,8 @@ class CacheOnly(BaseHTTPRequestHandler):
     cleared: list[str]
 
     def do_DELETE(self) -> None:
-        time.sleep(2)
         self.cleared.append(self.path)
+        time.sleep(2)
         body = b'{"invalidated": 1}'
         self.send_response(200)
         self.send_header("Content-Type", "application/json")

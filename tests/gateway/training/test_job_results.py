@@ -17,6 +17,7 @@ from gateway.events.journal import Journal
 from gateway.events.publisher import EventPublisher
 from gateway.events.token_listeners import TokenListeners
 from gateway.training.job_results import TrainingResults
+from shared.contracts.generation import GenerateRequest
 from shared.contracts.training import LossPoint
 from shared.redis_events import TRAINING_EVENTS, TrainingEvent
 from tests.factories import Device
@@ -156,6 +157,11 @@ def test_an_end_that_was_stored_but_not_told_is_told_when_it_comes_again(
     assert training_system.told(learner) == [("training:completed", read_job(learner, job_id))]
 
 
+def drafts_of(system: TrainingSystem, device: Device) -> list[GenerateRequest]:
+    """What the ML service was asked to write for the account."""
+    return [draft for draft in system.ml.drafts if draft.scope == str(device.account_id)]
+
+
 def test_what_follows_is_written_with_the_active_adapter(learner: Device, training_system: TrainingSystem) -> None:
     message_id = received(learner)
     body = {"messageId": message_id}
@@ -166,7 +172,7 @@ def test_what_follows_is_written_with_the_active_adapter(learner: Device, traini
     queued = learner.client.post("/api/responses/generate", json=body, headers={"Prefer": "respond-async"})
 
     assert queued.status_code == 202
-    asked = [(draft.adapter_id, draft.adapter_fallback) for draft in training_system.ml.drafts[-3:]]
+    asked = [(draft.adapter_id, draft.adapter_fallback) for draft in drafts_of(training_system, learner)]
     assert asked == [(None, "base"), (adapter_id, "base"), (adapter_id, "base")]
     assert after["modelVersion"] == f"{before['modelVersion']}+{adapter_id}"
 
@@ -177,7 +183,7 @@ def test_one_accounts_adapter_is_no_others(learner: Device, training_system: Tra
 
     stranger.client.post("/api/responses/generate", json={"messageId": received(stranger)}).raise_for_status()
 
-    assert training_system.ml.drafts[-1].adapter_id is None
+    assert [draft.adapter_id for draft in drafts_of(training_system, stranger)] == [None]
 
 
 def test_a_failure_is_told_with_its_reason(learner: Device, training_system: TrainingSystem, job_id: str) -> None:

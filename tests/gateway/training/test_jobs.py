@@ -258,7 +258,9 @@ def test_deleting_the_account_deletes_what_the_ml_service_has_of_it_however_late
 
     eventually(lambda: not training_system.rows(orders, learner.account_id), 20)
     asked = [path for path in training_system.ml.deleted if scope in path]
-    assert asked == [f"/jobs?scope={scope}", f"/jobs?scope={scope}", f"/adapters?scope={scope}"]
+    jobs, adapters = f"/jobs?scope={scope}", f"/adapters?scope={scope}"
+    assert list(dict.fromkeys(asked)) == [jobs, adapters]
+    assert asked.count(jobs) >= 2  # until there are none; and the other gateway may carry the order out, too
     training_system.ml.store_adapter(job_id, scope)  # a training that was just storing it
     training_system.tell(learner, completed(job_id))
     eventually(lambda: job_id not in training_system.ml.adapters, 10)
