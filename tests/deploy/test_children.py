@@ -2,13 +2,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 from deploy.local.processes import ChildProcess, StartError
+from tests.fixtures.processes import gone
+from tests.fixtures.waiting import eventually
 
 
 def test_a_child_that_ends_early_says_why(tmp_path: Path) -> None:
@@ -32,7 +34,7 @@ def test_a_child_that_ignores_the_request_is_killed_with_its_children(tmp_path: 
     child.stop(timeout=0.5)
 
     assert child.exit_code == -signal.SIGKILL
-    assert _ends(grandchild)
+    wait_for_end(grandchild)
 
 
 def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
@@ -50,13 +52,10 @@ time.sleep(60)
         child = int(parent.stdout.readline())
         os.kill(parent.pid, signal.SIGKILL)
 
-    assert _ends(child)
+    wait_for_end(child)
 
 
-def _ends(pid: int) -> bool:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return True
-        time.sleep(0.05)
-    return False
+def wait_for_end(pid: int) -> None:
+    with suppress(psutil.NoSuchProcess):  # it has ended already
+        process = psutil.Process(pid)
+        eventually(lambda: gone(process), seconds=10)

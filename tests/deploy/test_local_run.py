@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -17,6 +17,8 @@ import pytest
 from tests.factories import device_with, paired_device
 from tests.fixtures.ml_service import DATA_DIR
 from tests.fixtures.ports import free_port
+from tests.fixtures.processes import gone
+from tests.fixtures.waiting import eventually
 
 
 @dataclass
@@ -71,13 +73,24 @@ def local_run(data_dir: Path, **settings: str) -> Iterator[LocalRun]:
             process.communicate()
 
 
-def all_end(processes: list[psutil.Process]) -> bool:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        if not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes):
-            return True
-        time.sleep(0.1)
-    return False
+def command(process: psutil.Process) -> list[str]:
+    """Its command line; nothing when it has just ended, as PostgreSQL's helpers do."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
+def connections(process: psutil.Process) -> list[Any]:
+    """Its TCP connections, in the same way."""
+    try:
+        return list(process.net_connections("tcp"))
+    except psutil.NoSuchProcess:
+        return []
+
+
+def wait_for_ends(processes: list[psutil.Process]) -> None:
+    eventually(lambda: all(map(gone, processes)), seconds=10)
 
 
 def test_the_demo_tells_its_story_and_ctrl_c_leaves_nothing_running(data_dir: Path) -> None:
@@ -93,7 +106,7 @@ def test_the_demo_tells_its_story_and_ctrl_c_leaves_nothing_running(data_dir: Pa
         assert part in demo.stdout
     assert len(family) > 5
     assert code == 0
-    assert all_end(family)
+    wait_for_ends(family)
     stopped = [line.removeprefix("stopped ") for line in run.output.splitlines() if line.startswith("stopped ")]
     assert stopped[0] == "Gateway"
     assert stopped[1:] == ["Training worker", "Generation worker", "ML service", "Valkey", "PostgreSQL"]
@@ -104,7 +117,7 @@ def test_a_second_run_finds_the_data_of_the_first_and_sigterm_stops_it(data_dir:
         device = paired_device(first.url)
         family = first.family()
         assert first.end(signal.SIGTERM) == 0
-        assert all_end(family)
+        wait_for_ends(family)
 
     with local_run(data_dir, ENGINE="scripted") as second:
         again = device_with(second.url, device.token, device.refresh_token)
@@ -115,13 +128,13 @@ def test_a_second_run_finds_the_data_of_the_first_and_sigterm_stops_it(data_dir:
 def test_a_child_that_dies_ends_the_run_with_a_line_that_names_it(data_dir: Path) -> None:
     with local_run(data_dir, ENGINE="scripted") as run:
         family = run.family()
-        (gateway,) = [process for process in family if "gateway" in process.cmdline()]
+        (gateway,) = [process for process in family if "gateway" in command(process)]
         gateway.kill()
         run.output += run.process.communicate(timeout=60)[0]
 
     assert run.process.returncode == 1
     assert "✗ Gateway ended with code -9" in run.output
-    assert all_end(family)
+    wait_for_ends(family)
 
 
 def test_nothing_is_left_running_when_it_is_killed_itself(data_dir: Path) -> None:
@@ -130,7 +143,7 @@ def test_nothing_is_left_running_when_it_is_killed_itself(data_dir: Path) -> Non
         run.process.kill()
         run.process.communicate()
 
-    assert all_end(family)
+    wait_for_ends(family)
 
 
 def test_the_answers_of_both_services_are_for_this_machine_only(data_dir: Path) -> None:
@@ -138,7 +151,7 @@ def test_the_answers_of_both_services_are_for_this_machine_only(data_dir: Path) 
         listening = {
             connection.laddr.ip
             for process in [*run.family()]
-            for connection in process.net_connections("tcp")
+            for connection in connections(process)
             if connection.status == psutil.CONN_LISTEN
         }
         without_token = httpx.post(f"http://127.0.0.1:{run.environment['ML_SERVICE_PORT']}/generate", json={"prompt": "Hello"})

@@ -183,7 +183,7 @@ def _answers(gateway: GatewayProcess) -> bool:
 
 def test_the_ml_service_is_killed_and_comes_back(owner: Device, queue_system: QueueSystem) -> None:
     message_id = received(owner)
-    queue_system.ml.pace(0.05)
+    queue_system.ml.pace(0.3)  # until it is killed
     response_ids = [queued(owner, message_id) for _ in range(20)]
     eventually(lambda: owner.client.get("/api/responses", params={"status": "generating"}).json()["total"] > 0)
 

@@ -15,6 +15,7 @@ from redis import Redis
 from deploy.local.valkey import EmbeddedValkey
 from shared.contracts.training import TrainingState
 from tests.fixtures.ml_service import data_folder
+from tests.fixtures.processes import gone
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.training import STYLE, style_samples
 from tests.fixtures.waiting import eventually
@@ -115,10 +116,6 @@ def assert_completed(end: TrainingState) -> None:
 
 def ended(client: httpx.Client, job_id: str) -> TrainingState:
     return wait_for(client, job_id, "completed", "failed", "cancelled", seconds=PATIENCE_SECONDS)
-
-
-def gone(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
 def test_the_trainer_is_killed_then_the_worker_and_the_training_goes_on_from_its_checkpoint(

@@ -19,6 +19,7 @@ from ml_service.engine.scripted_engine import ScriptedEngine, ScriptedRenderer
 from ml_service.metrics import Metrics
 from ml_service.models.catalogue import builtin_catalogue
 from tests.fixtures.loras import BASE, random_tensors, write_lora
+from tests.fixtures.waiting import until
 from tests.ml_service.adapters.conftest import store_on
 
 pytestmark = pytest.mark.anyio
@@ -256,7 +257,7 @@ async def test_a_deleted_adapter_leaves_when_nobody_uses_it(
     await publish(store, lora, "a")
     async with registry.use(model, await registry.find(model, "ana", "a")) as adapter:
         deleting = asyncio.create_task(registry.delete("ana", "a"))
-        await asyncio.sleep(0.1)
+        await until(lambda: not names(registry, model))
         with pytest.raises(AdapterNotFound):
             await registry.find(model, "ana", "a")
         assert adapter.name in engine.adapters

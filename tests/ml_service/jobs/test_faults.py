@@ -12,6 +12,7 @@ from redis import Redis
 
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.servers import Server
+from tests.fixtures.waiting import eventually
 from tests.fixtures.workers import WorkerProcess
 from tests.ml_service.jobs.conftest import LEASE_SECONDS, ask, events, wait_for_ends, wait_for_status
 
@@ -60,7 +61,7 @@ def test_the_jobs_of_a_killed_worker_are_redelivered(
     first.kill()
     begin = time.monotonic()
     while sum(event.type == "generating" for event in events(jobs_redis, job_id)) < 2:
-        assert time.monotonic() - begin < 3 * LEASE_SECONDS
+        assert time.monotonic() - begin < 15 * LEASE_SECONDS
         time.sleep(0.01)
     client.post(f"/generate/cancel/{job_id}")
 
@@ -69,9 +70,9 @@ def test_a_worker_that_is_told_to_stop_hands_its_jobs_back_at_once(
     client: httpx.Client, model: ScriptedMlService, jobs_redis: Redis, start_worker: StartWorker
 ) -> None:
     aborted = model.aborted_before()
-    model.pace(0.1)
+    model.pace(1)
     first = start_worker(job_lease_seconds="60")
-    job_ids = [ask(client, prompt=uuid4().hex) for _ in range(10)]
+    job_ids = [ask(client, prompt=uuid4().hex, use_cache=False) for _ in range(10)]  # or the second joins the first's generations
     for job_id in job_ids:
         wait_for_status(client, job_id, "generating")
     start_worker(job_lease_seconds="60")
@@ -82,9 +83,10 @@ def test_a_worker_that_is_told_to_stop_hands_its_jobs_back_at_once(
         assert time.monotonic() - begin < 30
         time.sleep(0.01)
 
+    model.pace(0)
     wait_for_ends(jobs_redis, 10, timeout=10)
     assert_each_completed_once(jobs_redis, job_ids)
-    assert model.aborted == aborted + 10
+    eventually(lambda: model.aborted == aborted + 10)
     first.process.wait_until(lambda: first.process.exit_code == 0, timeout=20)
     assert "Traceback" not in first.log()
 
