@@ -121,6 +121,13 @@ def events(redis: Redis, job_id: str | None = None) -> list[JobEvent]:
     return [event for event in told if job_id is None or event.job_id == job_id]
 
 
+def wait_for_disk(redis: Redis) -> None:
+    """Until all that has been written is in the append-only file: what is younger may be lost when the server is killed."""
+    with redis.client() as connection:
+        connection.set("written", 1)  # it is this connection's writes that are waited for, and with them all earlier ones
+        assert connection.execute_command("WAITAOF", 1, 0, 5000) == [1, 0]
+
+
 def wait_for_ends(redis: Redis, count: int, timeout: float) -> list[JobEvent]:
     """The events of jobs that have ended, once there are so many; whether more come is the test's to see."""
     deadline = time.monotonic() + timeout

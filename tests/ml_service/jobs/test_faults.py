@@ -14,7 +14,7 @@ from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.servers import Server
 from tests.fixtures.waiting import eventually
 from tests.fixtures.workers import WorkerProcess
-from tests.ml_service.jobs.conftest import LEASE_SECONDS, ask, events, wait_for_ends, wait_for_status
+from tests.ml_service.jobs.conftest import LEASE_SECONDS, ask, events, wait_for_disk, wait_for_ends, wait_for_status
 
 StartWorker = Callable[..., WorkerProcess]
 
@@ -98,6 +98,7 @@ def test_redis_is_killed_and_started_again(
     workers = [start_worker(worker_jobs="4") for _ in range(2)]
     job_ids = [ask(client, prompt=uuid4().hex) for _ in range(40)]
     wait_for_ends(jobs_redis, 5, timeout=10)
+    wait_for_disk(jobs_redis)
 
     jobs_server.kill()
     refused = client.post("/generate/async", json={"prompt": "a"})
@@ -120,6 +121,7 @@ def test_a_worker_can_be_started_and_stopped_while_redis_is_away(
     job_id = ask(client, prompt=uuid4().hex)
     wait_for_status(client, job_id, "generating")
     starting = WorkerProcess(run_folder, redis_url=jobs_server.url, ml_service_url=model.url, job_lease_seconds=str(LEASE_SECONDS))
+    wait_for_disk(jobs_redis)
     jobs_server.kill()
     try:
         starting.process.start()

@@ -178,14 +178,18 @@ async def test_background_jobs_get_a_turn_for_ten_interactive_ones(queue: JobQue
     assert Counter(order) == {"anna": 30, "import": 3}
 
 
-async def test_a_job_whose_lease_has_run_out_returns_to_its_old_place(queue: JobQueue, jobs_redis: Redis) -> None:
+async def test_a_job_whose_lease_has_run_out_returns_to_its_old_place(
+    jobs_settings: Settings, jobs_client: AsyncRedis, jobs_redis: Redis
+) -> None:
+    lease_seconds = 3.0  # so that it has not run out when it is first looked for
+    queue = JobQueue(jobs_client, Settings(redis_url=jobs_settings.redis_url, job_lease_seconds=lease_seconds))
     first = await queue.enqueue(request())
     second = await queue.enqueue(request())
     await queue.begin(first, "dead")
 
     await queue.renew([], look_after=True)
     assert (await queue.state(first)).status == "generating"
-    await asyncio.sleep(LEASE_SECONDS + 0.05)
+    await asyncio.sleep(lease_seconds + 0.05)
     await queue.renew([], look_after=True)
 
     assert (await queue.state(first)).status == "queued"

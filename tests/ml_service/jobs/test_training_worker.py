@@ -24,7 +24,7 @@ from tests.fixtures.scripted_training import BALLAST_BYTES, STEPS
 from tests.fixtures.servers import Server
 from tests.fixtures.waiting import eventually
 from tests.fixtures.workers import ScriptedTrainingWorker
-from tests.ml_service.jobs.conftest import LEASE_SECONDS
+from tests.ml_service.jobs.conftest import LEASE_SECONDS, wait_for_disk
 from tests.ml_service.jobs.trainings import SCOPE, SECRET, start, state, statuses, told, wait_for
 
 StartWorker = Callable[..., ScriptedTrainingWorker]
@@ -299,6 +299,7 @@ def test_redis_is_killed_in_the_middle(
     worker = work()
     job_id = start(client, "slow")
     trainer_at_step(worker, data_dir, job_id, 2)
+    wait_for_disk(jobs_redis)
     jobs_server.kill()
     time.sleep(2)
     jobs_server.start()
