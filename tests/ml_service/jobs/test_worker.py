@@ -21,6 +21,7 @@ from shared.contracts.jobs import AsyncGenerateRequest
 from tests.fixtures.ports import free_port
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.servers import Server
+from tests.fixtures.waiting import eventually
 from tests.fixtures.workers import WorkerProcess
 from tests.ml_service.jobs.conftest import ask, events, state, wait_for_ends, wait_for_status
 
@@ -32,15 +33,6 @@ async def fill(settings: Settings, scope: str, jobs: int) -> list[str]:
     async with AsyncRedis.from_url(settings.redis_url) as redis:
         queue = JobQueue(redis, settings)
         return [await queue.enqueue(AsyncGenerateRequest(prompt=f"{number}", scope=scope, max_tokens=4)) for number in range(jobs)]
-
-
-def wait_until(condition: Callable[[], bool], timeout: float) -> float:
-    """Seconds until a condition was true."""
-    begin = time.monotonic()
-    while not condition():
-        assert time.monotonic() - begin < timeout
-        time.sleep(0.01)
-    return time.monotonic() - begin
 
 
 def test_a_job_completes_and_says_what_generate_would(client: httpx.Client, jobs_redis: Redis, start_worker: StartWorker) -> None:
@@ -84,12 +76,12 @@ def test_a_running_job_that_is_cancelled_frees_the_engine(
     job_ids = [ask(client, prompt=f"number {number}") for number in range(4)]
     for job_id in job_ids:
         wait_for_status(client, job_id, "generating")
-    wait_until(lambda: model.running == 4, timeout=5)
+    eventually(lambda: model.running == 4)
 
     for job_id in job_ids:
         assert client.post(f"/generate/cancel/{job_id}").json()["status"] == "cancelled"
 
-    wait_until(lambda: model.aborted == aborted + 4, timeout=4)  # a heartbeat later, when the machine has time; an answer takes a minute
+    eventually(lambda: model.aborted == aborted + 4, seconds=4)  # promised within one; an answer takes a minute
     for job_id in job_ids:
         assert [event.type for event in events(jobs_redis, job_id)] == ["generating", "cancelled"]
         assert client.post(f"/generate/cancel/{job_id}").status_code == 409
@@ -139,7 +131,7 @@ def test_jobs_wait_for_a_model_that_is_away(
         service.pace(0.1)
         start_worker(ml_service_url=service.url)
         job_id = ask(client, publish_tokens=True, prompt=uuid4().hex)
-        wait_until(lambda: any(event.type == "token" for event in events(jobs_redis, job_id)), timeout=5)
+        eventually(lambda: any(event.type == "token" for event in events(jobs_redis, job_id)))
         service.kill()
         time.sleep(0.5)
         assert state(client, job_id).status == "generating"
