@@ -99,7 +99,7 @@ UPDATE = """
 """
 FIND_LAST = """
     update conversation set (last_message_id, last_message_at) = (
-        select id, sent_at from message where account_id = $1 and conversation_id = $2 order by sent_at desc, id desc limit 1
+        select id, sent_at from message where conversation_id = conversation.id order by sent_at desc, id desc limit 1
     )
     where account_id = $1 and id = $2
 """

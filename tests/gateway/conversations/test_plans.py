@@ -1,0 +1,81 @@
+"""A plan that PostgreSQL keeps for any account must suit the one with a long history, too."""
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from gateway.conversations import queries
+from gateway.database import migrate
+from gateway.sync import queries as sync_queries
+from tests.fixtures.database import rows
+from tests.fixtures.servers import Server
+
+NAME = "crowded"
+OWNER, THREAD = UUID(int=1), UUID(int=1)
+LAST = UUID(int=40_000)
+"""The newest message of the owner's, in the thread."""
+FORTY = "{" + ",".join(str(UUID(int=number)) for number in range(1000, 40_001, 1000)) + "}"
+STATEMENTS: Mapping[str, tuple[str, Sequence[Any], int]] = {
+    "a draft's context": (queries.DRAFT_CONTEXT, (OWNER, LAST, 20), 1),
+    "many contexts": (queries.CONTEXTS, (OWNER, FORTY, 20, 4001), 40),
+    "what follows": (queries.NEXT_LINES, (OWNER, FORTY, 20, 4001), 40),
+    "the first page": (queries.PAGE, (OWNER, THREAD, 50, 0), 1),
+    "a page before": (queries.PAGE_BEFORE, (OWNER, THREAD, 50, "2100-01-01", LAST), 1),
+    "the last message": (sync_queries.FIND_LAST, (OWNER, THREAD), 1),
+}
+"""With their arguments, and how many messages each begins at."""
+
+
+@pytest.fixture(scope="module")
+def crowded(postgres: Server) -> Iterator[str]:
+    """A database with a hundred accounts of one thread and 100 messages each, and one with 40,000 in twenty threads, lying as they came."""
+    rows(postgres.url, f"create database {NAME}")
+    url = postgres.url.replace("/assistant", f"/{NAME}")
+    asyncio.run(migrate(url))
+    for statement in (
+        "create function numbered(n bigint) returns uuid return lpad(to_hex(n), 32, '0')::uuid",
+        "insert into account (id) select numbered(n) from generate_series(1, 101) n",
+        """
+        insert into conversation (id, account_id, imessage_id)
+        select numbered(n), numbered(greatest(1, n - 19)), n from generate_series(1, 120) n
+        """,
+        """
+        insert into message (id, account_id, conversation_id, imessage_guid, sender_id, direction, message_type, text, sent_at)
+        select numbered(n), numbered(case when n > 40000 then 2 + n % 100 else 1 end),
+               numbered(case when n > 40000 then 21 + n % 100 else 1 + n % 20 end), n, 'sam',
+               case n / 20 % 2 when 0 then 'incoming' else 'outgoing' end, 'text', 'Message ' || n,
+               now() - (50001 - n) * interval '1 minute'
+        from generate_series(1, 50000) n order by md5(n::text)
+        """,
+        "analyze",
+    ):
+        rows(url, statement)
+    yield url
+    rows(postgres.url, f"drop database {NAME}")
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_only_what_is_near_is_read(crowded: str, name: str) -> None:
+    statement, arguments, messages = STATEMENTS[name]
+
+    read = asyncio.run(blocks(crowded, statement, arguments))
+
+    assert read < 150 * messages
+
+
+async def blocks(url: str, statement: str, arguments: Sequence[Any]) -> int:
+    """How many blocks are read, from memory or disk, with the plan for any arguments."""
+    connection = await asyncpg.connect(url, server_settings={"plan_cache_mode": "force_generic_plan"})
+    try:
+        await connection.execute(f"prepare any_arguments as {statement}")
+        given = ", ".join(f"'{argument}'" for argument in arguments)
+        explained = await connection.fetchval(f"explain (analyze, buffers, format json) execute any_arguments ({given})")
+    finally:
+        await connection.close()
+    plan = json.loads(explained)[0]["Plan"]
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
