@@ -21,13 +21,17 @@ _SAYS_SOMETHING = r"""
 def _context(chosen: str, text: str) -> str:
     """The chosen messages, each with its thread and the last $3 lines up to it; what says nothing is left out before counting."""
     return rf"""
+        with chosen as materialized (  -- or their threads may be looked for first, and searched for them
+            select id, conversation_id, direction, message_type, retracted_at, text, sent_at from message
+            where account_id = $1 and id = {chosen}
+        )
         select chosen.id as chosen_id, chosen.conversation_id, chosen.direction as chosen_direction, chosen.message_type as chosen_type,
                chosen.retracted_at is not null as chosen_retracted,
                coalesce(btrim(chosen.text, E' \t\r\n\uFFFC'), '') <> '' as chosen_has_text,
                conversation.is_group, conversation.display_name as title, others.names,
                line.id, line.direction, line.sender_id, line.text, line.sent_at, line.attachment, contact.id as contact_id,
                contact.display_name as sender_name
-        from message chosen
+        from chosen
         join conversation on conversation.account_id = $1 and conversation.id = chosen.conversation_id
         cross join lateral (
             select array_agg(contact.display_name order by participant.id) as names
@@ -44,7 +48,6 @@ def _context(chosen: str, text: str) -> str:
         ) line on line.account_id = $1
         left join participant on participant.conversation_id = chosen.conversation_id and participant.handle = line.sender_id
         left join contact on contact.account_id = $1 and contact.id = participant.contact_id
-        where chosen.account_id = $1 and chosen.id = {chosen}
         order by line.sent_at, line.id
     """  # noqa: S608 - our own words
 
