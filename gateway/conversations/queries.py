@@ -18,10 +18,10 @@ _SAYS_SOMETHING = r"""
 # suit any account, 8 ms instead of 0.2 for a draft of somebody with 100,000 messages (docs/decisions/0003-sql.md).
 
 
-def _context(chosen: str, text: str) -> str:
+def _context(chosen: str, text: str, fence: str = "") -> str:
     """The chosen messages, each with its thread and the last $3 lines up to it; what says nothing is left out before counting."""
     return rf"""
-        with chosen as materialized (  -- or their threads may be looked for first, and searched for them
+        with chosen as {fence} (
             select id, conversation_id, direction, message_type, retracted_at, text, sent_at from message
             where account_id = $1 and id = {chosen}
         )
@@ -53,8 +53,8 @@ def _context(chosen: str, text: str) -> str:
 
 
 DRAFT_CONTEXT = _context("$2", "text")
-# Of texts that are too long only as much as tells that.
-CONTEXTS = _context("any($2::uuid[])", "left(text, $4)")
+# Of texts that are too long only as much as tells that. Fenced, or the threads may be looked for first and searched for the messages.
+CONTEXTS = _context("any($2::uuid[])", "left(text, $4)", "materialized")
 
 # An own message right after somebody else's begins a reply.
 PAST_REPLIES = f"""
