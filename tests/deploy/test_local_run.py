@@ -143,6 +143,7 @@ def test_nothing_is_left_running_when_it_is_killed_itself(data_dir: Path) -> Non
         run.process.kill()
         run.process.communicate()
 
+    assert len(family) > 5
     wait_for_ends(family)
 
 

@@ -81,7 +81,7 @@ def test_a_running_job_that_is_cancelled_frees_the_engine(
     for job_id in job_ids:
         assert client.post(f"/generate/cancel/{job_id}").json()["status"] == "cancelled"
 
-    eventually(lambda: model.aborted == aborted + 4, seconds=4)  # promised within one; an answer takes a minute
+    eventually(lambda: model.aborted == aborted + 4, seconds=2)  # promised within one; an answer takes a minute
     for job_id in job_ids:
         assert [event.type for event in events(jobs_redis, job_id)] == ["generating", "cancelled"]
         assert client.post(f"/generate/cancel/{job_id}").status_code == 409
