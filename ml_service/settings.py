@@ -62,6 +62,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1)],
         Meta(description="Memory for attention keys and values on a CPU, in GiB (vLLM's VLLM_CPU_KVCACHE_SPACE)."),
     ] = 1
+    cpu_number_format: Annotated[
+        Literal["auto", "bfloat16", "float32"],
+        Meta(
+            description="Number format in which models are served and trained on a CPU. `auto` is bfloat16 where the processor has "
+            "instructions for it (AVX-512 BF16, AMX, ARM BF16), else float32, which is several times faster there."
+        ),
+    ] = "auto"
     cpu_threads: Annotated[
         Annotated[int, Meta(ge=0)],
         Meta(description="Threads that the engine computes with on a CPU; 0 is one for each core that this process may use."),
@@ -138,10 +145,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     training_threads: Annotated[
         Annotated[int, Meta(ge=0)], Meta(description="Processor threads that training may use; 0 is one for each core.")
     ] = 0
-    training_niceness: Annotated[
-        Annotated[int, Meta(ge=0, le=19)],
-        Meta(description="How far training stands back for everything else on the processor, from 0 (not at all) to 19."),
-    ] = 5
+    training_priority: Annotated[
+        Literal["idle", "normal"],
+        Meta(
+            description="`idle`: training gets the processor time that drafts and everything else leave, which is all of it while "
+            "nobody asks for anything. `normal`: it competes with them."
+        ),
+    ] = "idle"
     training_max_length: Annotated[
         Annotated[int, Meta(ge=64)],
         Meta(description="Tokens that a sample's prompt and reply may have together in training; older turns are dropped to fit."),

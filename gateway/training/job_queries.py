@@ -11,7 +11,8 @@ from shared.contracts.training import DraftComparison, LossPoint, TrainingState
 
 DETAILS = """
     id, status, progress, error, method, base_model, device_id, epochs, learning_rate, cardinality(sample_ids) as sample_count, epoch, step,
-    total_steps, loss, eval_loss, baseline_eval_loss, activated, activation_note, adapter_id, history, created_at, started_at, completed_at
+    total_steps, loss, eval_loss, baseline_eval_loss, activated, activation_note, adapter_id, peak_memory_mib, history,
+    created_at, started_at, completed_at
 """
 _OPEN = "status in ('queued', 'training', 'evaluating')"
 # The device's row is held so that deactivating it waits, and then finds the job. Its first look comes when everything that goes well has
@@ -46,7 +47,8 @@ LOCK = f"""
 # An open job of which the last news were good is looked at when no more come.
 ADVANCE = f"""
     update training_job set status = $3::varchar, progress = $4, epoch = $5, step = $6, total_steps = $7, loss = $8, eval_samples = $9,
-        history = $10, started_at = coalesce(started_at, $11, case when $3::varchar <> 'queued' then now() end), heard_at = now(),
+        history = $10, peak_memory_mib = coalesce($12, peak_memory_mib),
+        started_at = coalesce(started_at, $11, case when $3::varchar <> 'queued' then now() end), heard_at = now(),
         look_at = now() + interval '60 seconds'
     where account_id = $1 and id = $2
     returning {DETAILS}
@@ -135,7 +137,7 @@ async def advance(db: Db, account_id: UUID, job_id: UUID, state: TrainingState, 
     """Note how far a job is that the caller holds."""
     row = await db.fetchrow(
         ADVANCE, account_id, job_id, state.status, state.progress, state.epoch, state.step, state.total_steps, state.loss,
-        state.eval_samples, history, state.started_at,
+        state.eval_samples, history, state.started_at, state.peak_memory_mib,
     )  # fmt: skip
     assert row is not None
     return row

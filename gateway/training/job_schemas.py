@@ -33,7 +33,7 @@ class TrainingJob(Wire, frozen=True, kw_only=True):
     `progress` is 0 to 100 over training and evaluation together, `epoch` counts fractions. Losses are means in nats a token of the reply;
     `evalLoss` and `baselineEvalLoss` are measured on the same held-out replies, with the new adapter and with what was in use at the start.
     `activated` says whether the new adapter came into use when the job was completed, and `activationNote` why. `adapterId` is the
-    adapter that came of it, as long as that is there.
+    adapter that came of it, as long as that is there. `peakMemoryMib` is the most memory that the training has held so far, in MiB.
     """
 
     id: UUID
@@ -55,6 +55,7 @@ class TrainingJob(Wire, frozen=True, kw_only=True):
     activated: bool | None
     activation_note: str | None
     adapter_id: UUID | None
+    peak_memory_mib: int | None
     history: list[LossPoint]
     created_at: datetime
     started_at: datetime | None

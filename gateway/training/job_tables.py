@@ -28,6 +28,7 @@ class TrainingJob(Table):
     eval_loss = DoublePrecision(null=True, default=None)
     baseline_eval_loss = DoublePrecision(null=True, default=None)
     eval_samples = Integer(default=0)
+    peak_memory_mib = Integer(null=True, default=None)
     history = JSONB(default="[]")
     comparisons = JSONB(default="[]")
     """Text of people: replies to held-out samples before and after. They go with their samples."""

@@ -61,7 +61,7 @@ _TAUGHT = r"""
     and ($2::uuid[] is null or id = any($2))
 """
 OUTPUTS = f"""
-    select id, source, messages, output, quality, replied_at from sample where {_TAUGHT}
+    select id, conversation_id, source, messages, output, quality, replied_at from sample where {_TAUGHT}
     order by replied_at desc, id desc limit $3
 """  # noqa: S608 - our own words
 # What the owner said instead of a draft: of the same draft (an edit), or of another one to the same message.

@@ -63,7 +63,14 @@ def _sample(row: Record, rejected: str | None) -> TrainingSample:
         turns, output = mask_turns(turns), mask(output, asked)
         rejected = rejected if rejected is None else mask(rejected, asked)
     return TrainingSample(
-        id=str(row["id"]), messages=turns, output=output, rejected_output=rejected, quality=round(row["quality"], 4), at=row["replied_at"]
+        id=str(row["id"]),
+        messages=turns,
+        output=output,
+        rejected_output=rejected,
+        quality=round(row["quality"], 4),
+        # Past replies of a thread follow each other; what was done with a draft stands by itself.
+        thread=str(row["conversation_id"]) if row["source"] == "history" and rejected is None else None,
+        at=row["replied_at"],
     )
 
 

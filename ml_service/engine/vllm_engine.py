@@ -51,6 +51,7 @@ from ml_service.engine.protocol import (
     Sampling,
 )
 from ml_service.models.catalogue import ModelEntry, checkpoint
+from ml_service.models.number_format import cpu_number_format
 from ml_service.models.prompts import ChatTemplateRenderer
 from ml_service.settings import Settings
 from shared.contracts.generation import FinishReason
@@ -259,7 +260,7 @@ def _engine_args(entry: ModelEntry, model: str, settings: Settings) -> AsyncEngi
         model=model,
         revision=entry.revision,
         served_model_name=[entry.name],
-        dtype=entry.dtype,
+        dtype=cpu_number_format(settings.cpu_number_format) if on_cpu else entry.dtype,
         tokenizer_mode="hf",  # the prompts' own tokenizer, so that ids agree
         max_model_len=context_length,
         max_num_seqs=settings.max_num_seqs,

@@ -1,4 +1,4 @@
-"""The subprocess that trains: started at low priority, heard line by line, never left behind."""
+"""The subprocess that trains: started at the lowest priority, heard line by line, never left behind."""
 
 import asyncio
 import os
@@ -7,12 +7,12 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import structlog
 
-from ml_service.processes import die_with_parent
+from ml_service.processes import die_with_parent, stand_back
 from ml_service.settings import Settings
 from ml_service.training.spec import Said
 
@@ -57,7 +57,7 @@ class TrainerProcess:
             limit=LINE_BYTES,
             env=_environment(settings),
             start_new_session=True,
-            preexec_fn=_before_exec(signal.SIGKILL if alone else signal.SIGTERM, settings.training_niceness),
+            preexec_fn=_before_exec(signal.SIGKILL if alone else signal.SIGTERM, settings.training_priority),
         )
         return cls(process, settings.training_stall_seconds)
 
@@ -138,12 +138,13 @@ def _environment(settings: Settings) -> dict[str, str]:
     return {**environment, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
-def _before_exec(at_parents_death: signal.Signals, niceness: int) -> Callable[[], None]:
+def _before_exec(at_parents_death: signal.Signals, priority: Literal["idle", "normal"]) -> Callable[[], None]:
     """Runs in the child between fork and exec: its end comes with its worker's, and others go first."""
 
     def prepare() -> None:
         die_with_parent(at_parents_death)
-        os.nice(niceness)
+        if priority == "idle":
+            stand_back()
         with suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text(str(OUT_OF_MEMORY_SCORE))
 

@@ -22,6 +22,7 @@ from ml_service.jobs.training_folder import TrainingFolder, TrainingFolders
 from ml_service.jobs.training_queue import TrainingJob, TrainingQueue
 from ml_service.models.bundled import BundledModelMissing
 from ml_service.models.catalogue import ModelEntry, checkpoint, load_catalogue
+from ml_service.models.number_format import cpu_number_format
 from ml_service.settings import Settings
 from ml_service.training.spec import Failure, Progress, Result, TrainingSpec
 from shared.errors import AppError, NotFound, Unavailable
@@ -247,6 +248,7 @@ class TrainingRuns(Runs[TrainingJob]):
             lora=request.lora,
             eval_fraction=request.eval_fraction,
             seed=request.seed,
+            cpu_number_format=cpu_number_format(self._settings.cpu_number_format),
             max_length=min(self._settings.training_max_length, entry.context_length, self._settings.max_model_len or entry.context_length),
         )
 

@@ -8,7 +8,7 @@ are too long even alone is left out, for half a reply would teach the model to s
 import math
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,10 @@ class Example:
     """A sample as token ids, the reply's end of turn included, and what is shown of it in a comparison."""
 
     sample_id: str | None
+    thread: str | None
+    """Of which thread it is a window; None if it stands by itself."""
+    turns: list[Turn]
+    """What the prompt is made of, as given."""
     message: str
     """The text of the turn that is answered."""
     output: str
@@ -75,6 +79,11 @@ def read_examples(path: Path, renderer: ChatTemplateRenderer, *, method: Trainin
     return examples
 
 
+def longest(examples: Sequence[Example]) -> int:
+    """Tokens of the longest of them, prompt and reply together."""
+    return max(len(example.prompt) + max(len(example.reply), len(example.rejected or [])) for example in examples)
+
+
 def split_by_time(examples: Sequence[Example], fraction: float) -> Split:
     """Hold out the newest share of the examples, at least one and at most `MOST_HELD_OUT`; none of fewer than `FEWEST_COMPARED`.
 
@@ -86,10 +95,7 @@ def split_by_time(examples: Sequence[Example], fraction: float) -> Split:
     """
     if len(examples) < FEWEST_COMPARED:
         return Split(train=list(examples), held_out=[])
-    times = [example.at for example in examples]
-    ordered = list(examples)
-    if all(time is not None for time in times):
-        ordered.sort(key=_time)
+    ordered = [examples[index] for index in by_time(range(len(examples)), examples)]
     count = min(max(round(len(ordered) * fraction), 1), MOST_HELD_OUT)
     held_out = ordered[-count:]
     kept_apart = {example.lesson for example in held_out}
@@ -99,8 +105,16 @@ def split_by_time(examples: Sequence[Example], fraction: float) -> Split:
     return Split(train=train, held_out=held_out)
 
 
-def lessons(qualities: Sequence[float], epochs: int, seed: int) -> list[int]:
-    """In which order examples are learned from, over all epochs, as indices.
+def by_time(indices: Iterable[int], examples: Sequence[Example]) -> list[int]:
+    """Examples, as indices, oldest first; in the order given unless all of them have a time."""
+    ordered = list(indices)
+    if all(examples[index].at is not None for index in ordered):
+        ordered.sort(key=lambda index: _time(examples[index]))
+    return ordered
+
+
+def lessons(qualities: Sequence[float], epochs: int, seed: int) -> list[list[int]]:
+    """In which order examples are learned from, as indices, epoch by epoch.
 
     Quality decides how often: the best examples come once an epoch, one of half their quality in every second epoch, and so on. Within
     an epoch the order is random by seed.
@@ -108,7 +122,7 @@ def lessons(qualities: Sequence[float], epochs: int, seed: int) -> list[int]:
     order = random.Random(seed)  # noqa: S311
     best = max(qualities)
     phases = [order.random() for _ in qualities]
-    indices: list[int] = []
+    indices: list[list[int]] = []
     for epoch in range(epochs):
         due = [
             index
@@ -116,7 +130,7 @@ def lessons(qualities: Sequence[float], epochs: int, seed: int) -> list[int]:
             if math.floor(phase + (epoch + 1) * quality / best) > math.floor(phase + epoch * quality / best)
         ]
         order.shuffle(due)
-        indices += due
+        indices.append(due)
     return indices
 
 
@@ -156,8 +170,8 @@ def _example(number: int, sample: TrainingSample, renderer: ChatTemplateRenderer
         except BadRequest:
             return None
     return Example(
-        sample_id=sample.id, message=turns[-1].content, output=sample.output, prompt=prompt, reply=reply, rejected=rejected,
-        quality=sample.quality, at=sample.at,
+        sample_id=sample.id, thread=sample.thread, turns=turns, message=turns[-1].content, output=sample.output, prompt=prompt, reply=reply,
+        rejected=rejected, quality=sample.quality, at=sample.at,
     )  # fmt: skip
 
 

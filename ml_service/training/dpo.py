@@ -13,24 +13,37 @@ from datasets import Dataset
 from peft import PeftModel
 from trl import DPOConfig, DPOTrainer
 
+from ml_service.models.prompts import ChatTemplateRenderer
 from ml_service.training import loop
-from ml_service.training.dataset import Example, lessons
+from ml_service.training.dataset import Example, lessons, longest
 from ml_service.training.lora import load_model, lora_config
+from ml_service.training.memory import MemoryPlan
 from ml_service.training.progress import Reporter
 from ml_service.training.spec import TrainingSpec
 
 
-def train(spec: TrainingSpec, folder: Path, examples: Sequence[Example], tokenizer: Any, reporter: Reporter) -> PeftModel:
+def train(
+    spec: TrainingSpec,
+    folder: Path,
+    examples: Sequence[Example],
+    tokenizer: Any,
+    _renderer: ChatTemplateRenderer,
+    memory: MemoryPlan,
+    reporter: Reporter,
+) -> PeftModel:
     """Train an adapter on the base model, going on where an earlier run in the same folder was killed.
 
     Raises:
         TrainingFailed: the model cannot be loaded, or the loss is no longer a number.
     """
-    order = lessons([example.quality for example in examples], spec.epochs, spec.seed)
+    order = [index for due in lessons([example.quality for example in examples], spec.epochs, spec.seed) for index in due]
     pairs = [{"prompt_ids": example.prompt, "chosen_ids": example.reply, "rejected_ids": example.rejected} for example in examples]
     model = load_model(spec)
     config = DPOConfig(
-        **loop.arguments(spec, folder, len(order)),
+        **loop.arguments(spec, folder, len(order), batch_size=1, accumulated=loop.BATCH_SIZE),  # memory for one pair at a time
+        # A pair is computed at once, with the adapter and without.
+        gradient_checkpointing=2 * longest(examples) > memory.row_tokens,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
         loss_type=["sigmoid", "sft"],
         loss_weights=[1.0, 1.0],
         beta=0.1,

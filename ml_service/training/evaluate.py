@@ -1,5 +1,6 @@
 """Is the new adapter better than what is in use? Both are measured on the same held-out replies, and both write a few."""
 
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,14 +10,18 @@ import torch
 from peft import PeftModel
 from transformers import GenerationConfig
 
-from ml_service.training import batches
+from ml_service.models.prompts import ChatTemplateRenderer
+from ml_service.training.batches import Row, TokenSequence, padded, reply_loss, rows
 from ml_service.training.dataset import Example
 from ml_service.training.failures import TrainingFailed
 from ml_service.training.lora import UNREADABLE, precision
 from ml_service.training.progress import Reporter
+from ml_service.training.spec import TrainingSpec
+from ml_service.training.stretches import Stretches
 from shared.contracts.training import DraftComparison
 
-BATCH_SIZE = 8
+ROW_TOKENS = 1024
+"""Nothing is kept for a backward pass here, so rows may be long."""
 REPLY_TOKENS = 64
 """How long a written reply may get."""
 _BASELINE = "baseline"
@@ -34,12 +39,11 @@ class Evaluation:
 def evaluate(
     model: PeftModel,
     tokenizer: Any,
-    end_of_turn: int,
+    renderer: ChatTemplateRenderer,
     held_out: Sequence[Example],
     reporter: Reporter,
     *,
-    baseline_adapter: str | None,
-    comparisons: int,
+    spec: TrainingSpec,
 ) -> Evaluation:
     """Compare the adapter that was just trained with a baseline: another adapter's folder, or else the base model.
 
@@ -49,17 +53,18 @@ def evaluate(
     if not held_out:
         return Evaluation(loss=None, baseline_loss=None, comparisons=[])
     model.eval()
-    shown = held_out[-comparisons:] if comparisons else []
+    shown = held_out[-spec.comparisons :] if spec.comparisons else []
     prompts = [example.prompt for example in shown]
-    with torch.inference_mode(), torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=precision() is torch.bfloat16):
-        loss = _mean_loss(model, held_out, tokenizer.pad_token_id)
+    asked = rows(_asked(held_out, renderer, spec.max_length), ROW_TOKENS)
+    with torch.inference_mode(), torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=precision(spec) is torch.bfloat16):
+        loss = _mean_loss(model, asked)
         reporter.report(progress=92)
-        after = _write(model, tokenizer, end_of_turn, prompts)
+        after = _write(model, tokenizer, renderer.end_of_turn, prompts)
         reporter.report(progress=95)
-        with _baseline(model, baseline_adapter):
-            baseline_loss = _mean_loss(model, held_out, tokenizer.pad_token_id)
+        with _baseline(model, spec.baseline_adapter):
+            baseline_loss = _mean_loss(model, asked)
             reporter.report(progress=97)
-            before = _write(model, tokenizer, end_of_turn, prompts)
+            before = _write(model, tokenizer, renderer.end_of_turn, prompts)
             reporter.report(progress=99)
     table = [
         DraftComparison(sample_id=example.sample_id, input=example.message, expected=example.output, before=old, after=new)
@@ -86,14 +91,19 @@ def _baseline(model: PeftModel, adapter: str | None) -> Iterator[None]:
         model.delete_adapter(_BASELINE)
 
 
-def _mean_loss(model: PeftModel, examples: Sequence[Example], padding: int) -> float:
-    rows = sorted((batches.tokens(example.prompt, example.reply) for example in examples), key=lambda row: len(row["input_ids"]))
+def _asked(held_out: Sequence[Example], renderer: ChatTemplateRenderer, max_length: int) -> list[TokenSequence]:
+    """Each held-out reply of a thread twice: with the history that there is, and with none, as in a new thread."""
+    stretches = Stretches(held_out, renderer, max_length)
+    everything, never = range(len(held_out)), random.Random(0)  # noqa: S311
+    of_threads = [index for index in everything if held_out[index].thread is not None]
+    return [*stretches.cut(everything, never, probability=0), *stretches.cut(of_threads, never, probability=1)]
+
+
+def _mean_loss(model: PeftModel, asked: Sequence[Row]) -> float:
     total, count = 0.0, 0
-    for start in range(0, len(rows), BATCH_SIZE):
-        batch = batches.collate(rows[start : start + BATCH_SIZE], padding)
-        loss, replied = batches.reply_loss(model, {name: values.to(model.device) for name, values in batch.items()})
-        total += float(loss)
-        count += replied
+    for row in asked:
+        total += float(reply_loss(model, {name: values.to(model.device) for name, values in row.tensors().items()}))
+        count += len(row.targets)
     return total / count
 
 
@@ -102,8 +112,7 @@ def _write(model: PeftModel, tokenizer: Any, end_of_turn: int, prompts: Sequence
     if not prompts:
         return []
     padding = tokenizer.pad_token_id
-    batch = batches.collate([batches.tokens(prompt, []) for prompt in prompts], padding)
     config = GenerationConfig(max_new_tokens=REPLY_TOKENS, do_sample=False, pad_token_id=padding, eos_token_id=end_of_turn)
-    inputs: dict[str, Any] = {name: batch[name].to(model.device) for name in ("input_ids", "attention_mask")}
+    inputs: dict[str, Any] = {name: values.to(model.device) for name, values in padded(prompts, padding).items()}
     written = model.generate(**inputs, generation_config=config)[:, inputs["input_ids"].shape[1] :]
     return [text.strip() for text in tokenizer.batch_decode(written, skip_special_tokens=True)]

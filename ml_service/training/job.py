@@ -1,20 +1,23 @@
 """One job from its folder to its result."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import datasets
+import torch
 import transformers
 from transformers import AutoTokenizer
 
 from ml_service.models.prompts import ChatTemplateRenderer, UnsupportedTokenizer
 from ml_service.training import dpo, sft
-from ml_service.training.dataset import read_examples, split_by_time
+from ml_service.training.dataset import longest, read_examples, split_by_time
 from ml_service.training.evaluate import evaluate
 from ml_service.training.failures import TrainingFailed
 from ml_service.training.loop import TRAINING_SHARE
-from ml_service.training.lora import save_adapter
+from ml_service.training.lora import model_size, save_adapter
+from ml_service.training.memory import GPU_ROW_TOKENS, ROW_TOKENS, free_mib, peak_mib, plan
 from ml_service.training.progress import Reporter
 from ml_service.training.spec import ADAPTER, SAMPLES, Result, TrainingSpec
 
@@ -36,13 +39,14 @@ def run(spec: TrainingSpec, folder: Path, reporter: Reporter) -> Result | None:
     tokenizer, renderer = _load(spec)
     split = split_by_time(read_examples(folder / SAMPLES, renderer, method=spec.method, max_length=spec.max_length), spec.eval_fraction)
     reporter.report(train_samples=len(split.train), eval_samples=len(split.held_out))
-    model = RECIPES[spec.method](spec, folder, split.train, tokenizer, reporter)
+    memory = plan(model_size(spec), free_mib(), longest(split.train), GPU_ROW_TOKENS if torch.cuda.is_available() else ROW_TOKENS)
+    print(f"training in {memory}", file=sys.stderr)
+    model = RECIPES[spec.method](spec, folder, split.train, tokenizer, renderer, memory, reporter)
     if os.environ.get("RANK", "0") != "0":
         return None
     reporter.report(status="evaluating", progress=TRAINING_SHARE)
     evaluation = evaluate(
-        model, tokenizer, renderer.end_of_turn, split.held_out, reporter,
-        baseline_adapter=spec.baseline_adapter, comparisons=spec.comparisons,
+        model, tokenizer, renderer, split.held_out, reporter, spec=spec
     )  # fmt: skip
     save_adapter(model, spec.base_model, folder / ADAPTER)
     state = reporter.state
@@ -57,6 +61,7 @@ def run(spec: TrainingSpec, folder: Path, reporter: Reporter) -> Result | None:
         baseline_eval_loss=evaluation.baseline_loss,
         history=state.history,
         comparisons=evaluation.comparisons,
+        peak_memory_mib=peak_mib(),
     )
 
 

@@ -13,12 +13,13 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 
 from ml_service.training.failures import TrainingFailed
 from ml_service.training.lora import precision
+from ml_service.training.memory import peak_mib
 from ml_service.training.progress import Reporter
 from ml_service.training.spec import CHECKPOINTS, TrainingSpec
 from shared.contracts.training import LossPoint
 
 BATCH_SIZE = 4
-"""Samples a step and device: small, because people begin with a few dozen samples, and each step should teach."""
+"""Replies a step and device: few, because people begin with a few dozen samples, and each step should teach."""
 TRAINING_SHARE = 90.0
 """Percent of the progress that training is; the rest is evaluation."""
 MOST_POINTS = 200
@@ -26,26 +27,26 @@ _COMPLETE = "complete"
 """An empty file that is written last into a checkpoint: without it, the process was killed while it wrote."""
 
 
-def arguments(spec: TrainingSpec, folder: Path, lessons: int) -> dict[str, Any]:
-    """Arguments that TRL's configurations take, for so many samples one after the other, all epochs together.
+def arguments(spec: TrainingSpec, folder: Path, rows: int, *, batch_size: int, accumulated: int = 1) -> dict[str, Any]:
+    """Arguments that TRL's configurations take, for so many rows of the data set one after the other, all epochs together.
 
     The learning rate rises over the first tenth of the steps and falls along a cosine: with a few dozen steps, a constant one would either
     end in noise or begin with it. Losses are reported as means over equal stretches, at most `MOST_POINTS` of them.
     """
     on_gpu = torch.cuda.is_available()
-    steps = math.ceil(lessons / (BATCH_SIZE * int(os.environ.get("WORLD_SIZE", "1"))))
+    steps = math.ceil(rows / (batch_size * accumulated * int(os.environ.get("WORLD_SIZE", "1"))))
     return {
         "output_dir": str(folder / CHECKPOINTS),
         "num_train_epochs": 1,
-        "per_device_train_batch_size": BATCH_SIZE,
+        "per_device_train_batch_size": batch_size,
+        "gradient_accumulation_steps": accumulated,
         "learning_rate": spec.learning_rate,
         "lr_scheduler_type": "cosine",
         "warmup_steps": steps // 10,
         "weight_decay": 0.0,
         "seed": spec.seed,
-        "bf16": precision() is torch.bfloat16,
+        "bf16": precision(spec) is torch.bfloat16,
         "use_cpu": not on_gpu,
-        "gradient_checkpointing": on_gpu,  # there memory is short, here time
         "dataloader_pin_memory": on_gpu,
         "train_sampling_strategy": "sequential",  # `dataset.lessons` has shuffled
         "remove_unused_columns": False,
@@ -118,6 +119,7 @@ class Reports(TrainerCallback):  # type: ignore[misc]
             total_steps=state.max_steps,
             loss=history[-1].loss if history else None,
             history=history,
+            peak_memory_mib=peak_mib(),
         )
 
 

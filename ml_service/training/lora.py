@@ -2,6 +2,8 @@
 
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +13,41 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
 from ml_service.training.failures import FULL_DISK, OUT_OF_MEMORY, TrainingFailed, sentence
+from ml_service.training.memory import ModelSize
 from ml_service.training.spec import TrainingSpec
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 """Every linear layer of a Llama's or a Ministral's blocks, by the names that vLLM knows too."""
 UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
 """What transformers and PEFT raise about files that are missing, damaged or of another model."""
-# Flags of /proc/cpuinfo: x86's AVX-512 BF16 and AMX, ARM's BF16.
-_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
-def precision() -> torch.dtype:
-    """bfloat16 where the device computes with it, float32 elsewhere (float16 overflows without care, and is slow on a CPU)."""
+def precision(spec: TrainingSpec) -> torch.dtype:
+    """What is computed in: bfloat16 on a GPU that has it, else what the job says."""
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    flags = {
-        word
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.lower().startswith(("flags", "features"))
-        for word in line.split()
-    }
-    return torch.bfloat16 if flags & _BF16_FLAGS else torch.float32
+    return torch.bfloat16 if spec.cpu_number_format == "bfloat16" else torch.float32
+
+
+def model_size(spec: TrainingSpec) -> ModelSize:
+    """What is known of the base model before its weights are read.
+
+    Raises:
+        TrainingFailed: its configuration cannot be read.
+    """
+    with _readable(spec):
+        config = AutoConfig.from_pretrained(spec.checkpoint, revision=spec.revision)
+        with torch.device("meta"):  # layers without memory
+            parameters = sum(parameter.numel() for parameter in _loader(config).from_config(config).parameters())
+    text = config.get_text_config()
+    return ModelSize(
+        parameters=parameters,
+        layers=text.num_hidden_layers,
+        hidden=text.hidden_size,
+        intermediate=text.intermediate_size,
+        vocabulary=text.vocab_size,
+        bytes_per_weight=precision(spec).itemsize,
+    )
 
 
 def load_model(spec: TrainingSpec) -> Any:
@@ -40,14 +56,9 @@ def load_model(spec: TrainingSpec) -> Any:
     Raises:
         TrainingFailed: it cannot be loaded.
     """
-    try:
+    with _readable(spec):
         config = AutoConfig.from_pretrained(spec.checkpoint, revision=spec.revision)
-        loader = AutoModelForImageTextToText if _sees(config) else AutoModelForCausalLM
-        return loader.from_pretrained(spec.checkpoint, revision=spec.revision, dtype=precision())
-    except UNREADABLE as error:
-        if sentence(error) in (OUT_OF_MEMORY, FULL_DISK):
-            raise
-        raise TrainingFailed(f"The model {spec.base_model} could not be loaded; its files are missing or damaged.") from error
+        return _loader(config).from_pretrained(spec.checkpoint, revision=spec.revision, dtype=precision(spec))
 
 
 def lora_config(spec: TrainingSpec, model: Any) -> LoraConfig:
@@ -78,6 +89,20 @@ def save_adapter(model: PeftModel, base_model: str, folder: Path) -> None:
         working.rename(folder)
     finally:
         shutil.rmtree(working, ignore_errors=True)
+
+
+@contextmanager
+def _readable(spec: TrainingSpec) -> Iterator[None]:
+    try:
+        yield
+    except UNREADABLE as error:
+        if sentence(error) in (OUT_OF_MEMORY, FULL_DISK):
+            raise
+        raise TrainingFailed(f"The model {spec.base_model} could not be loaded; its files are missing or damaged.") from error
+
+
+def _loader(config: Any) -> Any:
+    return AutoModelForImageTextToText if _sees(config) else AutoModelForCausalLM
 
 
 def _sees(config: Any) -> bool:

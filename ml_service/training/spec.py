@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
+from ml_service.models.number_format import NumberFormat
 from shared.contracts.training import DraftComparison, LoraSettings, LossPoint, TrainingMethod, TrainingStatus
 
 SPEC: Final = "spec.json"
@@ -38,6 +39,8 @@ class TrainingSpec(Struct, frozen=True, kw_only=True):
     seed: int
     max_length: int
     """Tokens that prompt and reply may have together; older turns are dropped to fit."""
+    cpu_number_format: NumberFormat = "float32"
+    """What is computed in where there is no GPU."""
     comparisons: int = 5
     """Of how many held-out messages replies are written before and after."""
 
@@ -53,6 +56,7 @@ class Progress(Struct, frozen=True, kw_only=True, tag="progress"):
     loss: float | None = None
     train_samples: int = 0
     eval_samples: int = 0
+    peak_memory_mib: int | None = None
     history: list[LossPoint]
 
 
@@ -65,6 +69,7 @@ class Result(Struct, frozen=True, kw_only=True, tag="result"):
     loss: float | None
     train_samples: int
     eval_samples: int
+    peak_memory_mib: int | None = None
     eval_loss: float | None
     baseline_eval_loss: float | None
     """Both are None when there were too few samples to hold any out."""

@@ -36,6 +36,9 @@ class TrainingSample:
     """What the owner would not say; `dpo` learns from samples that have it."""
     quality: Annotated[float, Ge(0), Le(1)] = 1.0
     """How much it counts; 0 is left out."""
+    thread: Annotated[str, MaxLen(100)] | None = None
+    """The thread that `messages` are a window of. Windows of one thread that overlap are learned together, with histories of any length,
+    down to none; a sample of no thread is learned as it is."""
     at: datetime | None = None
     """When it was said. The newest samples are held out; without times the last ones given count as the newest."""
 
@@ -117,6 +120,8 @@ class TrainingState:
     loss: float | None = None
     train_samples: int = 0
     eval_samples: int = 0
+    peak_memory_mib: int | None = None
+    """The most that the trainer has held so far, in MiB: of the machine's memory, or of the GPU's where it trains on one."""
     eval_loss: float | None = None
     baseline_eval_loss: float | None = None
     adapter_id: str | None = None

@@ -49,7 +49,7 @@ class TrainingSystem:
             ml_service_url=self.ml.url,
             data_dir=str(self.data_dir),
             job_lease_seconds=str(LEASE_SECONDS),
-            training_niceness="0",
+            training_priority="normal",
             training_threads="1",
         )
 

@@ -100,12 +100,12 @@ def test_a_training_ends_with_an_adapter_and_leaves_nothing_else(
 def test_progress_is_told_while_it_trains_and_not_too_often(
     client: httpx.Client, jobs_redis: Redis, work: StartWorker, data_dir: Path
 ) -> None:
-    worker = work(training_niceness="7")
+    worker = work()
     job_id = start(client, "slow")
     trainer = trainer_at_step(worker, data_dir, job_id, 1)
     folder = data_dir / "training" / job_id
     modes = {each.name: each.stat().st_mode & 0o777 for each in (folder, folder / "samples.jsonl", folder / "spec.json")}
-    nice, environment = trainer.nice(), trainer.environ()
+    policy, environment = os.sched_getscheduler(trainer.pid), trainer.environ()
     wait_for(client, job_id, "completed")
 
     steps = [event.state.step for event in told(jobs_redis, job_id)]
@@ -113,7 +113,7 @@ def test_progress_is_told_while_it_trains_and_not_too_often(
     assert len(set(steps)) >= 4
     assert len(steps) <= 20
     assert modes == {job_id: 0o700, "samples.jsonl": 0o600, "spec.json": 0o600}
-    assert nice == 7
+    assert policy == os.SCHED_IDLE
     assert not {"ML_SERVICE_TOKEN", "REDIS_URL", "DATABASE_URL"} & set(environment)
 
 
