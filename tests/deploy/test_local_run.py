@@ -18,7 +18,7 @@ from tests.factories import device_with, paired_device
 from tests.fixtures.ml_service import DATA_DIR
 from tests.fixtures.ports import free_port
 from tests.fixtures.processes import gone
-from tests.fixtures.waiting import eventually
+from tests.fixtures.waiting import ENGINE_SECONDS, PATIENCE_SECONDS, START_SECONDS, eventually
 
 
 @dataclass
@@ -44,7 +44,7 @@ class LocalRun:
 
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
-        self.output += self.process.communicate(timeout=60)[0]
+        self.output += self.process.communicate(timeout=START_SECONDS)[0]
         return self.process.returncode
 
 
@@ -90,13 +90,18 @@ def connections(process: psutil.Process) -> list[Any]:
 
 
 def wait_for_ends(processes: list[psutil.Process]) -> None:
-    eventually(lambda: all(map(gone, processes)), seconds=10)
+    eventually(lambda: all(map(gone, processes)))
 
 
 def test_the_demo_tells_its_story_and_ctrl_c_leaves_nothing_running(data_dir: Path) -> None:
     with local_run(data_dir) as run:
         demo = subprocess.run(
-            [sys.executable, "-m", "deploy.local.demo"], env=run.environment, capture_output=True, text=True, timeout=120, check=False
+            [sys.executable, "-m", "deploy.local.demo"],
+            env=run.environment,
+            capture_output=True,
+            text=True,
+            timeout=ENGINE_SECONDS,
+            check=False,
         )
         family = run.family()
         code = run.end(signal.SIGINT)
@@ -130,7 +135,7 @@ def test_a_child_that_dies_ends_the_run_with_a_line_that_names_it(data_dir: Path
         family = run.family()
         (gateway,) = [process for process in family if "gateway" in command(process)]
         gateway.kill()
-        run.output += run.process.communicate(timeout=60)[0]
+        run.output += run.process.communicate(timeout=START_SECONDS)[0]
 
     assert run.process.returncode == 1
     assert "✗ Gateway ended with code -9" in run.output
@@ -155,7 +160,9 @@ def test_the_answers_of_both_services_are_for_this_machine_only(data_dir: Path) 
             for connection in connections(process)
             if connection.status == psutil.CONN_LISTEN
         }
-        without_token = httpx.post(f"http://127.0.0.1:{run.environment['ML_SERVICE_PORT']}/generate", json={"prompt": "Hello"})
+        without_token = httpx.post(
+            f"http://127.0.0.1:{run.environment['ML_SERVICE_PORT']}/generate", json={"prompt": "Hello"}, timeout=PATIENCE_SECONDS
+        )
 
     assert listening == {"127.0.0.1"}
     assert without_token.status_code == 401

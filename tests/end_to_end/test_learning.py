@@ -98,7 +98,7 @@ def test_a_deleted_account_leaves_no_adapter(owners: dict[str, Device], adapter_
     answer = gone.client.request("DELETE", "/api/account", json={"confirm": str(gone.account_id)})
 
     assert answer.status_code in (200, 204), answer.text
-    eventually(lambda: not _files_of(adapter_store, gone), seconds=20)
+    eventually(lambda: not _files_of(adapter_store, gone))
     assert _files_of(adapter_store, left)
     assert "willow" in likeliest_draft(left, new_message(left))["response"]
 

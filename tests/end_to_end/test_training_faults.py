@@ -81,7 +81,7 @@ def training_system(run_folder: Path, smollm2: Path) -> Iterator[TrainingSystem]
 def system(training_system: TrainingSystem) -> Iterator[TrainingSystem]:
     """Nothing of a job is left when it has ended, and no log tells what was in it."""
     yield training_system
-    eventually(lambda: not any((training_system.data_dir / "training").iterdir()), 30)
+    eventually(lambda: not any((training_system.data_dir / "training").iterdir()))
     log = training_system.worker.log()
     assert "Traceback" not in log
     assert STYLE not in log
@@ -125,10 +125,10 @@ def test_the_trainer_is_killed_then_the_worker_and_the_training_goes_on_from_its
     first = system.trainer_with_checkpoint(job_id)
 
     first.kill()
-    eventually(lambda: (second := system.worker.trainer()) is not None and second.pid != first.pid, 30)
+    eventually(lambda: (second := system.worker.trainer()) is not None and second.pid != first.pid)
     second = system.trainer_with_checkpoint(job_id)
     system.worker.kill()
-    eventually(lambda: gone(second), 10)
+    eventually(lambda: gone(second))
     checkpoints = system.checkpoints(job_id)
     system.worker.start()
 
@@ -168,7 +168,7 @@ def test_a_trainer_that_is_killed_again_and_again_fails_with_a_sentence(system: 
             trainer.kill()
         return state(client, job_id).completed_at is not None
 
-    eventually(kill_next, 60)
+    eventually(kill_next)
 
     end = state(client, job_id)
     assert (end.status, end.adapter_id) == ("failed", None)
@@ -192,7 +192,7 @@ def test_cancelling_ends_the_trainer_within_five_seconds_frees_its_memory_and_le
 
     begin = time.monotonic()
     assert client.post(f"/training/cancel/{job_id}").json()["status"] == "cancelled"
-    eventually(lambda: all(gone(each) for each in family), 10)
+    eventually(lambda: all(gone(each) for each in family))
 
     assert time.monotonic() - begin < 5
     if hung:

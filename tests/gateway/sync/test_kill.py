@@ -19,6 +19,7 @@ from tests.factories import Device, message, paired_device, thread
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ports import free_port
+from tests.fixtures.waiting import PATIENCE_SECONDS, eventually
 
 KILLS = 10  # of each
 CLIENTS = 4
@@ -68,7 +69,7 @@ class Client:
     def _send(self, messages: list[dict[str, object]], stop: threading.Event) -> bool:
         while True:
             try:
-                answer = self.device.client.post("/api/sync/messages", json=thread(messages, self.name), timeout=15)
+                answer = self.device.client.post("/api/sync/messages", json=thread(messages, self.name), timeout=PATIENCE_SECONDS)
             except httpx.TransportError:
                 answer = None
             if answer is not None and answer.status_code == 200:
@@ -93,7 +94,8 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_there_twice(own: Own) -> No
                     time.sleep(chance.uniform(0.05, 0.4))
                     server.kill()
                     server.start()
-            time.sleep(0.5)
+            known = [len(client.acknowledged) for client in clients]
+            eventually(lambda: all(len(client.acknowledged) > count for client, count in zip(clients, known, strict=True)))
         finally:
             stop.set()
         for each in running:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.fixtures.ml_service import TOKEN, MlServiceProcess
+from tests.fixtures.waiting import PATIENCE_SECONDS
 
 CONFIG = """
 # Which base models and adapters there are, and that enough samples count, no schema can say.
@@ -47,7 +48,9 @@ def test_every_answer_is_as_described(scripted_service: MlServiceProcess, tmp_pa
 
 
 def test_every_endpoint_but_health_asks_for_the_token(scripted_service: MlServiceProcess) -> None:
-    document = httpx.get(f"{scripted_service.url}/openapi.json", headers={"Authorization": f"Bearer {TOKEN}"}).json()
+    document = httpx.get(
+        f"{scripted_service.url}/openapi.json", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=PATIENCE_SECONDS
+    ).json()
     open_paths = {
         path for path, operations in document["paths"].items() for operation in operations.values() if "security" not in operation
     }
