@@ -106,7 +106,7 @@ async def test_one_scopes_answers_can_be_forgotten(service: InProcess) -> None:
 
 
 async def test_identical_requests_at_once_cost_one_generation(service: InProcess) -> None:
-    service.engine.token_seconds = 0.01
+    service.engine.token_seconds = 0.05
     request, before = fresh(), service.engine.generations
     answers = await asyncio.gather(*(service.client.post("/generate", json={**request, "stream": index % 2 == 0}) for index in range(20)))
     assert {answer.status_code for answer in answers} == {200}
