@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.factories import device_with, paired_device
-from tests.fixtures.ml_service import DATA_DIR
+from tests.fixtures.ml_service import data_folder
 from tests.fixtures.ports import free_port
 from tests.fixtures.processes import gone
 from tests.fixtures.waiting import ENGINE_SECONDS, PATIENCE_SECONDS, START_SECONDS, eventually
@@ -51,8 +51,7 @@ class LocalRun:
 @pytest.fixture
 def data_dir(tmp_path: Path, smollm2: Path) -> Path:
     """A data folder of its own, in which the model is unpacked already."""
-    (tmp_path / "models").symlink_to(DATA_DIR / "models")
-    return tmp_path
+    return data_folder(tmp_path / "data")
 
 
 @contextmanager
@@ -142,27 +141,32 @@ def test_a_child_that_dies_ends_the_run_with_a_line_that_names_it(data_dir: Path
     wait_for_ends(family)
 
 
-def test_nothing_is_left_running_when_it_is_killed_itself(data_dir: Path) -> None:
-    with local_run(data_dir, ENGINE="scripted") as run:
-        family = run.family()
-        run.process.kill()
-        run.process.communicate()
-
-    assert len(family) > 5
-    wait_for_ends(family)
+@pytest.fixture(scope="module")
+def run_of_two(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[LocalRun]:
+    """One for the two tests that leave it as it was, or kill it: the latter comes last."""
+    with local_run(data_folder(tmp_path_factory.mktemp("run") / "data"), ENGINE="scripted") as run:
+        yield run
 
 
-def test_the_answers_of_both_services_are_for_this_machine_only(data_dir: Path) -> None:
-    with local_run(data_dir, ENGINE="scripted") as run:
-        listening = {
-            connection.laddr.ip
-            for process in [*run.family()]
-            for connection in connections(process)
-            if connection.status == psutil.CONN_LISTEN
-        }
-        without_token = httpx.post(
-            f"http://127.0.0.1:{run.environment['ML_SERVICE_PORT']}/generate", json={"prompt": "Hello"}, timeout=PATIENCE_SECONDS
-        )
+def test_the_answers_of_both_services_are_for_this_machine_only(run_of_two: LocalRun) -> None:
+    listening = {
+        connection.laddr.ip
+        for process in [*run_of_two.family()]
+        for connection in connections(process)
+        if connection.status == psutil.CONN_LISTEN
+    }
+    without_token = httpx.post(
+        f"http://127.0.0.1:{run_of_two.environment['ML_SERVICE_PORT']}/generate", json={"prompt": "Hello"}, timeout=PATIENCE_SECONDS
+    )
 
     assert listening == {"127.0.0.1"}
     assert without_token.status_code == 401
+
+
+def test_nothing_is_left_running_when_it_is_killed_itself(run_of_two: LocalRun) -> None:
+    family = run_of_two.family()
+    run_of_two.process.kill()
+    run_of_two.process.communicate()
+
+    assert len(family) > 5
+    wait_for_ends(family)
