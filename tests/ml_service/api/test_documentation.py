@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.fixtures.ml_service import TOKEN, MlServiceProcess
-from tests.fixtures.waiting import PATIENCE_SECONDS
+from tests.fixtures.waiting import ENGINE_SECONDS, PATIENCE_SECONDS
 
 CONFIG = """
 # Which base models and adapters there are, and that enough samples count, no schema can say.
@@ -42,8 +42,10 @@ def test_every_answer_is_as_described(scripted_service: MlServiceProcess, tmp_pa
         "--max-examples",
         "20",
         "--generation-deterministic",
+        "--request-timeout",
+        str(PATIENCE_SECONDS),
     ]
-    run = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+    run = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=ENGINE_SECONDS, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
 
 

@@ -168,7 +168,7 @@ def test_several_processes_are_started_by_accelerate(client: httpx.Client, work:
 
 
 def test_a_silent_trainer_is_started_again_and_given_up_in_the_end(client: httpx.Client, work: StartWorker) -> None:
-    worker = work(training_stall_seconds="8")  # the start counts, too
+    worker = work(training_stall_seconds="6")  # the start counts, too
     job_id = start(client, "hang")
     failed = wait_for(client, job_id, "completed", "failed")
     assert (failed.status, failed.step) == ("failed", 4)
