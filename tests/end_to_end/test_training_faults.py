@@ -180,9 +180,8 @@ def test_a_trainer_that_is_killed_again_and_again_fails_with_a_sentence(system: 
     assert len(killed) == 3
 
 
-@pytest.mark.parametrize(
-    "hung", [False, pytest.param(True, marks=pytest.mark.slow)]
-)  # a scripted one that ignores the signal is in the suite
+# In the suite a scripted trainer does not heed the signal, see tests/ml_service/jobs/test_training_worker.py.
+@pytest.mark.parametrize("hung", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_cancelling_ends_the_trainer_within_five_seconds_frees_its_memory_and_lets_the_next_one_begin(
     system: TrainingSystem, client: httpx.Client, hung: bool
 ) -> None:
