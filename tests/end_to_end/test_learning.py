@@ -1,8 +1,10 @@
 """History becomes samples, samples become a personal adapter, and the adapter writes the next draft: on the real trainer and engine."""
 
 import io
+import json
 import os
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 
 import httpx
@@ -123,15 +125,20 @@ def test_a_deleted_account_leaves_no_adapter(owners: dict[str, Device], adapter_
 def test_the_demonstration_tells_its_story(
     whole_system: GatewayProcess, training_worker: WorkerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With one epoch, which is enough for the story and not for the voice."""
+    """With one epoch on half of the history, which is enough for the story and not for the voice."""
+    people = json.loads((files("deploy.local") / "sample_history.json").read_text())
+    shorter = [{**person, "exchanges": person["exchanges"][:10]} for person in people]
+    (tmp_path / "sample_history.json").write_text(json.dumps(shorter))
+    monkeypatch.setattr(demo_learning, "files", lambda _package: tmp_path)
     monkeypatch.setattr(demo_learning, "_EPOCHS", 1)
+    monkeypatch.setattr(demo_learning, "_LEARNING_RATE", 2e-3)
     screen = io.StringIO()
 
-    with httpx.Client(base_url=whole_system.url, timeout=180) as client:
+    with httpx.Client(base_url=whole_system.url, timeout=ENGINE_SECONDS) as client:
         demo_learning._story(client, Console(file=screen, width=140), LocalSettings(data_dir=str(tmp_path)))
 
     told = screen.getvalue()
-    for part in ("→ 64 samples", "step 13 of 13", "held-out replies", "It is in use now", "smollm2-135m-instruct+"):
+    for part in ("→ 30 samples", "step 6 of 6", "held-out replies", "It is in use now", "smollm2-135m-instruct+"):
         assert part in told
     [report] = (tmp_path / "reports").iterdir()
     assert "polyline" in report.read_text()
