@@ -67,7 +67,7 @@ def trained(device: Device, job_id: str, seconds: float = ENGINE_SECONDS) -> dic
 def likeliest_draft(device: Device, message_id: str) -> dict[str, Any]:
     """A draft without chance."""
     body = {"messageId": message_id, "context": {"maxTokens": 8, "temperature": 0}}
-    answer = device.client.post("/api/responses/generate", json=body, timeout=120)
+    answer = device.client.post("/api/responses/generate", json=body, timeout=ENGINE_SECONDS)
     assert answer.status_code == 200, answer.text
     return dict(answer.json())
 
