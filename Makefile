@@ -32,8 +32,12 @@ demo-learning: .venv/.installed ## train a personal adapter from the sample hist
 	@exec $(PYTHON) -m deploy.local.demo_learning
 
 .PHONY: test
-test: .venv/.installed ## run the whole suite on real servers and the real engine
+test: .venv/.installed ## run the suite on real servers and the real engine
 	@exec $(PYTHON) -m pytest $(ARGS)
+
+.PHONY: test-slow
+test-slow: .venv/.installed ## run what takes too long for the suite: the same at full length
+	@exec $(PYTHON) -m pytest -m slow $(ARGS)
 
 .PHONY: check
 check: .venv/.installed ## style, types, and who imports whom

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from gateway.events.journal import Journal
 from gateway.events.publisher import EventPublisher
 from gateway.events.token_listeners import TokenListeners
+from tests.fixtures.waiting import PATIENCE_SECONDS
 
 # Nothing here speaks TLS; loading the system's certificates for every client would take longer than the tests.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -40,7 +41,9 @@ def registration(**changes: str) -> dict[str, str]:
 def paired_device(gateway_url: str, owner: Device | None = None) -> Device:
     """A device that went through register and verify: of a new account, or of its `owner`'s."""
     headers = {"Authorization": f"Bearer {owner.token}"} if owner else {}
-    pairing = httpx.post(f"{gateway_url}/api/devices/register", json=registration(), headers=headers, verify=NO_TLS)
+    pairing = httpx.post(
+        f"{gateway_url}/api/devices/register", json=registration(), headers=headers, verify=NO_TLS, timeout=PATIENCE_SECONDS
+    )
     assert pairing.status_code == 201, pairing.text
     proof = {"deviceId": pairing.json()["deviceId"], "code": pairing.json()["code"]}
     # From an address of its own: other tests' wrong codes are not its own.
@@ -54,7 +57,9 @@ def device_with(gateway_url: str, token: str, refresh_token: str) -> Device:
     claims = jwt.decode(token, options={"verify_signature": False})
     # No kept connections: nobody has to close the client.
     limits = httpx.Limits(max_keepalive_connections=0)
-    client = httpx.Client(base_url=gateway_url, headers={"Authorization": f"Bearer {token}"}, timeout=30, limits=limits, verify=NO_TLS)
+    client = httpx.Client(
+        base_url=gateway_url, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE_SECONDS, limits=limits, verify=NO_TLS
+    )
     return Device(account_id=UUID(claims["acc"]), device_id=UUID(claims["sub"]), token=token, refresh_token=refresh_token, client=client)
 
 
@@ -62,7 +67,7 @@ def calls_from(gateway_url: str, address: str, token: str | None = None) -> http
     """A client that calls from this loopback address, so that the wrong codes it sends are its own."""
     transport = httpx.HTTPTransport(local_address=address, limits=httpx.Limits(max_keepalive_connections=0), verify=NO_TLS)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return httpx.Client(base_url=gateway_url, headers=headers, transport=transport, timeout=30)
+    return httpx.Client(base_url=gateway_url, headers=headers, transport=transport, timeout=PATIENCE_SECONDS)
 
 
 def new_address() -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from deploy.local.processes import ChildProcess, StartError
 from tests.fixtures.processes import gone
-from tests.fixtures.waiting import eventually
+from tests.fixtures.waiting import PATIENCE_SECONDS, eventually
 
 
 def test_a_child_that_ends_early_says_why(tmp_path: Path) -> None:
@@ -18,7 +18,7 @@ def test_a_child_that_ends_early_says_why(tmp_path: Path) -> None:
     child.start()
 
     with pytest.raises(StartError, match="Example ended with code 1: no such model"):
-        child.wait_until(lambda: False, timeout=20)
+        child.wait_until(lambda: False, timeout=PATIENCE_SECONDS)
 
 
 def test_a_child_that_ignores_the_request_is_killed_with_its_children(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_a_child_that_ignores_the_request_is_killed_with_its_children(tmp_path: 
     )
     child = ChildProcess("Example", [sys.executable, "-c", stubborn], log_path=tmp_path / "log")
     child.start()
-    child.wait_until(lambda: (tmp_path / "log").read_text().strip().isdigit(), timeout=20)
+    child.wait_until(lambda: (tmp_path / "log").read_text().strip().isdigit(), timeout=PATIENCE_SECONDS)
     grandchild = int((tmp_path / "log").read_text())
 
     child.stop(timeout=0.5)
@@ -58,4 +58,4 @@ time.sleep(60)
 def wait_for_end(pid: int) -> None:
     with suppress(psutil.NoSuchProcess):  # it has ended already
         process = psutil.Process(pid)
-        eventually(lambda: gone(process), seconds=10)
+        eventually(lambda: gone(process))

@@ -9,6 +9,7 @@ from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.processes import StartError
 from deploy.local.valkey import EmbeddedValkey
 from tests.fixtures.database import rows
+from tests.fixtures.waiting import PATIENCE_SECONDS
 
 
 def test_postgres_keeps_what_was_committed_when_it_is_killed(tmp_path: Path) -> None:
@@ -68,7 +69,7 @@ def test_a_damaged_cluster_is_one_clear_line(tmp_path: Path) -> None:
     postgres = EmbeddedPostgres(tmp_path / "postgres", tmp_path / "postgres.log")
 
     with pytest.raises(StartError) as refused:
-        postgres.start(timeout=20)
+        postgres.start(timeout=PATIENCE_SECONDS)
     postgres.stop()
 
     assert "PostgreSQL ended with code" in str(refused.value)

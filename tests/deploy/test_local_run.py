@@ -15,10 +15,10 @@ import psutil
 import pytest
 
 from tests.factories import device_with, paired_device
-from tests.fixtures.ml_service import DATA_DIR
+from tests.fixtures.ml_service import data_folder
 from tests.fixtures.ports import free_port
 from tests.fixtures.processes import gone
-from tests.fixtures.waiting import eventually
+from tests.fixtures.waiting import ENGINE_SECONDS, PATIENCE_SECONDS, START_SECONDS, eventually
 
 
 @dataclass
@@ -44,15 +44,14 @@ class LocalRun:
 
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
-        self.output += self.process.communicate(timeout=60)[0]
+        self.output += self.process.communicate(timeout=START_SECONDS)[0]
         return self.process.returncode
 
 
 @pytest.fixture
 def data_dir(tmp_path: Path, smollm2: Path) -> Path:
     """A data folder of its own, in which the model is unpacked already."""
-    (tmp_path / "models").symlink_to(DATA_DIR / "models")
-    return tmp_path
+    return data_folder(tmp_path / "data")
 
 
 @contextmanager
@@ -90,13 +89,18 @@ def connections(process: psutil.Process) -> list[Any]:
 
 
 def wait_for_ends(processes: list[psutil.Process]) -> None:
-    eventually(lambda: all(map(gone, processes)), seconds=10)
+    eventually(lambda: all(map(gone, processes)))
 
 
 def test_the_demo_tells_its_story_and_ctrl_c_leaves_nothing_running(data_dir: Path) -> None:
     with local_run(data_dir) as run:
         demo = subprocess.run(
-            [sys.executable, "-m", "deploy.local.demo"], env=run.environment, capture_output=True, text=True, timeout=120, check=False
+            [sys.executable, "-m", "deploy.local.demo"],
+            env=run.environment,
+            capture_output=True,
+            text=True,
+            timeout=ENGINE_SECONDS,
+            check=False,
         )
         family = run.family()
         code = run.end(signal.SIGINT)
@@ -130,32 +134,39 @@ def test_a_child_that_dies_ends_the_run_with_a_line_that_names_it(data_dir: Path
         family = run.family()
         (gateway,) = [process for process in family if "gateway" in command(process)]
         gateway.kill()
-        run.output += run.process.communicate(timeout=60)[0]
+        run.output += run.process.communicate(timeout=START_SECONDS)[0]
 
     assert run.process.returncode == 1
     assert "✗ Gateway ended with code -9" in run.output
     wait_for_ends(family)
 
 
-def test_nothing_is_left_running_when_it_is_killed_itself(data_dir: Path) -> None:
-    with local_run(data_dir, ENGINE="scripted") as run:
-        family = run.family()
-        run.process.kill()
-        run.process.communicate()
-
-    assert len(family) > 5
-    wait_for_ends(family)
+@pytest.fixture(scope="module")
+def run_of_two(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[LocalRun]:
+    """One for the two tests that leave it as it was, or kill it: the latter comes last."""
+    with local_run(data_folder(tmp_path_factory.mktemp("run") / "data"), ENGINE="scripted") as run:
+        yield run
 
 
-def test_the_answers_of_both_services_are_for_this_machine_only(data_dir: Path) -> None:
-    with local_run(data_dir, ENGINE="scripted") as run:
-        listening = {
-            connection.laddr.ip
-            for process in [*run.family()]
-            for connection in connections(process)
-            if connection.status == psutil.CONN_LISTEN
-        }
-        without_token = httpx.post(f"http://127.0.0.1:{run.environment['ML_SERVICE_PORT']}/generate", json={"prompt": "Hello"})
+def test_the_answers_of_both_services_are_for_this_machine_only(run_of_two: LocalRun) -> None:
+    listening = {
+        connection.laddr.ip
+        for process in [*run_of_two.family()]
+        for connection in connections(process)
+        if connection.status == psutil.CONN_LISTEN
+    }
+    without_token = httpx.post(
+        f"http://127.0.0.1:{run_of_two.environment['ML_SERVICE_PORT']}/generate", json={"prompt": "Hello"}, timeout=PATIENCE_SECONDS
+    )
 
     assert listening == {"127.0.0.1"}
     assert without_token.status_code == 401
+
+
+def test_nothing_is_left_running_when_it_is_killed_itself(run_of_two: LocalRun) -> None:
+    family = run_of_two.family()
+    run_of_two.process.kill()
+    run_of_two.process.communicate()
+
+    assert len(family) > 5
+    wait_for_ends(family)

@@ -9,6 +9,7 @@ from pathlib import Path
 from deploy.local.settings import LocalSettings
 from deploy.local.stack import exclusive
 from tests.fixtures.ports import free_port
+from tests.fixtures.waiting import START_SECONDS
 
 
 def start(data_dir: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -17,7 +18,7 @@ def start(data_dir: Path, **environment: str) -> subprocess.CompletedProcess[str
         env={**os.environ, "DATA_DIR": str(data_dir), "COLUMNS": "300", **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=START_SECONDS,
         check=False,
     )
 

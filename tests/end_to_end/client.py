@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 from tests.factories import Device
+from tests.fixtures.waiting import ENGINE_SECONDS
 
 THREAD = (
     "Hey! Are we still on for the lake this weekend?",
@@ -43,7 +44,7 @@ def draft_events(device: Device, message_id: str, max_tokens: int = 40) -> Itera
     """Ask for a streamed draft; yields each event's name and data as they come."""
     body = {"messageId": message_id, "context": {"maxTokens": max_tokens}}
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
-    with device.client.stream("POST", "/api/responses/generate", json=body, headers=headers, timeout=120) as answer:
+    with device.client.stream("POST", "/api/responses/generate", json=body, headers=headers, timeout=ENGINE_SECONDS) as answer:
         assert answer.status_code == 200, answer.read()
         name = ""
         for line in answer.iter_lines():
@@ -57,5 +58,5 @@ def draft_events(device: Device, message_id: str, max_tokens: int = 40) -> Itera
 def draft(device: Device, message_id: str, **context: Any) -> Any:
     """Ask for a draft and wait for the answer."""
     return device.client.post(
-        "/api/responses/generate", json={"messageId": message_id, "context": {"maxTokens": 24, **context}}, timeout=120
+        "/api/responses/generate", json={"messageId": message_id, "context": {"maxTokens": 24, **context}}, timeout=ENGINE_SECONDS
     )

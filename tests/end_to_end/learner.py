@@ -5,7 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 from tests.factories import Device
-from tests.fixtures.waiting import eventually
+from tests.fixtures.waiting import ENGINE_SECONDS, eventually
 
 QUESTIONS = (
     "are you coming tonight?",
@@ -58,7 +58,7 @@ def training(device: Device, job_id: str) -> dict[str, Any]:
     return dict(answer.json()["job"])
 
 
-def trained(device: Device, job_id: str, seconds: float = 240) -> dict[str, Any]:
+def trained(device: Device, job_id: str, seconds: float = ENGINE_SECONDS) -> dict[str, Any]:
     """The job, once it has ended."""
     eventually(lambda: training(device, job_id)["status"] in ("completed", "failed", "cancelled"), seconds=seconds)
     return training(device, job_id)
@@ -67,7 +67,7 @@ def trained(device: Device, job_id: str, seconds: float = 240) -> dict[str, Any]
 def likeliest_draft(device: Device, message_id: str) -> dict[str, Any]:
     """A draft without chance."""
     body = {"messageId": message_id, "context": {"maxTokens": 8, "temperature": 0}}
-    answer = device.client.post("/api/responses/generate", json=body, timeout=120)
+    answer = device.client.post("/api/responses/generate", json=body, timeout=ENGINE_SECONDS)
     assert answer.status_code == 200, answer.text
     return dict(answer.json())
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ml_service import MlServiceProcess
+from tests.fixtures.waiting import ENGINE_SECONDS
 
 PAGE = Path(__file__).parents[2] / "docs" / "API.md"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -77,7 +78,7 @@ def test_every_example_runs_and_answers_as_printed(whole_system: GatewayProcess,
         "ML_SERVICE_TOKEN": model_service.token,
     }
 
-    result = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=240, check=False)
+    result = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=ENGINE_SECONDS, check=False)
 
     rest, problems = result.stdout, []
     for number, example in enumerate(pages):

@@ -10,7 +10,7 @@ from tests.factories import Device, paired_device
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ml_service import MlServiceProcess
 from tests.fixtures.servers import Server
-from tests.fixtures.waiting import eventually
+from tests.fixtures.waiting import ENGINE_SECONDS, PATIENCE_SECONDS, eventually
 
 
 def test_the_engine_is_killed_in_the_middle_of_a_draft(device: Device, model_service: MlServiceProcess) -> None:
@@ -36,19 +36,19 @@ def test_the_engine_is_killed_in_the_middle_of_a_draft(device: Device, model_ser
 
 def test_queued_drafts_are_written_after_the_engine_is_back(device: Device, model_service: MlServiceProcess) -> None:
     message_id = synced_thread(device)
-    body = {"messageId": message_id, "context": {"maxTokens": 120}}
+    body = {"messageId": message_id, "context": {"maxTokens": 60}}
     headers = {"Prefer": "respond-async", "Cache-Control": "no-cache"}
-    accepted = [device.client.post("/api/responses/generate", json=body, headers=headers) for _ in range(3)]
+    accepted = [device.client.post("/api/responses/generate", json=body, headers=headers) for _ in range(8)]
     drafts = [answer.json()["responseId"] for answer in accepted]
 
     def statuses() -> set[str]:
         return {device.client.get(f"/api/responses/{draft_id}").json()["status"] for draft_id in drafts}
 
-    assert [answer.status_code for answer in accepted] == [202, 202, 202]
-    eventually(lambda: "generating" in statuses(), seconds=20)
+    assert [answer.status_code for answer in accepted] == [202] * 8
+    eventually(lambda: "generating" in statuses())
     model_service.kill_engine()
 
-    eventually(lambda: statuses() == {"completed"}, seconds=180)
+    eventually(lambda: statuses() == {"completed"}, seconds=ENGINE_SECONDS)
 
 
 def test_valkey_is_away(device: Device, valkey: Server, whole_system: GatewayProcess) -> None:
@@ -56,14 +56,16 @@ def test_valkey_is_away(device: Device, valkey: Server, whole_system: GatewayPro
     valkey.kill()
     try:
         answers = [draft(device, message_id).json() for _ in range(2)]
-        pairing = httpx.post(f"{whole_system.url}/api/devices/verify", json={"deviceId": str(device.device_id), "code": "000000"})
+        pairing = httpx.post(
+            f"{whole_system.url}/api/devices/verify", json={"deviceId": str(device.device_id), "code": "000000"}, timeout=PATIENCE_SECONDS
+        )
     finally:
         valkey.start()
 
     assert [answer["cached"] for answer in answers] == [False, False]
     assert pairing.status_code == 503
     assert "Retry-After" in pairing.headers
-    eventually(lambda: bool(draft(device, message_id).json()["cached"]), seconds=20)
+    eventually(lambda: bool(draft(device, message_id).json()["cached"]))
 
 
 def test_postgres_is_away(device: Device, postgres: Server, whole_system: GatewayProcess) -> None:
@@ -71,14 +73,14 @@ def test_postgres_is_away(device: Device, postgres: Server, whole_system: Gatewa
     postgres.kill()
     try:
         refused = [device.client.get("/api/conversations"), draft(device, message_id)]
-        health = httpx.get(f"{whole_system.url}/health/ready")
+        health = httpx.get(f"{whole_system.url}/health/ready", timeout=PATIENCE_SECONDS)
     finally:
         postgres.start()
 
     assert [answer.status_code for answer in refused] == [503, 503]
     assert all("Retry-After" in answer.headers for answer in refused)
     assert health.json()["status"] == "unavailable"
-    eventually(lambda: device.client.get("/api/conversations").status_code == 200, seconds=20)
+    eventually(lambda: device.client.get("/api/conversations").status_code == 200)
     assert draft(device, message_id).status_code == 200
 
 
@@ -94,12 +96,12 @@ async def test_the_client_goes_away_and_the_engine_stops_writing(device: Device,
 
     async with httpx.AsyncClient(base_url=device.client.base_url, headers=device.client.headers, timeout=60) as client:
         asking = asyncio.create_task(client.post("/api/responses/generate", json=body))
-        await asyncio.to_thread(eventually, lambda: running() > 0, seconds=20)
+        await asyncio.to_thread(eventually, lambda: running() > 0)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
 
-    await asyncio.to_thread(eventually, lambda: running() == 0, seconds=5)
+    await asyncio.to_thread(eventually, lambda: running() == 0)
 
     def statuses() -> list[str]:
         return [draft["status"] for draft in device.client.get("/api/responses").json()["responses"]]

@@ -9,28 +9,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from uuid import uuid4
 
 import httpx
 import pytest
 from websockets.exceptions import WebSocketException
 
-from tests.end_to_end.client import synced_thread
-from tests.factories import Device, paired_device
+from tests.factories import Device
 from tests.fixtures.gateway import GatewayProcess
-from tests.fixtures.ml_service import MlServiceProcess
 from tests.fixtures.queue_system import QueueSystem
-from tests.fixtures.waiting import eventually
-from tests.fixtures.workers import WorkerProcess
+from tests.fixtures.waiting import PATIENCE_SECONDS, START_SECONDS, eventually
 from tests.gateway.events.readers import listening
 from tests.gateway.responses.situations import ask_later, drafted, queued, read, received
 
-DRAFTS = 200
 CLIENTS = 4
-WORKER_KILLS = 20
-GATEWAY_KILLS = 5
-LATEST_SECONDS = 90
+LATEST_SECONDS = 300
+"""By when a draft is accepted in spite of the deaths. On a slow machine each costs as long as a start."""
 
 
 @pytest.fixture
@@ -54,7 +48,7 @@ class Watcher(threading.Thread):
     def run(self) -> None:
         while not self._done.is_set():
             try:
-                with listening(next(self._urls), self._token, f"?after={self._last}", open_timeout=3, close_timeout=1) as socket:
+                with listening(next(self._urls), self._token, f"?after={self._last}", open_timeout=10, close_timeout=1) as socket:
                     self.connections += 1
                     while not self._done.is_set():
                         self._take(json.loads(socket.recv(timeout=20)))
@@ -70,7 +64,7 @@ class Watcher(threading.Thread):
 
     def stop(self) -> None:
         self._done.set()
-        self.join(timeout=25)
+        self.join(timeout=PATIENCE_SECONDS)
 
 
 def accept_for_sure(system: QueueSystem, device: Device, message_id: str) -> str:
@@ -104,7 +98,7 @@ def clients(system: QueueSystem, device: Device, count: int, *, pause: float) ->
         yield [pool.submit(ask, number) for number in range(count)]
 
 
-def wait_for_all(device: Device, response_ids: Sequence[str], seconds: float = 60) -> None:
+def wait_for_all(device: Device, response_ids: Sequence[str], seconds: float = LATEST_SECONDS) -> None:
     """Until none of the account's drafts is open, and these are completed."""
 
     def open_drafts() -> int:
@@ -119,32 +113,37 @@ def assert_each_told_once(system: QueueSystem, device: Device, response_ids: Seq
     def completed() -> Counter[str]:
         return Counter(response_id for name, response_id in system.told(device) if name == "response:completed")
 
-    eventually(lambda: set(completed()) >= set(response_ids), seconds=10)
+    eventually(lambda: set(completed()) >= set(response_ids))
     time.sleep(0.5)  # what comes twice comes later
     assert {response_id: count for response_id, count in completed().items() if count > 1} == {}
 
 
-def test_two_hundred_drafts_while_workers_gateways_and_valkey_are_killed(owner: Device, queue_system: QueueSystem) -> None:
+@pytest.mark.parametrize(
+    ("drafts", "worker_kills", "gateway_kills"), [(60, 3, 1), pytest.param(200, 20, 5, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
+)
+def test_drafts_while_workers_gateways_and_valkey_are_killed(
+    owner: Device, queue_system: QueueSystem, drafts: int, worker_kills: int, gateway_kills: int
+) -> None:
     watcher = Watcher(queue_system, owner)
     watcher.start()
-    deaths: list[Callable[[], None]] = [_death_of_worker(queue_system, number) for number in range(WORKER_KILLS)]
-    deaths += [_death_of_gateway(queue_system, number) for number in range(GATEWAY_KILLS)]
+    deaths: list[Callable[[], None]] = [_death_of_worker(queue_system, number) for number in range(worker_kills)]
+    deaths += [_death_of_gateway(queue_system, number) for number in range(gateway_kills)]
     deaths += [lambda: _death_of_valkey(queue_system)]
     random.Random(7).shuffle(deaths)
 
-    with queue_system.ml.paced(0.15), clients(queue_system, owner, DRAFTS, pause=0.4) as asked:
+    with queue_system.ml.paced(0.15), clients(queue_system, owner, drafts, pause=0.4) as asked:
         eventually(lambda: owner.client.get("/api/responses", params={"status": "generating"}).json()["total"] > 0)
         for die in deaths:
             die()
         response_ids = [each.result(timeout=LATEST_SECONDS) for each in asked]
     for gateway in queue_system.gateways:
-        gateway.process.wait_until(lambda gateway=gateway: _answers(gateway), timeout=30)  # type: ignore[misc]
+        gateway.process.wait_until(lambda gateway=gateway: _answers(gateway), timeout=START_SECONDS)  # type: ignore[misc]
 
-    assert len(set(response_ids)) == DRAFTS
+    assert len(set(response_ids)) == drafts
     wait_for_all(owner, response_ids)
-    assert owner.client.get("/api/responses", params={"status": "completed"}).json()["total"] == DRAFTS
+    assert owner.client.get("/api/responses", params={"status": "completed"}).json()["total"] == drafts
     assert_each_told_once(queue_system, owner, response_ids)
-    eventually(lambda: set(watcher.completed) >= set(response_ids), seconds=15)
+    eventually(lambda: set(watcher.completed) >= set(response_ids))
     watcher.stop()
     assert max(watcher.completed.values()) == 1
     assert watcher.connections > 1
@@ -176,7 +175,7 @@ def _death_of_valkey(system: QueueSystem) -> None:
 
 def _answers(gateway: GatewayProcess) -> bool:
     try:
-        return httpx.get(f"{gateway.url}/health/live", timeout=1).status_code == 200
+        return httpx.get(f"{gateway.url}/health/live", timeout=5).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -230,22 +229,3 @@ def test_postgres_is_gone_while_results_come(owner: Device, queue_system: QueueS
     eventually(lambda: owner.client.get("/api/responses").status_code == 200)
     wait_for_all(owner, response_ids)
     assert_each_told_once(queue_system, owner, response_ids)
-
-
-def test_the_engine_is_killed_and_rebuilt(
-    whole_system: GatewayProcess, model_service: MlServiceProcess, tmp_path: Path, redis_url: str
-) -> None:
-    device = paired_device(whole_system.url)
-    message_id = synced_thread(device)
-    worker = WorkerProcess(
-        tmp_path, redis_url=redis_url, ml_service_url=model_service.url, ml_service_token=model_service.token, worker_jobs="4"
-    )
-    worker.start()
-    try:
-        response_ids = [queued(device, message_id, context={"maxTokens": 60}) for _ in range(8)]
-        eventually(lambda: device.client.get("/api/responses", params={"status": "generating"}).json()["total"] > 0, seconds=20)
-        model_service.kill_engine()
-        model_service.wait_ready()
-        wait_for_all(device, response_ids, seconds=120)
-    finally:
-        worker.stop()

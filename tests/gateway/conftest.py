@@ -10,8 +10,6 @@ from tests.fixtures.ports import free_port
 
 METRICS_TOKEN = "read-the-metrics"
 NEWER_KEY = "newer:" + "n" * 32
-WITHIN_A_SECOND = 2.0
-"""What is promised within a second, on a machine that has time; the tests' has others' work to do, too."""
 
 
 @pytest.fixture(scope="session")

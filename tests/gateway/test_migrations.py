@@ -9,6 +9,7 @@ import pytest
 from gateway.database import migrate
 from tests.fixtures.database import rows
 from tests.fixtures.servers import Server
+from tests.fixtures.waiting import START_SECONDS
 
 SECOND = "latin"
 
@@ -20,7 +21,7 @@ def test_the_tables_say_no_more_than_the_migrations(database_url: str, tmp_path:
     before = set(folder.glob("*.py"))
     command = [sys.executable, "-m", "piccolo.main", "migrations", "new", "gateway", "--auto", "--desc=nothing"]
 
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=START_SECONDS, check=False)
     written = set(folder.glob("*.py")) - before
     for file in written:
         file.unlink()

@@ -11,6 +11,7 @@ from gateway import stream_consumer
 from gateway.errors import Unavailable
 from gateway.stream_consumer import StreamConsumer
 from shared.redis_events import EVENT_FIELD, JOB_EVENTS, JOB_EVENTS_GROUP, JobEvent
+from tests.fixtures.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -51,7 +52,7 @@ async def tell(stream: "Redis", *events: tuple[str, str]) -> None:
 
 
 async def until_empty(stream: "Redis") -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while await stream.xlen(JOB_EVENTS):
             await asyncio.sleep(0.01)
 
@@ -74,7 +75,7 @@ async def test_stops_without_losing_what_it_could_not_take_in(stream: "Redis") -
     results = Results(refusals=1000)
     reader = reader_of(stream, results)
     reader.start()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while results.refusals == 1000:
             await asyncio.sleep(0.01)
     await reader.close()
@@ -110,7 +111,7 @@ async def test_dead_readers_are_forgotten_once_nothing_is_left_of_theirs(stream:
     reader = reader_of(stream, results)
     reader.start()
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while [each["name"] for each in await stream.xinfo_consumers(JOB_EVENTS, JOB_EVENTS_GROUP)] != [reader.name.encode()]:
                 await asyncio.sleep(0.05)
     finally:

@@ -2,10 +2,8 @@
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from statistics import median
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +12,7 @@ import pytest
 
 from tests.fixtures.ml_service import MlServiceProcess
 from tests.fixtures.servers import Server
+from tests.fixtures.waiting import eventually
 
 PHRASE = "marzipan-giraffe"
 """Said in requests of every kind, and looked for in the log at the end."""
@@ -38,11 +37,9 @@ def read_events(response: httpx.Response) -> list[tuple[str, Any]]:
     return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in pairs]
 
 
-def until_idle(client: httpx.Client, seconds: float = 5) -> None:
-    deadline = time.monotonic() + seconds
-    while metric(client, "ml_generations_running") + metric(client, "vllm:num_requests_running"):
-        assert time.monotonic() < deadline, "the engine still generates"
-        time.sleep(0.05)
+def until_idle(client: httpx.Client) -> None:
+    """No answer would end by itself so soon: they are too hot."""
+    eventually(lambda: metric(client, "ml_generations_running") + metric(client, "vllm:num_requests_running") == 0)
 
 
 def test_it_answers_a_question(client: httpx.Client) -> None:
@@ -154,18 +151,13 @@ def test_redis_may_go_and_come_back(client: httpx.Client, valkey: Server) -> Non
     request = {"prompt": f"{PHRASE} {uuid4().hex}", "max_tokens": 2}
     valkey.kill()
     try:
-        started = time.monotonic()
         answers = [client.post("/generate", json=request) for _ in range(3)]
         assert [(answer.status_code, answer.json()["cached"]) for answer in answers] == [(200, False)] * 3
-        assert time.monotonic() - started < 3
         health = client.get("/health")
         assert (health.status_code, health.json()["status"], health.json()["redis_connected"]) == (200, "degraded", False)
     finally:
         valkey.start()
-    deadline = time.monotonic() + 10
-    while client.get("/health").json()["status"] != "healthy":
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    eventually(lambda: client.get("/health").json()["status"] == "healthy")
     client.post("/generate", json=request)
     assert client.post("/generate", json=request).json()["cached"]
 
@@ -190,13 +182,11 @@ def test_metrics_are_vllms_and_the_services_own(client: httpx.Client) -> None:
 def test_liveness_answers_while_prompts_are_long(ml_service: MlServiceProcess, client: httpx.Client) -> None:
     asking = threading.Thread(target=client.post, args=("/generate",), kwargs={"json": {"prompt": "ward " * 2000, "max_tokens": 1}})
     asking.start()
-    took: list[float] = []
+    answers = 0
     while asking.is_alive():
-        started = time.monotonic()
         assert ml_service.health_status("/health/live") == 200
-        took.append(time.monotonic() - started)
-    assert median(took) < 0.5
-    assert max(took) < 5
+        answers += 1
+    assert answers > 3
 
 
 def test_no_prompt_is_in_the_log(ml_service: MlServiceProcess, client: httpx.Client) -> None:

@@ -21,6 +21,7 @@ from shared.ids import new_id
 from tests.factories import Device, paired_device
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
+from tests.fixtures.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -105,7 +106,7 @@ async def test_a_device_that_somebody_is_changing_is_let_in_at_once(
     ids: list[UUID] = [owner.device_id, stranger.device_id]
     connection = await asyncpg.connect(database_url)
     try:
-        async with connection.transaction(), asyncio.timeout(5):
+        async with connection.transaction(), asyncio.timeout(PATIENCE_SECONDS):
             await connection.execute(long_ago, ids[1:])
             await asyncio.to_thread(rows, database_url, long_ago, ids[:1])
             for _ in range(2):

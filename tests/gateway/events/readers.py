@@ -19,10 +19,9 @@ from gateway.events.publisher import EventPublisher
 from gateway.events.token_listeners import TokenListeners
 from tests.factories import NO_TLS, Device
 from tests.fixtures.gateway import JWT_KEYS
+from tests.fixtures.waiting import PATIENCE_SECONDS
 
 T = TypeVar("T")
-SECONDS = 10.0
-"""In which everything has come that comes at all."""
 
 
 def listening(url: str, token: str, path: str = "", **options: Any) -> ClientConnection:
@@ -38,12 +37,12 @@ def token_for(device: Device, *, seconds: int = 3600, key: str | None = None) ->
     return jwt.encode({**claims, "exp": int(time.time()) + seconds}, key or secret, algorithm="HS256", headers={"kid": key_id})
 
 
-def received(socket: ClientConnection, count: int = 1, seconds: float = SECONDS) -> list[dict[str, Any]]:
+def received(socket: ClientConnection, count: int = 1, seconds: float = PATIENCE_SECONDS) -> list[dict[str, Any]]:
     """The next events."""
     return [json.loads(socket.recv(timeout=seconds)) for _ in range(count)]
 
 
-def until(socket: ClientConnection, event_type: str, seconds: float = SECONDS) -> list[dict[str, Any]]:
+def until(socket: ClientConnection, event_type: str, seconds: float = PATIENCE_SECONDS) -> list[dict[str, Any]]:
     """All events up to the first of a type."""
     events = received(socket, seconds=seconds)
     while events[-1]["type"] != event_type:
@@ -51,7 +50,7 @@ def until(socket: ClientConnection, event_type: str, seconds: float = SECONDS) -
     return events
 
 
-def rest_of(socket: ClientConnection, seconds: float = SECONDS) -> tuple[list[dict[str, Any]], int | None]:
+def rest_of(socket: ClientConnection, seconds: float = PATIENCE_SECONDS) -> tuple[list[dict[str, Any]], int | None]:
     """The events until the gateway closes, and its close code."""
     events: list[dict[str, Any]] = []
     try:
@@ -64,7 +63,7 @@ def rest_of(socket: ClientConnection, seconds: float = SECONDS) -> tuple[list[di
 @contextmanager
 def streaming(url: str, token: str, *, headers: dict[str, str] | None = None, **query: str) -> Iterator[Iterator[dict[str, str]]]:
     """The server-sent events of a gateway: each as its fields; a comment has only `comment`."""
-    with httpx.Client(timeout=SECONDS, verify=NO_TLS) as client:
+    with httpx.Client(timeout=PATIENCE_SECONDS, verify=NO_TLS) as client:
         all_headers = {"Authorization": f"Bearer {token}", **(headers or {})}
         with client.stream("GET", f"{url}/api/events/stream", params=query, headers=all_headers) as answer:
             assert answer.status_code == 200, answer.read()
@@ -97,7 +96,7 @@ def with_publisher(redis_url: str, act: Callable[[EventPublisher], Awaitable[T]]
             publisher.start()
             try:
                 result = await act(publisher)
-                async with asyncio.timeout(20):  # `close` gives up after 2 s
+                async with asyncio.timeout(PATIENCE_SECONDS):  # `close` gives up after 2 s
                     await publisher._idle.wait()
                 return result
             finally:

@@ -89,7 +89,7 @@ def test_who_begins_to_watch_in_the_middle_gets_what_there_is(
 ) -> None:
     message_id = message_received(owner)
     with (
-        ml_service.paced(0.3),
+        ml_service.paced(0.5),
         owner.client.stream(
             "POST", "/api/responses/generate", json={"messageId": message_id}, headers={"Accept": "text/event-stream"}
         ) as answer,
@@ -112,7 +112,7 @@ def test_who_begins_to_watch_in_the_middle_gets_what_there_is(
 def test_a_cancelled_draft_is_told_once(owner: Device, elsewhere: ClientConnection, ml_service: ScriptedMlService) -> None:
     message_id = message_received(owner)
     with (
-        ml_service.paced(0.2),
+        ml_service.paced(1),
         owner.client.stream(
             "POST", "/api/responses/generate", json={"messageId": message_id}, headers={"Accept": "text/event-stream"}
         ) as answer,

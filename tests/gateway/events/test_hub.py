@@ -20,7 +20,7 @@ from gateway.events.schemas import DeviceDeactivated
 from gateway.events.subscription import DEACTIVATED, SLOW, WAITING_EVENTS, Frame, Subscription
 from gateway.events.token_listeners import TokenListeners
 from gateway.wire import utc_now
-from tests.fixtures.waiting import until
+from tests.fixtures.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.anyio
 
@@ -73,7 +73,7 @@ async def reading(house: House, after: Position | None = None) -> AsyncIterator[
 async def numbers(subscription: Subscription, count: int) -> list[int]:
     """At least `count` events, and whatever else comes within a moment."""
     found: list[int] = []
-    while frames := await subscription.next(patience=5 if len(found) < count else 0.1):
+    while frames := await subscription.next(patience=PATIENCE_SECONDS if len(found) < count else 0.1):
         found += [msgspec.json.decode(frame.envelope)["data"]["number"] for frame in frames]
     return found
 
@@ -161,7 +161,7 @@ async def test_a_reader_that_is_up_to_date_and_stops_reading_is_dropped(house: H
             [Entry("event", house.account_id, "sync:completed", _body(number), str(number)) for number in range(WAITING_EVENTS + 1)],
             retried=False,
         )
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while subscription.ending is None:
                 await asyncio.sleep(0.01)
 
@@ -176,13 +176,13 @@ async def test_a_gateway_that_starts_hears_who_wants_tokens(house: House, redis_
         hub = EventHub(redis, journal, listeners, Lenient())  # type: ignore[arg-type]
         hub.start()
 
-        await until(lambda: listeners.wanted(house.account_id), seconds=10)
+        await until(lambda: listeners.wanted(house.account_id))
         assert not listeners.wanted(uuid4())
         await hub.close()
 
 
 async def _frames(subscription: Subscription) -> AsyncIterator[Frame]:
-    while frames := await subscription.next(patience=1):
+    while frames := await subscription.next(patience=PATIENCE_SECONDS):
         for frame in frames:
             yield frame
 

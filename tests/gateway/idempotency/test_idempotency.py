@@ -1,6 +1,5 @@
 import asyncio
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import pytest
 from tests.factories import Device, calls_from, new_address, paired_device, registration, wrong_code
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
+from tests.fixtures.waiting import PATIENCE_SECONDS, eventually
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def device_held(database_url: str, device_id: UUID) -> Iterator[None]:
 
     with ThreadPoolExecutor(1) as thread:
         holding = thread.submit(asyncio.run, hold())
-        held.wait(10)
+        assert held.wait(PATIENCE_SECONDS)
         try:
             yield
         finally:
@@ -57,11 +57,8 @@ def device_held(database_url: str, device_id: UUID) -> Iterator[None]:
 
 
 def wait_for_claim(database_url: str, owner: Device) -> None:
-    for _ in range(100):
-        if rows(database_url, "select from idempotent_answer where scope = $1 and status is null", str(owner.account_id)):
-            return
-        time.sleep(0.05)
-    raise AssertionError("the request never got as far as claiming its key")
+    claims = "select from idempotent_answer where scope = $1 and status is null"
+    eventually(lambda: bool(rows(database_url, claims, str(owner.account_id))))
 
 
 def test_the_same_key_and_body_give_the_first_answer_again(owner: Device, key: str) -> None:

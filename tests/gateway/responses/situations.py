@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import httpx
 
 from tests.factories import Device
-from tests.fixtures.waiting import eventually
+from tests.fixtures.waiting import PATIENCE_SECONDS, eventually
 
 DRAFT = "Sounds good, see you then! Let me know if anything changes."
 """What the scripted engine always says; 14 tokens with a probability of one half each."""
@@ -80,7 +80,7 @@ def queued(device: Device, message_id: str | None = None, **body: Any) -> str:
     return str(answer.json()["responseId"])
 
 
-def ended(device: Device, response_id: str, seconds: float = 10) -> dict[str, Any]:
+def ended(device: Device, response_id: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
     """A draft that has ended, one way or the other."""
     eventually(lambda: read(device, response_id)["status"] not in ("queued", "generating"), seconds)
     return read(device, response_id)

@@ -16,8 +16,7 @@ from gateway.housekeeping import Housekeeping
 from tests.factories import Device, device_with, paired_device, unheard_publisher
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.scripted_ml_service import ScriptedMlService
-from tests.fixtures.waiting import eventually
-from tests.gateway.conftest import WITHIN_A_SECOND
+from tests.fixtures.waiting import PATIENCE_SECONDS, WITHIN_A_SECOND, eventually
 from tests.gateway.responses.situations import drafted, only_draft, read, received
 
 
@@ -31,7 +30,7 @@ def another_gateway(run_folder: Path, database_url: str, redis_url: str, ml_serv
 
 @contextmanager
 def drafting(device: Device) -> Iterator[Future[httpx.Response]]:
-    """Somebody waits for a draft that is being written."""
+    """Somebody waits for a draft that is being written: paced by 2, it would take 28 seconds."""
     body = {"messageId": received(device)}
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(device.client.post, "/api/responses/generate", json=body)
@@ -41,7 +40,7 @@ def drafting(device: Device) -> Iterator[Future[httpx.Response]]:
 
 def test_stops_the_draft_and_tells_who_waits(owner: Device, ml_service: ScriptedMlService) -> None:
     aborted = ml_service.aborted_before()
-    with ml_service.paced(0.3), drafting(owner) as waiting:
+    with ml_service.paced(2), drafting(owner) as waiting:
         response_id = only_draft(owner)["responseId"]
         eventually(lambda: ml_service.running == 1)
 
@@ -57,10 +56,10 @@ def test_stops_the_draft_and_tells_who_waits(owner: Device, ml_service: Scripted
 
 def test_stops_it_in_another_process(owner: Device, another_gateway: GatewayProcess, ml_service: ScriptedMlService) -> None:
     elsewhere = device_with(another_gateway.url, owner.token, owner.refresh_token)
-    with ml_service.paced(2), drafting(owner) as waiting:  # it would take 28 seconds
+    with ml_service.paced(2), drafting(owner) as waiting:
         elsewhere.client.post(f"/api/responses/{only_draft(elsewhere)['responseId']}/cancel")
 
-        assert waiting.result(timeout=10).json()["status"] == "cancelled"
+        assert waiting.result(timeout=WITHIN_A_SECOND).json()["status"] == "cancelled"
 
 
 def test_what_has_ended_is_not_cancelled(owner: Device) -> None:
@@ -86,9 +85,9 @@ def test_a_killed_gateways_draft_does_not_stay_open(
     another_gateway: GatewayProcess, owner: Device, ml_service: ScriptedMlService, database_url: str
 ) -> None:
     device = device_with(another_gateway.url, owner.token, owner.refresh_token)
-    with ml_service.paced(0.3), drafting(device) as waiting:
+    with ml_service.paced(2), drafting(device) as waiting:
         another_gateway.kill()
-        assert isinstance(waiting.exception(timeout=5), httpx.TransportError)
+        assert isinstance(waiting.exception(timeout=PATIENCE_SECONDS), httpx.TransportError)
     assert only_draft(owner)["status"] == "generating"
 
     asyncio.run(_sweep(database_url, timedelta(minutes=3)))

@@ -11,7 +11,7 @@ import pytest
 from tests.factories import Device
 from tests.fixtures.database import rows
 from tests.fixtures.scripted_ml_service import ScriptedMlService
-from tests.fixtures.waiting import eventually
+from tests.fixtures.waiting import WITHIN_A_SECOND, eventually
 from tests.gateway.responses.situations import DRAFT, drafted, line, read, synced
 from tests.gateway.responses.test_actions import act, samples
 from tests.gateway.responses.test_cancelling import drafting
@@ -95,7 +95,7 @@ def test_other_drafts_stay(owner: Device, thread: Thread) -> None:
 
 def test_a_draft_that_is_being_written_stops(owner: Device, thread: Thread, ml_service: ScriptedMlService) -> None:
     aborted = ml_service.aborted_before()
-    with ml_service.paced(0.3), streamed(owner, messageId=thread.ids[1]) as (_, events):
+    with ml_service.paced(1), streamed(owner, messageId=thread.ids[1]) as (_, events):
         next(events)
         thread.change(text=None, retractedAt=NOW)
         *_, (last, draft) = events
@@ -150,7 +150,7 @@ def test_a_retraction_waits_for_a_draft_that_begins_also_in_another_threads_batc
 
 
 def test_a_deleted_conversations_draft_stops(owner: Device, ml_service: ScriptedMlService, database_url: str) -> None:
-    with ml_service.paced(0.3), drafting(owner) as waiting:
+    with ml_service.paced(2), drafting(owner) as waiting:
         rows(database_url, "delete from conversation where account_id = $1", owner.account_id)
 
-        assert waiting.result(timeout=3).json()["status"] == "cancelled"
+        assert waiting.result(timeout=WITHIN_A_SECOND).json()["status"] == "cancelled"

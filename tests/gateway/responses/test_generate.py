@@ -1,6 +1,8 @@
 """POST /api/responses/generate, waiting for the answer."""
 
+import asyncio
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID, uuid4
@@ -8,11 +10,11 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from tests.factories import Device, paired_device
+from tests.factories import NO_TLS, Device, paired_device
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.scripted_ml_service import MODEL, ScriptedMlService
-from tests.fixtures.waiting import eventually
+from tests.fixtures.waiting import PATIENCE_SECONDS, eventually
 from tests.gateway.responses.situations import DRAFT, conversation, drafted, line, only_draft, read, received, synced
 
 DOCUMENTED = {"maxHistory": 10, "includeContactInfo": True, "temperature": 0.7, "maxTokens": 256}
@@ -271,9 +273,18 @@ def test_a_client_that_leaves_aborts_its_draft(owner: Device, ml_service: Script
     aborted = ml_service.aborted_before()
 
     with ml_service.paced(2):
-        with pytest.raises(httpx.ReadTimeout):
-            owner.client.post("/api/responses/generate", json={"messageId": message_id}, timeout=0.5)
+        asyncio.run(_leave_once(lambda: ml_service.running == 1, owner, {"messageId": message_id}))
 
         eventually(lambda: ml_service.aborted == aborted + 1)
 
     eventually(lambda: only_draft(owner)["status"] == "cancelled")
+
+
+async def _leave_once(true: Callable[[], bool], device: Device, body: dict[str, Any]) -> None:
+    """Ask for a draft, and hang up when something is so."""
+    async with httpx.AsyncClient(base_url=device.client.base_url, headers=device.client.headers, verify=NO_TLS) as client:
+        asking = asyncio.create_task(client.post("/api/responses/generate", json=body, timeout=PATIENCE_SECONDS))
+        await asyncio.to_thread(eventually, true)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking

@@ -49,7 +49,7 @@ def test_its_state_can_be_seen(owner: Device, queue_system: QueueSystem) -> None
     with queue_system.without_workers():
         response_id = queued(owner)
         waiting = read(owner, response_id)
-        queue_system.ml.pace(0.1)
+        queue_system.ml.pace(1)
     eventually(lambda: read(owner, response_id)["status"] == "generating")
     running = owner.client.get("/api/responses", params={"status": "generating"}).json()
     queue_system.ml.pace(0)

@@ -13,10 +13,10 @@ from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ports import free_port
 from tests.fixtures.queue_system import QueueSystem
 from tests.fixtures.scripted_ml_service import ScriptedMlService
-from tests.fixtures.waiting import eventually
+from tests.fixtures.waiting import ENGINE_SECONDS, eventually
 from tests.gateway.responses.situations import ask_later, drafted, ended, queued, read, received
 
-GREEDY = 1000
+GREEDY = 300
 AT_ONCE = 16
 """Drafts that the workers write at the same time."""
 
@@ -76,10 +76,10 @@ def test_without_an_ml_service_nothing_is_pretended(owner: Device, queue_system:
         gateway.stop()
 
 
-def test_one_account_with_a_thousand_drafts_does_not_hold_up_another(owner: Device, queue_system: QueueSystem) -> None:
+def test_one_account_with_hundreds_of_drafts_does_not_hold_up_another(owner: Device, queue_system: QueueSystem) -> None:
     greedy = queue_system.new_device()
     message_id = received(greedy)
-    with queue_system.ml.paced(0.02):
+    with queue_system.ml.paced(0.05):
         with queue_system.without_workers(), ThreadPoolExecutor(8) as pool:
             accepted = list(pool.map(lambda _: queued(greedy, message_id), range(GREEDY)))
         assert len(set(accepted)) == GREEDY
@@ -87,9 +87,11 @@ def test_one_account_with_a_thousand_drafts_does_not_hold_up_another(owner: Devi
 
         begin = time.monotonic()
         modest = [queued(owner, received(owner)) for _ in range(5)]
-        eventually(lambda: all(read(owner, response_id)["status"] == "completed" for response_id in modest), seconds=5)
+        eventually(lambda: all(read(owner, response_id)["status"] == "completed" for response_id in modest))
         seconds = time.monotonic() - begin
         waiting = greedy.client.get("/api/responses", params={"status": "queued"}).json()["total"]
 
     assert waiting > GREEDY / 2, f"there was no crowd any more after {seconds:.1f} s"
-    eventually(lambda: greedy.client.get("/api/responses", params={"status": "completed"}).json()["total"] == GREEDY, seconds=120)
+    eventually(
+        lambda: greedy.client.get("/api/responses", params={"status": "completed"}).json()["total"] == GREEDY, seconds=ENGINE_SECONDS
+    )

@@ -18,7 +18,7 @@ from shared.redis_events import EVENT_FIELD, JOB_EVENTS, JOB_EVENTS_GROUP
 from tests.factories import Device
 from tests.fixtures.database import rows
 from tests.fixtures.queue_system import QueueSystem
-from tests.fixtures.waiting import eventually
+from tests.fixtures.waiting import PATIENCE_SECONDS, eventually
 from tests.gateway.responses.situations import DRAFT, ended, queued, read
 from tests.gateway.responses.test_actions import act
 
@@ -47,7 +47,7 @@ def tell(system: QueueSystem, *entries: dict[str, str]) -> None:
         pipeline.execute()
 
 
-def wait_until_read(system: QueueSystem, seconds: float = 10) -> None:
+def wait_until_read(system: QueueSystem, seconds: float = PATIENCE_SECONDS) -> None:
     """Until everything on the stream has been taken in."""
     with system.redis() as redis:
         eventually(lambda: redis.xlen(JOB_EVENTS) == 0 and redis.xpending(JOB_EVENTS, JOB_EVENTS_GROUP)["pending"] == 0, seconds)
@@ -197,7 +197,7 @@ def test_what_is_open_after_a_day_fails(owner: Device, queue_system: QueueSystem
 
 
 def test_the_sweep_of_waiting_drafts_leaves_queued_ones_alone(owner: Device, queue_system: QueueSystem) -> None:
-    with queue_system.ml.paced(0.2):
+    with queue_system.ml.paced(1):
         response_id = queued(owner)
         eventually(lambda: read(owner, response_id)["status"] == "generating")
         asyncio.run(_sweep(queue_system))

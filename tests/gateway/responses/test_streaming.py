@@ -101,7 +101,7 @@ def test_an_ml_service_that_dies_in_the_middle_ends_in_failed(owner: Device, ml_
 
 def test_a_client_that_leaves_aborts_its_draft(owner: Device, ml_service: ScriptedMlService) -> None:
     aborted = ml_service.aborted_before()
-    with ml_service.paced(0.2):
+    with ml_service.paced(1):
         with streamed(owner, messageId=received(owner)) as (_, events):
             next(events)
 
@@ -112,7 +112,7 @@ def test_a_client_that_leaves_aborts_its_draft(owner: Device, ml_service: Script
 
 def test_a_cancelled_draft_says_so(owner: Device, ml_service: ScriptedMlService) -> None:
     aborted = ml_service.aborted_before()
-    with ml_service.paced(0.2), streamed(owner, messageId=received(owner)) as (_, events):
+    with ml_service.paced(1), streamed(owner, messageId=received(owner)) as (_, events):
         next(events)
         owner.client.post(f"/api/responses/{only_draft(owner)['responseId']}/cancel")
         *_, (last, draft) = events

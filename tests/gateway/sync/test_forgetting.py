@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,18 @@ import pytest
 
 from tests.factories import Device, message, paired_device, sync
 from tests.fixtures.gateway import GatewayProcess
+from tests.fixtures.waiting import eventually
 
 
 class CacheOnly(BaseHTTPRequestHandler):
-    """An ML service of which only `DELETE /cache` is there, and slow."""
+    """An ML service of which only `DELETE /cache` is there, and that answers when it may."""
 
     cleared: list[str]
+    may_answer: threading.Event
 
     def do_DELETE(self) -> None:
         self.cleared.append(self.path)
-        time.sleep(2)
+        self.may_answer.wait()
         body = b'{"invalidated": 1}'
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -32,71 +35,75 @@ class CacheOnly(BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
+@dataclass(frozen=True)
+class Cache:
+    """Where it listens, what it was asked to clear, and whether it may answer."""
+
+    url: str
+    cleared: list[str]
+    may_answer: threading.Event
+
+    def cleared_of(self, device: Device) -> bool:
+        """Whether the account's drafts are dropped."""
+        return f"/cache?pattern={device.account_id}:*" in self.cleared
+
+
 @pytest.fixture(scope="module")
-def cache() -> Iterator[tuple[str, list[str]]]:
-    """Where it listens, and what it was asked to clear."""
+def cache() -> Iterator[Cache]:
     cleared: list[str] = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Cache", (CacheOnly,), {"cleared": cleared}))
+    may_answer = threading.Event()
+    may_answer.set()
+    handler = type("Handler", (CacheOnly,), {"cleared": cleared, "may_answer": may_answer})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", cleared
+    yield Cache(f"http://127.0.0.1:{server.server_port}", cleared, may_answer)
     server.shutdown()
     server.server_close()
     thread.join()
 
 
 @pytest.fixture(scope="module")
-def caching_gateway(run_folder: Path, database_url: str, redis_url: str, cache: tuple[str, list[str]]) -> Iterator[GatewayProcess]:
-    process = GatewayProcess(run_folder, database_url=database_url, redis_url=redis_url, ml_service_url=cache[0])
+def caching_gateway(run_folder: Path, database_url: str, redis_url: str, cache: Cache) -> Iterator[GatewayProcess]:
+    process = GatewayProcess(run_folder, database_url=database_url, redis_url=redis_url, ml_service_url=cache.url)
     process.start()
     yield process
     process.stop()
-
-
-def wait_for(device: Device, cleared: list[str]) -> bool:
-    """Whether the account's drafts are dropped within 5 seconds."""
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        if f"/cache?pattern={device.account_id}:*" in cleared:
-            return True
-        time.sleep(0.05)
-    return False
 
 
 CHANGES = [{"retractedAt": "2024-01-02T12:00:00Z"}, {"text": "Other words", "editedAt": "2024-01-02T12:00:00Z"}]
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=["retracted", "edited"])
-def test_cached_drafts_are_dropped_after_the_answer(
-    caching_gateway: GatewayProcess, cache: tuple[str, list[str]], change: dict[str, str]
-) -> None:
+def test_cached_drafts_are_dropped_after_the_answer(caching_gateway: GatewayProcess, cache: Cache, change: dict[str, str]) -> None:
     device = paired_device(caching_gateway.url)
     sync(device, [message("m")])
 
-    began = time.monotonic()
-    sync(device, [message("m", **change)])
+    cache.may_answer.clear()
+    try:
+        sync(device, [message("m", **change)])
+        eventually(lambda: cache.cleared_of(device))
+    finally:
+        cache.may_answer.set()
 
-    assert time.monotonic() - began < 1.5
-    assert wait_for(device, cache[1])
 
-
-def test_a_deleted_thread_drops_them_too(caching_gateway: GatewayProcess, cache: tuple[str, list[str]]) -> None:
+def test_a_deleted_thread_drops_them_too(caching_gateway: GatewayProcess, cache: Cache) -> None:
     device = paired_device(caching_gateway.url)
     conversation = sync(device, [message("m")])["conversationId"]
 
     assert device.client.delete(f"/api/conversations/{conversation}").status_code == 204
 
-    assert wait_for(device, cache[1])
+    eventually(lambda: cache.cleared_of(device))
 
 
-def test_nothing_is_dropped_when_no_text_goes(caching_gateway: GatewayProcess, cache: tuple[str, list[str]]) -> None:
+def test_nothing_is_dropped_when_no_text_goes(caching_gateway: GatewayProcess, cache: Cache) -> None:
     device = paired_device(caching_gateway.url)
     sync(device, [message("m")])
     sync(device, [message("m", replyToGuid="other"), message("n", retractedAt="2024-01-02T12:00:00Z")])
 
     time.sleep(1)
 
-    assert not any(str(device.account_id) in path for path in cache[1])
+    assert not any(str(device.account_id) in path for path in cache.cleared)
 
 
 def test_without_an_ml_service_the_retraction_holds(gateway: GatewayProcess) -> None:

@@ -19,8 +19,8 @@ from tests.factories import Device, message, paired_device, thread
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ports import free_port
+from tests.fixtures.waiting import PATIENCE_SECONDS, eventually
 
-KILLS = 10  # of each
 CLIENTS = 4
 BATCH = 40
 
@@ -33,13 +33,15 @@ class Own:
     gateway: GatewayProcess
 
 
-@pytest.fixture
-def own(tmp_path: Path, redis_url: str) -> Iterator[Own]:
-    postgres = EmbeddedPostgres(tmp_path / "postgres", tmp_path / "postgres.log")
+@pytest.fixture(scope="module")
+def own(run_folder: Path, redis_url: str) -> Iterator[Own]:
+    folder = run_folder / "sync-kills"
+    folder.mkdir()
+    postgres = EmbeddedPostgres(folder / "postgres", folder / "postgres.log")
     postgres.start()
     asyncio.run(migrate(postgres.url))
     gateway = GatewayProcess(
-        tmp_path, database_url=postgres.url, redis_url=redis_url, ml_service_url=f"http://127.0.0.1:{free_port()}", log_level="warning"
+        folder, database_url=postgres.url, redis_url=redis_url, ml_service_url=f"http://127.0.0.1:{free_port()}", log_level="warning"
     )
     gateway.start()
     yield Own(postgres, gateway)
@@ -68,7 +70,7 @@ class Client:
     def _send(self, messages: list[dict[str, object]], stop: threading.Event) -> bool:
         while True:
             try:
-                answer = self.device.client.post("/api/sync/messages", json=thread(messages, self.name), timeout=15)
+                answer = self.device.client.post("/api/sync/messages", json=thread(messages, self.name), timeout=PATIENCE_SECONDS)
             except httpx.TransportError:
                 answer = None
             if answer is not None and answer.status_code == 200:
@@ -80,26 +82,29 @@ class Client:
             time.sleep(0.05)
 
 
-def test_nothing_acknowledged_is_lost_and_nothing_is_there_twice(own: Own) -> None:
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
+def test_nothing_acknowledged_is_lost_and_nothing_is_there_twice(own: Own, kills: int) -> None:
+    """With so many kills of each."""
     device = paired_device(own.gateway.url)
-    clients = [Client(device, f"thread {number}") for number in range(CLIENTS)]
+    clients = [Client(device, uuid4().hex) for _ in range(CLIENTS)]
     chance = random.Random(7)
     stop = threading.Event()
     with ThreadPoolExecutor(CLIENTS) as pool:
         running = [pool.submit(client.run, stop) for client in clients]
         try:
-            for _ in range(KILLS):
+            for _ in range(kills):
                 for server in (own.gateway, own.postgres):
                     time.sleep(chance.uniform(0.05, 0.4))
                     server.kill()
                     server.start()
-            time.sleep(0.5)
+            known = [len(client.acknowledged) for client in clients]
+            eventually(lambda: all(len(client.acknowledged) > count for client, count in zip(clients, known, strict=True)))
         finally:
             stop.set()
         for each in running:
             each.result()
 
-    assert sum(client.retries for client in clients) >= KILLS
+    assert sum(client.retries for client in clients) >= kills
     for client in clients:
         query = "select imessage_guid from message join conversation c on c.id = conversation_id where c.imessage_id = $1"
         stored = [row["imessage_guid"] for row in rows(own.postgres.url, query, client.name)]

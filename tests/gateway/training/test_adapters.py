@@ -85,7 +85,7 @@ def test_deleting_it_deletes_its_files_however_late(learner: Device, training_sy
 
     assert (answers, adapters(learner), read_job(learner, adapter_id)["adapterId"]) == ([204, 404], [], None)
     training_system.look_now()
-    eventually(lambda: adapter_id not in training_system.ml.adapters, 20)
+    eventually(lambda: adapter_id not in training_system.ml.adapters)
 
 
 def test_is_stale_when_what_it_learnt_from_was_deleted(learner: Device, training_system: TrainingSystem) -> None:

@@ -210,12 +210,12 @@ def test_what_comes_twice_or_late_changes_and_tells_nothing(learner: Device, tra
 
 def test_an_adapter_that_comes_after_its_cancellation_is_put_away(learner: Device, training_system: TrainingSystem, job_id: str) -> None:
     learner.client.post(f"/api/training/jobs/{job_id}/cancel").raise_for_status()
-    eventually(lambda: job_id in training_system.ml.cancelled, 10)
+    eventually(lambda: job_id in training_system.ml.cancelled)
     training_system.ml.store_adapter(job_id, str(learner.account_id))
 
     training_system.tell(learner, completed(job_id))
 
-    eventually(lambda: job_id not in training_system.ml.adapters, 10)
+    eventually(lambda: job_id not in training_system.ml.adapters)
     assert (read_job(learner, job_id)["status"], adapters(learner)) == ("cancelled", [])
 
 
@@ -224,7 +224,7 @@ def test_a_completion_without_figures_is_a_failure(learner: Device, training_sys
     training_system.tell(learner, state_of(job_id, "completed", adapter_id=job_id, eval_loss=2.0))
 
     assert (read_job(learner, job_id)["status"], adapters(learner)) == ("failed", [])
-    eventually(lambda: job_id not in training_system.ml.adapters, 10)
+    eventually(lambda: job_id not in training_system.ml.adapters)
 
 
 def test_another_accounts_scope_reaches_nothing(learner: Device, training_system: TrainingSystem, job_id: str) -> None:
@@ -255,7 +255,7 @@ def test_what_was_told_while_no_gateway_ran_is_found(learner: Device, training_s
             gateway.start()
     training_system.look_now()
 
-    eventually(lambda: read_job(learner, job_id)["status"] == "completed", 20)
+    eventually(lambda: read_job(learner, job_id)["status"] == "completed")
     assert active(learner) == [job_id]
     eventually(lambda: training_system.ends_told(learner) == ["training:completed"])
 
@@ -266,5 +266,5 @@ def test_a_job_that_the_ml_service_has_forgotten_is_asked_for_anew(learner: Devi
     training_system.ml.states.pop(job_id)
     training_system.look_now()
 
-    eventually(lambda: training_system.ml.started.count(first) == 2, 20)
+    eventually(lambda: training_system.ml.started.count(first) == 2)
     assert read_job(learner, job_id)["progress"] == 50.0

@@ -177,7 +177,7 @@ def test_without_the_ml_service_it_fails_at_once_and_nothing_is_left_there(learn
     assert (answer.status_code, int(answer.headers["Retry-After"]) > 0) == (503, True)
     assert (job["status"], "try again" in job["error"]) == ("failed", True)
     training_system.look_now()
-    eventually(lambda: training_system.ends_told(learner) == ["training:failed"], 10)
+    eventually(lambda: training_system.ends_told(learner) == ["training:failed"])
     started(learner)
 
 
@@ -191,7 +191,7 @@ def test_a_training_whose_answer_got_lost_is_ended(learner: Device, training_sys
 
     (job_id,) = job_rows(training_system, learner)
     assert (answer.status_code, read_job(learner, str(job_id))["status"]) == (503, "failed")
-    eventually(lambda: str(job_id) in training_system.ml.cancelled, 10)
+    eventually(lambda: str(job_id) in training_system.ml.cancelled)
 
 
 def test_can_be_cancelled_and_the_device_is_free_at_once(learner: Device, training_system: TrainingSystem) -> None:
@@ -203,7 +203,7 @@ def test_can_be_cancelled_and_the_device_is_free_at_once(learner: Device, traini
 
     assert [(answer.status_code, answer.json()["job"]["status"]) for answer in answers] == [(200, "cancelled")] * 2
     started(learner)
-    eventually(lambda: job_id in training_system.ml.cancelled, 10)
+    eventually(lambda: job_id in training_system.ml.cancelled)
     eventually(lambda: training_system.ends_told(learner) == ["training:cancelled"])
 
 
@@ -228,8 +228,8 @@ def test_a_device_that_is_deactivated_trains_no_more(learner: Device, training_s
     job = read_job(learner, theirs)
     assert (job["status"], "deactivated" in job["error"]) == ("cancelled", True)
     assert read_job(learner, mine)["status"] == "queued"
-    eventually(lambda: theirs in training_system.ml.cancelled, 10)
-    eventually(lambda: training_system.ends_told(learner) == ["training:cancelled"], 10)
+    eventually(lambda: theirs in training_system.ml.cancelled)
+    eventually(lambda: training_system.ends_told(learner) == ["training:cancelled"])
 
 
 def test_strangers_neither_see_nor_stop_it(learner: Device, training_system: TrainingSystem) -> None:
@@ -256,14 +256,14 @@ def test_deleting_the_account_deletes_what_the_ml_service_has_of_it_however_late
         assert len(training_system.rows(orders, learner.account_id)) == 1
     training_system.look_now()
 
-    eventually(lambda: not training_system.rows(orders, learner.account_id), 20)
+    eventually(lambda: not training_system.rows(orders, learner.account_id))
     asked = [path for path in training_system.ml.deleted if scope in path]
     jobs, adapters = f"/jobs?scope={scope}", f"/adapters?scope={scope}"
     assert list(dict.fromkeys(asked)) == [jobs, adapters]
     assert asked.count(jobs) >= 2  # until there are none; and the other gateway may carry the order out, too
     training_system.ml.store_adapter(job_id, scope)  # a training that was just storing it
     training_system.tell(learner, completed(job_id))
-    eventually(lambda: job_id not in training_system.ml.adapters, 10)
+    eventually(lambda: job_id not in training_system.ml.adapters)
 
 
 def test_a_training_that_was_asked_for_before_its_gateway_was_killed_begins(learner: Device, training_system: TrainingSystem) -> None:
@@ -279,7 +279,7 @@ def test_a_training_that_was_asked_for_before_its_gateway_was_killed_begins(lear
         ids,
     )
 
-    eventually(lambda: any(request.job_id == str(job_id) for request in training_system.ml.started), 20)
+    eventually(lambda: any(request.job_id == str(job_id) for request in training_system.ml.started))
     assert read_job(learner, str(job_id))["status"] == "queued"
     assert [sample.output for sample in training_system.ml.request_of(str(job_id)).samples] == [
         f"Answer {number}" for number in range(FEWEST)
@@ -293,14 +293,14 @@ def test_samples_that_were_deleted_meanwhile_are_not_handed_over_anew(learner: D
     del training_system.ml.states[job_id]  # the ML service has lost everything
 
     training_system.look_now()
-    eventually(lambda: job_id in training_system.ml.states, 20)
+    eventually(lambda: job_id in training_system.ml.states)
     requests = [request for request in training_system.ml.started if request.job_id == job_id]
     assert [[sample.id for sample in request.samples] for request in requests] == [ids, ids[1:]]
 
     learner.client.delete(f"/api/training/samples/{ids[1]}").raise_for_status()
     del training_system.ml.states[job_id]
     training_system.look_now()
-    eventually(lambda: read_job(learner, job_id)["status"] == "failed", 20)
+    eventually(lambda: read_job(learner, job_id)["status"] == "failed")
     assert "deleted" in read_job(learner, job_id)["error"]
 
 
@@ -309,6 +309,6 @@ def test_after_a_day_of_silence_it_fails(learner: Device, training_system: Train
     job_id = started(learner)
     training_system.rows("update training_job set heard_at = now() - interval '25 hours', look_at = now() where id = $1", UUID(job_id))
 
-    eventually(lambda: read_job(learner, job_id)["status"] == "failed", 20)
+    eventually(lambda: read_job(learner, job_id)["status"] == "failed")
     assert "day" in read_job(learner, job_id)["error"]
-    eventually(lambda: job_id in training_system.ml.cancelled, 20)
+    eventually(lambda: job_id in training_system.ml.cancelled)

@@ -14,6 +14,7 @@ from ml_service.adapters.manifest import WEIGHTS
 from ml_service.adapters.storage import FolderStorage
 from ml_service.engine.scripted_engine import ScriptedEngine
 from tests.fixtures.loras import BASE
+from tests.fixtures.waiting import PATIENCE_SECONDS
 from tests.ml_service.adapters.conftest import store_on
 from tests.ml_service.conftest import InProcess, running, scripted_settings
 
@@ -174,12 +175,12 @@ async def test_who_leaves_gives_the_adapter_free(home: Home) -> None:
     await home.publish("ana", "v1")
     home.service.engine.token_seconds = 0.5
     asking = asyncio.create_task(home.ask("ana", "v1"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not home.service.engine.load.running:
             await asyncio.sleep(0.01)
     asking.cancel()
     assert (await home.client.delete("/adapters/v1", params={"scope": "ana"})).json() == {"deleted": 1}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while home.service.engine.adapters:
             await asyncio.sleep(0.01)
 

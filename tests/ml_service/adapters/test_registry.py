@@ -19,7 +19,7 @@ from ml_service.engine.scripted_engine import ScriptedEngine, ScriptedRenderer
 from ml_service.metrics import Metrics
 from ml_service.models.catalogue import builtin_catalogue
 from tests.fixtures.loras import BASE, random_tensors, write_lora
-from tests.fixtures.waiting import until
+from tests.fixtures.waiting import PATIENCE_SECONDS, until
 from tests.ml_service.adapters.conftest import store_on
 
 pytestmark = pytest.mark.anyio
@@ -88,7 +88,7 @@ def names(registry: AdapterRegistry, model: LoadedModel) -> set[str]:
 
 
 async def until_gone(engine: ScriptedEngine) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while engine.adapters:
             await asyncio.sleep(0.01)
 

@@ -5,8 +5,7 @@ Their engine is the one that says which adapter it was given; each is a process 
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import s3fs
 from ml_service.adapters.storage import BucketStorage
 from tests.fixtures.loras import BASE
 from tests.fixtures.ml_service import MlServiceProcess
+from tests.fixtures.waiting import eventually
 from tests.ml_service.adapters.conftest import publish, store_on
 from tests.ml_service.adapters.test_store import bucket_server
 
@@ -48,13 +48,6 @@ def ask(service: MlServiceProcess, **fields: Any) -> httpx.Response:
         return client.post("/generate", json={"prompt": uuid4().hex, "scope": "ana", "adapter_id": "v1", **fields})
 
 
-def within(seconds: float, condition: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up, "it did not happen in time"
-        time.sleep(0.05)
-
-
 def test_what_is_published_once_is_served_by_all_and_after_a_kill(replicas: Replicas, lora: Path, tmp_path: Path) -> None:
     one, other = replicas
     publish(tmp_path / "store", lora, "ana", "v1")
@@ -75,7 +68,7 @@ def test_what_one_deletes_all_forget(replicas: Replicas, lora: Path, tmp_path: P
     with one.client() as client:
         assert client.delete("/adapters", params={"scope": "ana"}).json() == {"deleted": 1}
     assert ask(one).status_code == 404
-    within(30, lambda: ask(other).status_code == 404)
+    eventually(lambda: ask(other).status_code == 404)
     with other.client() as client:
         assert client.get("/health").json()["adapters_loaded"] == 0
     assert not list((tmp_path / "store").rglob("*.safetensors"))
@@ -104,8 +97,8 @@ def test_a_bucket_reaches_machines_that_share_no_disk(
         assert all(copy.is_dir() for copy in copies)
         with both[0].client() as client:
             assert client.delete("/adapters/v1", params={"scope": "ana"}).json() == {"deleted": 1}
-        within(30, lambda: ask(both[1]).status_code == 404)
-        within(60, lambda: not any(copy.exists() for copy in copies))  # the other's copy, too
+        eventually(lambda: ask(both[1]).status_code == 404)
+        eventually(lambda: not any(copy.exists() for copy in copies))  # the other's copy, too
         assert ask(both[1], adapter_fallback="base").json()["model_version"] == BASE
     finally:
         for each in both:

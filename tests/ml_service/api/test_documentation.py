@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.fixtures.ml_service import TOKEN, MlServiceProcess
+from tests.fixtures.waiting import ENGINE_SECONDS, PATIENCE_SECONDS
 
 CONFIG = """
 # Which base models and adapters there are, and that enough samples count, no schema can say.
@@ -41,13 +42,17 @@ def test_every_answer_is_as_described(scripted_service: MlServiceProcess, tmp_pa
         "--max-examples",
         "20",
         "--generation-deterministic",
+        "--request-timeout",
+        str(PATIENCE_SECONDS),
     ]
-    run = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+    run = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=ENGINE_SECONDS, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
 
 
 def test_every_endpoint_but_health_asks_for_the_token(scripted_service: MlServiceProcess) -> None:
-    document = httpx.get(f"{scripted_service.url}/openapi.json", headers={"Authorization": f"Bearer {TOKEN}"}).json()
+    document = httpx.get(
+        f"{scripted_service.url}/openapi.json", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=PATIENCE_SECONDS
+    ).json()
     open_paths = {
         path for path, operations in document["paths"].items() for operation in operations.values() if "security" not in operation
     }

@@ -7,6 +7,7 @@ import pytest
 
 from ml_service.engine.scripted_engine import WORDS, ScriptedEngine
 from tests.fixtures.ml_service import TOKEN
+from tests.fixtures.waiting import PATIENCE_SECONDS
 from tests.ml_service.conftest import InProcess, running, scripted_settings
 
 pytestmark = pytest.mark.anyio
@@ -105,7 +106,7 @@ async def test_one_scopes_answers_can_be_forgotten(service: InProcess) -> None:
 
 
 async def test_identical_requests_at_once_cost_one_generation(service: InProcess) -> None:
-    service.engine.token_seconds = 0.01
+    service.engine.token_seconds = 0.05
     request, before = fresh(), service.engine.generations
     answers = await asyncio.gather(*(service.client.post("/generate", json={**request, "stream": index % 2 == 0}) for index in range(20)))
     assert {answer.status_code for answer in answers} == {200}
@@ -165,21 +166,22 @@ async def test_no_adapter_exists(service: InProcess) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_full_queue_is_503_with_a_time_to_retry(stream: bool) -> None:
-    async with running(scripted_settings(), lambda _entry: ScriptedEngine(token_seconds=0.05, capacity=2)) as service:
+    async with running(scripted_settings(), lambda _entry: ScriptedEngine(token_seconds=0.5, capacity=2)) as service:
         busy = [asyncio.create_task(service.client.post("/generate", json=fresh())) for _ in range(2)]
         await until_running(service, 2)
         refused = await service.client.post("/generate", json=fresh(stream=stream))
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) > 0
+        service.engine.token_seconds = 0
         assert {answer.status_code for answer in await asyncio.gather(*busy)} == {200}
 
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_engine_that_dies_ends_the_answer_with_an_error(service: InProcess, stream: bool) -> None:
-    service.engine.token_seconds = 0.02
+    service.engine.token_seconds = 0.1
     asking = asyncio.create_task(service.client.post("/generate", json=fresh(stream=stream)))
     await until_running(service, 1)
-    await asyncio.sleep(0.05)  # and says something
+    await asyncio.sleep(0.15)  # and says something
     service.engine.kill()
     answer = await asking
     if stream:
@@ -208,7 +210,7 @@ async def test_without_redis_answers_are_generated() -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_client_that_leaves_aborts_the_generation(service: InProcess, stream: bool) -> None:
-    service.engine.token_seconds = 0.02
+    service.engine.token_seconds = 0.1
     before = service.engine.aborted
     sent = await leave_once_it_runs(service, fresh(stream=stream))
     assert service.engine.aborted == before + 1
@@ -217,7 +219,7 @@ async def test_a_client_that_leaves_aborts_the_generation(service: InProcess, st
 
 
 async def until_running(service: InProcess, answers: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while service.engine.load.running != answers:
             await asyncio.sleep(0.01)
 

@@ -5,6 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ml_service.engine.scripted_engine import ScriptedEngine
 from ml_service.models.catalogue import ModelEntry
+from tests.fixtures.waiting import PATIENCE_SECONDS
 from tests.ml_service.conftest import InProcess, running, scripted_settings
 
 pytestmark = pytest.mark.anyio
@@ -40,7 +41,7 @@ async def test_an_engine_that_cannot_be_started_is_unhealthy_and_the_process_ali
 async def test_a_killed_engine_is_unhealthy_at_once_and_healthy_again_by_itself(service: InProcess) -> None:
     service.engine.kill()
     assert (await service.client.get("/health")).status_code == 503
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (await service.client.get("/health")).status_code != 200:
             await asyncio.sleep(0.02)
     assert len(service.engines) == 2

@@ -5,6 +5,7 @@ import pytest
 
 from ml_service.cache.flights import Flights
 from ml_service.engine.protocol import Delta, EngineAway
+from tests.fixtures.waiting import settled
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +54,7 @@ async def test_all_who_ask_at_once_share_one_generation() -> None:
     flights, generation = Flights(), Generation()
     asking = [asyncio.create_task(text_of(flights, generation)) for _ in range(10)]
     asking += [asyncio.create_task(waited(flights, generation)) for _ in range(10)]
-    await asyncio.sleep(0)
+    await settled()
     generation.step(3)
     assert await asyncio.gather(*asking) == ["abc"] * 20
     assert generation.started == 1
@@ -65,9 +66,9 @@ async def test_a_late_one_gets_what_was_already_there() -> None:
     flights, generation = Flights(), Generation()
     first = asyncio.create_task(text_of(flights, generation))
     generation.step(2)
-    await asyncio.sleep(0.01)
+    await settled()
     late = asyncio.create_task(text_of(flights, generation))
-    await asyncio.sleep(0.01)
+    await settled()
     generation.step()
     assert await first == await late == "abc"
     assert generation.started == 1
@@ -77,12 +78,12 @@ async def test_the_generation_goes_on_while_anyone_waits_and_is_aborted_when_the
     flights, generation = Flights(), Generation()
     one, two = (asyncio.create_task(text_of(flights, generation)) for _ in range(2))
     generation.step()
-    await asyncio.sleep(0.01)
+    await settled()
     one.cancel()
-    await asyncio.sleep(0.01)
+    await settled()
     assert not generation.aborted
     two.cancel()
-    await asyncio.sleep(0.01)
+    await settled()
     assert generation.aborted
     assert generation.landed is None
 
@@ -90,10 +91,10 @@ async def test_the_generation_goes_on_while_anyone_waits_and_is_aborted_when_the
 async def test_after_an_abort_the_next_one_starts_anew() -> None:
     flights, generation = Flights(), Generation()
     one = asyncio.create_task(text_of(flights, generation))
-    await asyncio.sleep(0.01)
+    await settled()
     one.cancel()
     two = asyncio.create_task(text_of(flights, generation))
-    await asyncio.sleep(0.01)
+    await settled()
     generation.step(3)
     assert await two == "abc"
     assert generation.started == 2
@@ -102,7 +103,7 @@ async def test_after_an_abort_the_next_one_starts_anew() -> None:
 async def test_an_error_reaches_everyone_and_is_not_kept() -> None:
     flights, generation = Flights(), Generation(EngineAway("gone"))
     asking = [asyncio.create_task(text_of(flights, generation)), asyncio.create_task(waited(flights, generation))]
-    await asyncio.sleep(0)
+    await settled()
     generation.step(2)
     assert [type(result) for result in await asyncio.gather(*asking, return_exceptions=True)] == [EngineAway, EngineAway]
     assert generation.landed is None
@@ -111,7 +112,7 @@ async def test_an_error_reaches_everyone_and_is_not_kept() -> None:
 async def test_who_wants_to_be_alone_is() -> None:
     flights, generation = Flights(), Generation()
     asking = [asyncio.create_task(text_of(flights, generation, alone=alone)) for alone in (True, False, True)]
-    await asyncio.sleep(0)
+    await settled()
     generation.step(9)
     await asyncio.gather(*asking)
     assert generation.started == 3

@@ -1,3 +1,4 @@
+import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from ml_service.cache.response_cache import TIMEOUT_SECONDS, ResponseCache
 from shared.contracts.generation import Candidate
 from shared.errors import Unavailable
 from tests.fixtures.servers import Server
+from tests.fixtures.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -72,15 +74,15 @@ async def test_without_redis_nothing_waits_and_it_is_noticed_when_it_is_back(cac
         for _ in range(50):
             await cache.put(name, ANSWER)
             assert await cache.get(name) is None
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 30 * TIMEOUT_SECONDS  # of a hundred
         assert not await cache.connected()
         with pytest.raises(Unavailable):
             await cache.invalidate("*")
     finally:
         valkey.start()
-    deadline = time.monotonic() + 10
-    while not await cache.connected():
-        assert time.monotonic() < deadline
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not await cache.connected():
+            await asyncio.sleep(0.05)
     await cache.put(name, ANSWER)
     assert await cache.get(name) == ANSWER
 
@@ -91,5 +93,5 @@ async def test_a_redis_that_does_not_answer_costs_one_short_wait() -> None:
         started = time.monotonic()
         for _ in range(20):
             assert await waiting.get("cache:a:b") is None
-        assert TIMEOUT_SECONDS <= time.monotonic() - started < 5 * TIMEOUT_SECONDS  # of twenty
+        assert TIMEOUT_SECONDS <= time.monotonic() - started < 10 * TIMEOUT_SECONDS  # of twenty
         await waiting.close()

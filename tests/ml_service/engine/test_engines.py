@@ -17,6 +17,7 @@ from ml_service.engine.scripted_engine import ScriptedEngine, ScriptedRenderer
 from ml_service.models.catalogue import builtin_catalogue
 from shared.contracts.generation import Turn
 from tests.fixtures.ml_service import DATA_DIR
+from tests.fixtures.waiting import PATIENCE_SECONDS
 from tests.ml_service.conftest import scripted_settings
 
 pytestmark = [
@@ -89,7 +90,7 @@ def text(parts: list[Delta], index: int = 0) -> str:
 
 
 async def idle(model: LoadedModel) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while model.engine.load.running + model.engine.load.waiting:
             await asyncio.sleep(0.01)
 
@@ -159,7 +160,7 @@ async def test_leaving_aborts_the_generation(model: LoadedModel, how: str) -> No
 
 async def test_more_than_its_queue_holds_is_refused(model: LoadedModel) -> None:
     taken = [asyncio.create_task(deltas(model, n=2, max_tokens=12, temperature=1.0)) for _ in range(CAPACITY // 2)]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while sum((model.engine.load.running, model.engine.load.waiting)) < CAPACITY:
             await asyncio.sleep(0)
     with pytest.raises(QueueFull) as refused:

@@ -19,6 +19,7 @@ from shared.contracts.jobs import JobState
 from shared.redis_events import EVENT_FIELD, JOB_EVENTS, JobEvent
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.servers import Server, running_valkey
+from tests.fixtures.waiting import PATIENCE_SECONDS
 from tests.fixtures.workers import WorkerProcess
 
 LEASE_SECONDS = 1.0
@@ -94,7 +95,7 @@ def start_worker(run_folder: Path, jobs_server: Server, model: ScriptedMlService
 
 @pytest.fixture
 def client(model: ScriptedMlService) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=model.url, timeout=10) as client:
+    with httpx.Client(base_url=model.url, timeout=PATIENCE_SECONDS) as client:
         yield client
 
 
@@ -109,7 +110,7 @@ def state(client: httpx.Client, job_id: str) -> JobState:
     return msgspec.json.decode(client.get(f"/generate/status/{job_id}").raise_for_status().content, type=JobState)
 
 
-def wait_for_status(client: httpx.Client, job_id: str, *statuses: str, timeout: float = 10) -> JobState:
+def wait_for_status(client: httpx.Client, job_id: str, *statuses: str, timeout: float = PATIENCE_SECONDS) -> JobState:
     deadline = time.monotonic() + timeout
     while (found := state(client, job_id)).status not in statuses:
         assert time.monotonic() < deadline, f"{found.status} after {timeout} s"
@@ -128,10 +129,10 @@ def wait_for_disk(redis: Redis) -> None:
     with redis.client() as connection:
         connection.set("written", 1)  # it is this connection's writes that are waited for, and with them all earlier ones
         with suppress(ResponseError):  # a Redis before 7.2 does not know it
-            assert connection.execute_command("WAITAOF", 1, 0, 5000) == [1, 0]
+            assert connection.execute_command("WAITAOF", 1, 0, 60_000) == [1, 0]
 
 
-def wait_for_ends(redis: Redis, count: int, timeout: float) -> list[JobEvent]:
+def wait_for_ends(redis: Redis, count: int, timeout: float = PATIENCE_SECONDS) -> list[JobEvent]:
     """The events of jobs that have ended, once there are so many; whether more come is the test's to see."""
     deadline = time.monotonic() + timeout
     while len(ends := [event for event in events(redis) if event.type in ("completed", "failed", "cancelled")]) < count:

@@ -12,7 +12,7 @@ from redis import Redis
 
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.servers import Server
-from tests.fixtures.waiting import eventually
+from tests.fixtures.waiting import PATIENCE_SECONDS, eventually
 from tests.fixtures.workers import WorkerProcess
 from tests.ml_service.jobs.conftest import LEASE_SECONDS, ask, events, wait_for_disk, wait_for_ends, wait_for_status
 
@@ -42,7 +42,7 @@ def test_workers_are_killed_again_and_again_while_a_hundred_jobs_run(
         worker.kill()
         worker.start()
         kills += 1
-    wait_for_ends(jobs_redis, 100, timeout=40)
+    wait_for_ends(jobs_redis, 100)
     assert_each_completed_once(jobs_redis, job_ids)
     assert kills == 8
 
@@ -61,7 +61,7 @@ def test_the_jobs_of_a_killed_worker_are_redelivered(
     first.kill()
     begin = time.monotonic()
     while sum(event.type == "generating" for event in events(jobs_redis, job_id)) < 2:
-        assert time.monotonic() - begin < 15 * LEASE_SECONDS
+        assert time.monotonic() - begin < PATIENCE_SECONDS
         time.sleep(0.01)
     client.post(f"/generate/cancel/{job_id}")
 
@@ -84,10 +84,10 @@ def test_a_worker_that_is_told_to_stop_hands_its_jobs_back_at_once(
         time.sleep(0.01)
 
     model.pace(0)
-    wait_for_ends(jobs_redis, 10, timeout=10)
+    wait_for_ends(jobs_redis, 10)
     assert_each_completed_once(jobs_redis, job_ids)
     eventually(lambda: model.aborted == aborted + 10)
-    first.process.wait_until(lambda: first.process.exit_code == 0, timeout=20)
+    first.process.wait_until(lambda: first.process.exit_code == 0, timeout=PATIENCE_SECONDS)
     assert "Traceback" not in first.log()
 
 
@@ -97,7 +97,7 @@ def test_redis_is_killed_and_started_again(
     model.pace(0.05)
     workers = [start_worker(worker_jobs="4") for _ in range(2)]
     job_ids = [ask(client, prompt=uuid4().hex) for _ in range(40)]
-    wait_for_ends(jobs_redis, 5, timeout=10)
+    wait_for_ends(jobs_redis, 5)
     wait_for_disk(jobs_redis)
 
     jobs_server.kill()
@@ -107,7 +107,7 @@ def test_redis_is_killed_and_started_again(
     jobs_server.start()
 
     job_ids.append(ask(client, prompt=uuid4().hex))
-    wait_for_ends(jobs_redis, 41, timeout=20)
+    wait_for_ends(jobs_redis, 41)
     assert_each_completed_once(jobs_redis, job_ids)
     assert all(worker.process.running for worker in workers)
     assert "Traceback" not in "".join(worker.log() for worker in workers)
@@ -125,17 +125,15 @@ def test_a_worker_can_be_started_and_stopped_while_redis_is_away(
     jobs_server.kill()
     try:
         starting.process.start()
-        begin = time.monotonic()
         running.process.stop()
-        assert time.monotonic() - begin < 5
-        assert running.process.exit_code == 0
+        assert running.process.exit_code == 0  # and was not killed in the end
         assert "Traceback" not in running.log()
         assert starting.process.running
     finally:
         jobs_server.start()
     model.pace(0)
     try:
-        wait_for_status(client, job_id, "completed", timeout=10)
+        wait_for_status(client, job_id, "completed")
     finally:
         starting.stop()
 
@@ -149,10 +147,10 @@ def test_the_ml_service_is_killed_while_jobs_run(
         service.pace(0.05)
         start_worker(ml_service_url=service.url, worker_jobs="8")
         job_ids = [ask(client, prompt=uuid4().hex) for _ in range(30)]
-        wait_for_ends(jobs_redis, 3, timeout=10)
+        wait_for_ends(jobs_redis, 3)
         service.kill()
         service.start()
-        wait_for_ends(jobs_redis, 30, timeout=20)
+        wait_for_ends(jobs_redis, 30)
     finally:
         service.stop()
     assert_each_completed_once(jobs_redis, job_ids)

@@ -21,7 +21,7 @@ from shared.contracts.jobs import AsyncGenerateRequest
 from tests.fixtures.ports import free_port
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.servers import Server
-from tests.fixtures.waiting import eventually
+from tests.fixtures.waiting import WITHIN_A_SECOND, eventually
 from tests.fixtures.workers import WorkerProcess
 from tests.ml_service.jobs.conftest import ask, events, state, wait_for_ends, wait_for_status
 
@@ -81,7 +81,7 @@ def test_a_running_job_that_is_cancelled_frees_the_engine(
     for job_id in job_ids:
         assert client.post(f"/generate/cancel/{job_id}").json()["status"] == "cancelled"
 
-    eventually(lambda: model.aborted == aborted + 4, seconds=2)  # promised within one; an answer takes a minute
+    eventually(lambda: model.aborted == aborted + 4, WITHIN_A_SECOND)  # an answer takes a minute
     for job_id in job_ids:
         assert [event.type for event in events(jobs_redis, job_id)] == ["generating", "cancelled"]
         assert client.post(f"/generate/cancel/{job_id}").status_code == 409
@@ -166,7 +166,7 @@ def test_two_workers_and_two_models_share_the_work(
         scopes = [uuid4().hex for _ in range(40)]
         for scope in scopes:
             ask(client, scope=scope, prompt=uuid4().hex)
-        ends = wait_for_ends(jobs_redis, 40, timeout=20)
+        ends = wait_for_ends(jobs_redis, 40)
         done = model.generations - before[0], second.generations - before[1]
     finally:
         second.stop()
@@ -183,7 +183,7 @@ def test_one_scope_with_a_thousand_jobs_does_not_hold_up_another(
     model.pace(0.005)
     asyncio.run(fill(jobs_settings, "greedy", 1000))
     start_worker(worker_jobs="8")
-    wait_for_ends(jobs_redis, 16, timeout=10)
+    wait_for_ends(jobs_redis, 16)
 
     modest = asyncio.run(fill(jobs_settings, "modest", 10))
     for job_id in modest:

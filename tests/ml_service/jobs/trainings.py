@@ -9,6 +9,7 @@ from redis import Redis
 
 from shared.contracts.training import TrainingState
 from shared.redis_events import EVENT_FIELD, TRAINING_EVENTS, TrainingEvent
+from tests.fixtures.waiting import PATIENCE_SECONDS
 
 MODEL = "smollm2-135m-instruct"
 SCOPE = "anna"
@@ -37,7 +38,7 @@ def state(client: httpx.Client, job_id: str) -> TrainingState:
     return msgspec.json.decode(client.get(f"/training/status/{job_id}").raise_for_status().content, type=TrainingState)
 
 
-def wait_for(client: httpx.Client, job_id: str, *statuses: str, seconds: float = 60) -> TrainingState:
+def wait_for(client: httpx.Client, job_id: str, *statuses: str, seconds: float = 2 * PATIENCE_SECONDS) -> TrainingState:
     """The state once it is one of these."""
     deadline = time.monotonic() + seconds
     while (found := state(client, job_id)).status not in statuses:
