@@ -74,7 +74,7 @@ def _sync_history(client: httpx.Client, console: Console) -> None:
 
 
 def _import_samples(client: httpx.Client, console: Console) -> None:
-    answer = post(client, "/api/training/samples/import", {"maxHistory": 1})
+    answer = post(client, "/api/training/samples/import", {})
     console.print(f"POST /api/training/samples/import → {answer['imported']} samples")
     sample = get(client, "/api/training/samples?pageSize=1")["samples"][0]
     console.print(Text(f"  asked     {sample['input']}\n  answered  {sample['output']}", style="cyan"))
@@ -104,7 +104,7 @@ def _thread(name: str, handle: str, messages: list[dict[str, Any]]) -> dict[str,
 
 def _draft(client: httpx.Client, message: str) -> dict[str, Any]:
     """The likeliest draft: what differs before and after is then the adapter's doing and not chance's."""
-    return post(client, "/api/responses/generate", {"messageId": message, "context": {"maxHistory": 1, "maxTokens": 40, "temperature": 0}})
+    return post(client, "/api/responses/generate", {"messageId": message, "context": {"maxTokens": 40, "temperature": 0}})
 
 
 def _show(console: Console, columns: dict[str, list[dict[str, Any]]]) -> None:

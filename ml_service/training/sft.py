@@ -12,7 +12,7 @@ from trl import SFTConfig, SFTTrainer
 
 from ml_service.models.prompts import ChatTemplateRenderer
 from ml_service.training import loop
-from ml_service.training.batches import Row, TokenSequence, reply_loss, rows
+from ml_service.training.batches import TokenSequence, reply_loss, rows
 from ml_service.training.dataset import Example, lessons
 from ml_service.training.lora import load_model, lora_config
 from ml_service.training.memory import MemoryPlan, checkpointing
@@ -38,7 +38,7 @@ def train(
     model = load_model(spec)
     # No longer than a row: a history that is cut there costs nothing, and one that is not would be computed twice.
     stretches = Stretches(examples, renderer, min(memory.row_tokens, spec.max_length))
-    steps = _steps(_sequences(spec, examples, stretches), memory.row_tokens)
+    steps = [rows(step, memory.row_tokens) for step in steps_of(sequences_of(spec, examples, stretches))]
     config = SFTConfig(
         **loop.arguments(spec, folder, len(steps), batch_size=1),
         gradient_checkpointing=False,  # but for long rows, see `_ReplyTrainer`
@@ -57,7 +57,7 @@ def train(
     return trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
 
 
-def _sequences(spec: TrainingSpec, examples: Sequence[Example], stretches: Stretches) -> list[TokenSequence]:
+def sequences_of(spec: TrainingSpec, examples: Sequence[Example], stretches: Stretches) -> list[TokenSequence]:
     """What is shown, one after the other, all epochs together. It depends on nothing but the job, so that one which is resumed goes on."""
     order = random.Random(spec.seed)  # noqa: S311
     shown: list[TokenSequence] = []
@@ -68,14 +68,14 @@ def _sequences(spec: TrainingSpec, examples: Sequence[Example], stretches: Stret
     return shown
 
 
-def _steps(sequences: Sequence[TokenSequence], row_tokens: int) -> list[list[Row]]:
-    """Sequences as optimizer steps of at least `BATCH_SIZE` replies, each in as many rows as it takes."""
+def steps_of(sequences: Sequence[TokenSequence]) -> list[list[TokenSequence]]:
+    """Sequences as optimizer steps of at least `BATCH_SIZE` replies."""
     steps: list[list[TokenSequence]] = [[]]
     for sequence in sequences:
         if sum(each.replies for each in steps[-1]) >= loop.BATCH_SIZE:
             steps.append([])
         steps[-1].append(sequence)
-    return [rows(step, row_tokens) for step in steps]
+    return steps
 
 
 class _ReplyTrainer(SFTTrainer):  # type: ignore[misc]

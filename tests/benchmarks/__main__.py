@@ -17,7 +17,22 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import adapters, cached, events, hop, learning, memory, pages, queue, queued, sync, tokens, training
+from tests.benchmarks import (
+    adapters,
+    cached,
+    events,
+    formats,
+    hop,
+    learning,
+    memory,
+    pages,
+    queue,
+    queued,
+    side_by_side,
+    sync,
+    tokens,
+    training,
+)  # fmt: skip
 from tests.benchmarks.measure import Measurement, spread
 from tests.benchmarks.system import BenchmarkSystem, running_system
 
@@ -61,7 +76,11 @@ PARTS: dict[str, Part] = {
     "queued": lambda bench: queued.measure(bench.folder, bench.rounds),
     "adapters": lambda bench: adapters.measure(bench.folder, bench.rounds),
     "training": lambda bench: training.measure(bench.folder, bench.rounds),
+    "side_by_side": lambda bench: asyncio.run(side_by_side.measure(bench.folder, bench.rounds)),
+    "formats": lambda bench: formats.measure(bench.rounds),
 }
+QUICK = ("training", "side_by_side", "formats")
+"""What `--quick` measures, once each: what a machine's processor decides."""
 
 
 def main() -> int:
@@ -69,7 +88,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description="Measure against the raw limits. ARGS='--only tokens --rounds 5'")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="which parts")
     parser.add_argument("--rounds", type=int, default=5, help="rounds a side")
+    parser.add_argument("--quick", action="store_true", help="the main figures in five minutes")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.only, arguments.rounds = list(QUICK), 1
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
     measurements: list[Measurement] = []
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:

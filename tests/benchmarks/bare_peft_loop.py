@@ -1,6 +1,6 @@
 """The least that trains an adapter: PEFT and a loop. `python -m tests.benchmarks.bare_peft_loop FOLDER` takes a training job's folder.
 
-The same model, dtype, samples, order, batches and steps as the trainer's, and a line at the end of each step.
+The same model, dtype, token sequences, order and steps as the trainer's, padded as everybody does it, and a line at the end of each step.
 """
 
 import sys
@@ -12,11 +12,12 @@ from peft import get_peft_model
 from torch.nn.utils.rnn import pad_sequence
 
 from ml_service.models.prompts import ChatTemplateRenderer
-from ml_service.training.batches import IGNORED, tokens
-from ml_service.training.dataset import lessons, read_examples, split_by_time
-from ml_service.training.loop import BATCH_SIZE
+from ml_service.training.batches import IGNORED
+from ml_service.training.dataset import read_examples, split_by_time
 from ml_service.training.lora import load_model, lora_config, precision
+from ml_service.training.sft import sequences_of, steps_of
 from ml_service.training.spec import SAMPLES, SPEC, TrainingSpec
+from ml_service.training.stretches import Stretches
 
 
 def main() -> None:
@@ -25,26 +26,26 @@ def main() -> None:
     renderer = ChatTemplateRenderer.load(spec.checkpoint)
     examples = read_examples(folder / SAMPLES, renderer, method="sft", max_length=spec.max_length)
     train = split_by_time(examples, spec.eval_fraction).train
-    rows = [tokens(train[index].prompt, train[index].reply) for index in lessons([1.0] * len(train), spec.epochs, spec.seed)]
+    steps = steps_of(sequences_of(spec, train, Stretches(train, renderer, 512)))
     torch.manual_seed(spec.seed)
     base = load_model(spec)
     model = get_peft_model(base, lora_config(spec, base)).train()
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=spec.learning_rate, weight_decay=0.0)
-    for step, start in enumerate(range(0, len(rows), BATCH_SIZE), start=1):
-        batch = rows[start : start + BATCH_SIZE]
-        ids = [torch.tensor(row["input_ids"]) for row in batch]
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision() is torch.bfloat16):
+    for number, step in enumerate(steps, start=1):
+        ids = [torch.tensor(sequence.tokens) for sequence in step]
+        labels = [torch.tensor(sequence.labels) for sequence in step]
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision(spec) is torch.bfloat16):
             loss = model(
                 input_ids=pad_sequence(ids, batch_first=True),
                 attention_mask=pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),
-                labels=pad_sequence([torch.tensor(row["labels"]) for row in batch], batch_first=True, padding_value=IGNORED),
+                labels=pad_sequence(labels, batch_first=True, padding_value=IGNORED),
             ).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(learned, 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        print(f"step {step} {float(loss):.3f}", flush=True)
+        print(f"step {number} {float(loss):.3f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import msgspec
 
 from deploy.local.processes import ChildProcess
 from ml_service.models.catalogue import builtin_catalogue
+from ml_service.models.number_format import cpu_number_format
 from ml_service.settings import Settings as MlSettings
 from tests.benchmarks.measure import Goal, Measurement
 from tests.benchmarks.system import BenchmarkSystem
@@ -157,7 +158,7 @@ async def vllm_server(system: BenchmarkSystem, folder: Path) -> AsyncIterator[st
     defaults, entry = MlSettings(), builtin_catalogue()[MODEL]
     port = free_port()
     flags = [
-        "--model", str(system.model_folder), "--served-model-name", MODEL, "--dtype", entry.dtype,
+        "--model", str(system.model_folder), "--served-model-name", MODEL, "--dtype", cpu_number_format("auto"),
         "--max-model-len", str(entry.context_length),
         "--max-num-seqs", str(defaults.max_num_seqs), "--enable-lora", "--max-loras", str(defaults.max_loras),
         "--max-lora-rank", str(defaults.max_lora_rank), "--enforce-eager", "--kv-cache-memory-bytes", str(2**30),
