@@ -84,7 +84,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         PositiveSeconds, Meta(description="How long an engine may take from start to its first token.")
     ] = 1800.0
     canary_interval_seconds: Annotated[
-        PositiveSeconds, Meta(description="An engine that has shown no progress for so long is asked for one token.")
+        PositiveSeconds,
+        Meta(
+            description="An engine with work that has shown no progress for so long is asked for one token; one without, every 3 minutes."
+        ),
     ] = 15.0
     canary_deadline_seconds: Annotated[
         PositiveSeconds, Meta(description="An engine that shows no progress for so long after being asked is stuck, and is replaced.")
