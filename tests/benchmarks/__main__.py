@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import adapters, cached, events, hop, learning, memory, pages, queue, queued, sync, tokens, training
+from tests.benchmarks import adapters, cached, events, hop, idle, learning, memory, pages, queue, queued, sync, tokens, training
 from tests.benchmarks.measure import Measurement, spread
 from tests.benchmarks.system import BenchmarkSystem, running_system
 
@@ -59,6 +59,7 @@ PARTS: dict[str, Part] = {
     "events": lambda bench: events.measure(bench.folder, bench.rounds),
     "queue": lambda bench: queue.measure(bench.folder, bench.rounds),
     "queued": lambda bench: queued.measure(bench.folder, bench.rounds),
+    "idle": lambda bench: idle.measure(bench.folder),
     "adapters": lambda bench: adapters.measure(bench.folder, bench.rounds),
     "training": lambda bench: training.measure(bench.folder, bench.rounds),
 }
