@@ -9,14 +9,14 @@ from asyncpg import Record
 from gateway.database import Database, Db
 from gateway.errors import Unavailable
 
-_EVERY_SECONDS = 0.5
+_EVERY_SECONDS = 1.0
 _AWAY_SECONDS = 2.0
 
 _logger = structlog.get_logger(__name__)
 
 
 class Reconciler:
-    """Looks at rows that are due, twice a second.
+    """Looks at rows that are due, once a second.
 
     Each row says when it is to be looked at next, and the gateway that takes it moves that on: so the gateways share the work without
     knowing of each other, and no transaction is open while another service is asked.

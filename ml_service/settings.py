@@ -91,7 +91,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         PositiveSeconds, Meta(description="How long an engine may take from start to its first token.")
     ] = 1800.0
     canary_interval_seconds: Annotated[
-        PositiveSeconds, Meta(description="An engine that has shown no progress for so long is asked for one token.")
+        PositiveSeconds,
+        Meta(
+            description="An engine with work that has shown no progress for so long is asked for one token; one without, every 3 minutes."
+        ),
     ] = 15.0
     canary_deadline_seconds: Annotated[
         PositiveSeconds, Meta(description="An engine that shows no progress for so long after being asked is stuck, and is replaced.")
@@ -119,9 +122,6 @@ class Settings(Struct, frozen=True, kw_only=True):
         PositiveSeconds, Meta(description="An answer of which nothing new has come for so long is asked for again.")
     ] = 300.0
     worker_jobs: Annotated[Annotated[int, Meta(ge=1)], Meta(description="Answers that one worker has generated at the same time.")] = 32
-    worker_poll_seconds: Annotated[
-        Annotated[float, Meta(gt=0, le=1)], Meta(description="How often a worker looks for new jobs, in seconds.")
-    ] = 0.01
     max_queued_trainings: Annotated[
         Annotated[int, Meta(ge=1)], Meta(description="Training jobs that may wait; more are refused with 503. Redis keeps their samples.")
     ] = 100

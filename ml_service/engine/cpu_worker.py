@@ -3,8 +3,12 @@
 Imports vLLM: only the engine's own process imports this, by name.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
+from torch.distributed import ProcessGroupGloo, Store, distributed_c10d
 from vllm.platforms.cpu import CpuPlatform
 from vllm.v1.sample.ops import topk_topp_sampler
 from vllm.v1.worker.cpu_worker import CPUWorker
@@ -15,6 +19,10 @@ from ml_service.engine.cpu_sampling import cut_nucleus
 
 class EngineCpuWorker(CPUWorker):  # type: ignore[misc] # vLLM is not typed
     """Replaces the operations in its own process, before the model is loaded."""
+
+    def init_device(self) -> None:
+        with _one_network_thread():
+            super().init_device()
 
     def load_model(self, *args: Any, **kwargs: Any) -> None:
         CpuPlatform.get_punica_wrapper = classmethod(lambda _platform: f"{CpuAdapters.__module__}.{CpuAdapters.__qualname__}")
@@ -28,3 +36,26 @@ class EngineCpuWorker(CPUWorker):  # type: ignore[misc] # vLLM is not typed
                 raise RuntimeError("This vLLM chooses its LoRA operations in another way: see ml_service.engine.cpu_adapters")
             operations.rank_of = lambda number: manager.get_adapter(number).rank
         lay_out(model)
+
+
+@contextmanager
+def _one_network_thread() -> Iterator[None]:
+    """Process groups that are made inside share Gloo's network device.
+
+    A device has a thread that wakes up 100 times a second whether anything comes or not, and each group makes a device of its own. vLLM
+    makes a dozen groups even for a single process, which together took more than a percent of a core from a machine at rest.
+    """
+    device = ProcessGroupGloo.create_default_device()
+
+    class SharingGroup(ProcessGroupGloo):  # type: ignore[misc, unused-ignore]
+        def __init__(self, store: Store, rank: int, size: int, timeout: timedelta) -> None:
+            options = ProcessGroupGloo._Options()
+            options._timeout = timeout
+            options._devices = [device]
+            super().__init__(store, rank, size, options)
+
+    distributed_c10d.ProcessGroupGloo = SharingGroup
+    try:
+        yield
+    finally:
+        distributed_c10d.ProcessGroupGloo = ProcessGroupGloo

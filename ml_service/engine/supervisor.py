@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -18,7 +18,7 @@ from shared.errors import AppError, Conflict, Unavailable
 EngineState = Literal["loading", "ready", "reloading", "rebuilding", "sleeping", "stopped"]
 STATES: Final[tuple[EngineState, ...]] = ("loading", "ready", "reloading", "rebuilding", "sleeping", "stopped")
 
-POLL_SECONDS: Final = 0.1
+POLL_SECONDS: Final = 0.25
 LONGEST_PAUSE_SECONDS: Final = 60.0
 DRAIN_SECONDS: Final = 120.0
 """How long generations on a model that is being exchanged may go on."""
@@ -43,11 +43,14 @@ class ModelNotLoaded(Unavailable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Seconds: how long a start may take, when a quiet engine is asked for a token, and how long it may then stay quiet."""
+    """Seconds: how long a start may take, when a quiet engine with work is asked for a token, and how long it may then stay quiet."""
 
     start_timeout: float
     canary_interval: float
     canary_deadline: float
+    idle_canary_interval: float = 180.0
+    """When an engine without work is asked, if `canary_interval` is not longer. Each time costs a processor as much as any token does, so a
+    machine at rest is seldom asked; if its engine is stuck after all, the next request finds that out as one in the middle would."""
     sleep_patience: float = 10.0
     """How long whoever needs an engine that sleeps waits for it."""
 
@@ -243,7 +246,7 @@ class EngineSupervisor:
         async with asyncio.timeout(self._timing.start_timeout):
             model = await self._factory(entry)
             try:
-                await _generate_once(model, tokens=4)
+                await _generate_once(model, model.renderer.turns([Turn(role="user", content="Hello")]), tokens=4)
             except BaseException:
                 await model.engine.shutdown()
                 raise
@@ -252,6 +255,8 @@ class EngineSupervisor:
 
     async def _watch(self, model: LoadedModel) -> str | None:
         """Wait until an engine is dead or stuck (the reason is returned) or no longer the one that serves (None)."""
+        idle_interval = max(self._timing.idle_canary_interval, self._timing.canary_interval)
+        works_since: float | None = None
         while self._current is model:
             engine = model.engine
             if not engine.alive:
@@ -260,15 +265,24 @@ class EngineSupervisor:
                 await self._wake_in_time()
                 await asyncio.sleep(POLL_SECONDS)
                 continue
-            if time.monotonic() - engine.last_progress >= self._timing.canary_interval and not await self._shows_progress(model):
+            now = time.monotonic()
+            if engine.load.running + engine.load.waiting == 0:
+                works_since, due = None, engine.last_progress + idle_interval
+            else:
+                works_since = works_since or now
+                due = max(works_since, engine.last_progress) + self._timing.canary_interval
+            if now >= due and not await self._shows_progress(model):
                 return "stuck" if engine.alive else "dead"
             await asyncio.sleep(POLL_SECONDS)
         return None
 
     async def _shows_progress(self, model: LoadedModel) -> bool:
-        """Ask for one token, and take any progress as the answer: behind a long queue the token itself may be late."""
+        """Ask for one token, and take any progress as the answer: behind a long queue the token itself may be late.
+
+        The prompt is as short as can be: it is asked by a machine that should rest, or of an engine that has much to do.
+        """
         asked = time.monotonic()
-        canary = asyncio.create_task(_generate_once(model, tokens=1))
+        canary = asyncio.create_task(_generate_once(model, model.renderer.text("Hello"), tokens=1))
         try:
             while time.monotonic() - asked < self._timing.canary_deadline:
                 await asyncio.wait([canary], timeout=POLL_SECONDS)
@@ -347,8 +361,7 @@ class EngineSupervisor:
             await model.engine.shutdown()
 
 
-async def _generate_once(model: LoadedModel, *, tokens: int) -> None:
-    prompt = model.renderer.turns([Turn(role="user", content="Hello")])
+async def _generate_once(model: LoadedModel, prompt: Sequence[int], *, tokens: int) -> None:
     async for _delta in model.engine.generate(prompt, Sampling(max_tokens=tokens)):
         pass
 

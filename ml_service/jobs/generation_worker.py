@@ -35,7 +35,7 @@ async def run_generation_worker(settings: Settings) -> None:
     leases = Leases(queue, settings.job_lease_seconds)
     runs = GenerationRuns(queue, replicas, leases, stop, settings.job_patience_seconds)
     try:
-        await work_on(redis, runs, leases, stop, jobs=settings.worker_jobs, poll_seconds=settings.worker_poll_seconds)
+        await work_on(redis, runs, leases, stop, jobs=settings.worker_jobs)
     finally:
         await replicas.close()
 

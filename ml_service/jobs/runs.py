@@ -18,6 +18,7 @@ from arq.connections import ArqRedis
 from ml_service.jobs.arq_worker import QueueWorker
 from ml_service.jobs.leases import Leases
 from ml_service.jobs.ledger import FUNCTION, JobT, Ledger, QueueAway
+from ml_service.jobs.wakeups import WakeUps
 from shared.ids import new_id
 
 REDIS_TIMEOUT_SECONDS: Final = 5.0
@@ -104,29 +105,33 @@ class Runs(ABC, Generic[JobT]):
                 await self._queue.hand_back(job.job_id, job.run)
 
 
-async def work_on(redis: ArqRedis, runs: Runs[Any], leases: Leases, stop: asyncio.Event, *, jobs: int, poll_seconds: float) -> None:
+async def work_on(redis: ArqRedis, runs: Runs[Any], leases: Leases, stop: asyncio.Event, *, jobs: int) -> None:
     """Run a queue's jobs until `stop` is set, then close Redis.
 
     Args:
         redis, runs, leases, stop: see there.
         jobs: how many at the same time.
-        poll_seconds: how often the queue is looked at.
     """
     names = runs.queue.names
-    worker = QueueWorker(redis, names.queue, FUNCTION, runs.run, stop, jobs=jobs, poll_seconds=poll_seconds)
-    keeping = asyncio.create_task(leases.keep(), name="leases")
-    keeping.add_done_callback(lambda _: stop.set())  # without it jobs would be taken for a dead worker's
+    wakeups = WakeUps(redis, names.wakeups)
+    worker = QueueWorker(redis, names.queue, FUNCTION, runs.run, wakeups, stop, jobs=jobs)
+    background = [asyncio.create_task(leases.keep(), name="leases"), asyncio.create_task(wakeups.listen(), name="wakeups")]
+    for task in background:  # without the first, jobs would be taken for a dead worker's; without the second they would begin late
+        task.add_done_callback(lambda _: stop.set())
     try:
         if await runs.prepare():
             log.info("worker ready", queue=names.name, jobs=jobs)
             await worker.work()
-            await cancel(keeping)  # while the last jobs ended it kept their leases; a heartbeat must not meet a closed connection
+            for task in background:  # while the last jobs ended their leases were kept; a heartbeat must not meet a closed connection
+                await cancel(task)
             await worker.let_go()
     finally:
-        await cancel(keeping)
+        for task in background:
+            await cancel(task)
         await redis.aclose(close_connection_pool=True)
-    if not keeping.cancelled():
-        keeping.result()
+    for task in background:
+        if not task.cancelled():
+            task.result()
 
 
 def stop_signal() -> asyncio.Event:

@@ -11,6 +11,7 @@ Each queue has keys of its own, see `QueueNames`, beside arq's:
 - `jobs:<queue>:flows` and `:clock`: fair queueing, see `ENQUEUE`.
 - `jobs:<queue>:scope:<scope>`: the scope's jobs with the time at which they are forgotten.
 - `jobs:<queue>:totals`: counters.
+- `jobs:<queue>:wakeups`: no key but a channel, on which idle workers hear that a job has come or returned.
 
 The queue holds only jobs that wait: one that begins leaves it, one that is handed back or whose lease has run out returns to its old place.
 The scripts name their keys themselves, so all of them have to be on one Redis, not on a cluster's shards.
@@ -65,12 +66,16 @@ class QueueNames:
         return f"jobs:{self.name}:totals"
 
     @property
+    def wakeups(self) -> str:
+        return f"jobs:{self.name}:wakeups"
+
+    @property
     def prelude(self) -> str:
         """What every script of this queue begins with."""
-        keys = f"'{self.queue}', '{self.open}', 'jobs:{self.name}:flows', 'jobs:{self.name}:clock', '{self.totals}'"
+        keys = f"'{self.queue}', '{self.open}', 'jobs:{self.name}:flows', 'jobs:{self.name}:clock', '{self.totals}', '{self.wakeups}'"
         arq = ", ".join(f"'{prefix}{self.arq_ids}'" for prefix in (job_key_prefix, in_progress_key_prefix, retry_key_prefix))
         return f"""
-local QUEUE, OPEN, FLOWS, CLOCK, TOTALS = {keys}
+local QUEUE, OPEN, FLOWS, CLOCK, TOTALS, WAKEUPS = {keys}
 local STATE, SCOPE, ARQ_ID, RUNNING = '{self.state}', 'jobs:{self.name}:scope:', '{self.arq_ids}', '{self.running}'
 local ARQ_JOB, ARQ_PROGRESS, ARQ_RETRY = {arq}
 local time = redis.call('TIME')
@@ -126,6 +131,13 @@ end
 """
 
 _COMMON: Final = """
+-- Gives a job its place in the queue, and wakes the workers that have nothing to do.
+local function put(id, tag, lease)
+  redis.call('ZADD', QUEUE, tag, ARQ_ID .. id)
+  redis.call('ZADD', OPEN, now + lease, id)
+  redis.call('PUBLISH', WAKEUPS, '')
+end
+
 local function is_open(status)
   return status and status ~= 'completed' and status ~= 'failed' and status ~= 'cancelled'
 end
@@ -142,8 +154,7 @@ local function queue_again(id, lease)
   redis.call('HDEL', key, 'run')
   redis.call('SET', ARQ_JOB .. id, kept[1], 'PX', redis.call('PTTL', key))
   redis.call('DEL', ARQ_PROGRESS .. id)
-  redis.call('ZADD', QUEUE, kept[2], ARQ_ID .. id)
-  redis.call('ZADD', OPEN, now + lease, id)
+  put(id, kept[2], lease)
   tell_queued(key)
 end
 
@@ -229,8 +240,7 @@ redis.call('ZREMRANGEBYSCORE', SCOPE .. scope, '-inf', now)
 redis.call('ZADD', SCOPE .. scope, now + ttl, id)
 redis.call('PEXPIRE', SCOPE .. scope, ttl)
 redis.call('SET', ARQ_JOB .. id, arq, 'PX', ttl)
-redis.call('ZADD', QUEUE, tag, ARQ_ID .. id)
-redis.call('ZADD', OPEN, now + lease, id)
+put(id, tag, lease)
 tell_queued(key)
 return 'accepted'
 """

@@ -27,7 +27,6 @@ from ml_service.settings import Settings
 from ml_service.training.spec import Failure, Progress, Result, TrainingSpec
 from shared.errors import AppError, NotFound, Unavailable
 
-POLL_SECONDS: Final = 0.1
 REDIS_SECONDS: Final = 15.0
 """A job's samples may be many megabytes."""
 TELL_SECONDS: Final = 0.5
@@ -70,7 +69,7 @@ async def run_training_worker(settings: Settings, trainer: str = MODULE) -> None
     try:
         async with EngineSleep(settings.ml_service_url, settings.ml_service_token) as engines:
             runs = TrainingRuns(queue, store, leases, stop, engines, settings, catalogue, trainer)
-            await work_on(redis, runs, leases, stop, jobs=1, poll_seconds=POLL_SECONDS)
+            await work_on(redis, runs, leases, stop, jobs=1)
     finally:
         store.close()
 

@@ -23,6 +23,7 @@ from tests.benchmarks import (
     events,
     formats,
     hop,
+    idle,
     learning,
     memory,
     pages,
@@ -32,7 +33,7 @@ from tests.benchmarks import (
     sync,
     tokens,
     training,
-)  # fmt: skip
+)
 from tests.benchmarks.measure import Measurement, spread
 from tests.benchmarks.system import BenchmarkSystem, running_system
 
@@ -74,12 +75,13 @@ PARTS: dict[str, Part] = {
     "events": lambda bench: events.measure(bench.folder, bench.rounds),
     "queue": lambda bench: queue.measure(bench.folder, bench.rounds),
     "queued": lambda bench: queued.measure(bench.folder, bench.rounds),
+    "idle": lambda bench: idle.measure(bench.folder),
     "adapters": lambda bench: adapters.measure(bench.folder, bench.rounds),
     "training": lambda bench: training.measure(bench.folder, bench.rounds),
     "side_by_side": lambda bench: asyncio.run(side_by_side.measure(bench.folder, bench.rounds)),
     "formats": lambda bench: formats.measure(bench.rounds),
 }
-QUICK = ("training", "side_by_side", "formats")
+QUICK = ("training", "side_by_side", "formats", "idle")
 """What `--quick` measures, once each: what a machine's processor decides."""
 
 

@@ -89,6 +89,11 @@ def test_a_killed_engine_ends_its_streams_with_an_error_and_comes_back(service: 
     eventually(lambda: not any(process.is_running() for process in old))
 
 
+def test_an_engine_at_rest_has_one_thread_that_looks_for_others(service: MlServiceProcess) -> None:
+    threads = Path(f"/proc/{service.engine_core_pid()}/task").glob("*/comm")
+    assert [name for name in (thread.read_text().strip() for thread in threads) if name == "gloo_tcp_loop"] == ["gloo_tcp_loop"]
+
+
 def test_the_process_that_engines_are_forked_from_may_be_killed(service: MlServiceProcess, client: httpx.Client) -> None:
     core = psutil.Process(service.engine_core_pid())
     fork_point = core.parent()

@@ -26,7 +26,8 @@ def job(**changes: Any) -> ReportedJob:
     facts: dict[str, Any] = {
         "id": uuid4(), "status": "completed", "progress": 100.0, "error": None, "method": "sft", "base_model": MODEL, "device_id": uuid4(),
         "epochs": 3, "learning_rate": 1e-4, "sample_count": 24, "epoch": 3.0, "step": 18, "total_steps": 18, "loss": 1.9, "eval_loss": 2.0,
-        "baseline_eval_loss": 2.5, "activated": True, "activation_note": "Activated, because it is better by 20.0%", "adapter_id": uuid4(), "peak_memory_mib": 2355,
+        "baseline_eval_loss": 2.5, "activated": True, "activation_note": "Activated, because it is better by 20.0%", "adapter_id": uuid4(),
+        "peak_memory_mib": 2355,
         "history": [LossPoint(step=step, loss=3 - step / 20) for step in range(1, 19)], "created_at": BEGIN, "started_at": BEGIN,
         "completed_at": BEGIN + timedelta(minutes=3, seconds=5), "eval_samples": 4, "had_baseline": False,
         "comparisons": [DraftComparison(sample_id="1", input="Dinner?", expected="yep", before="I would love to.", after="yep!")],

@@ -95,7 +95,9 @@ async def test_a_stuck_engine_is_told_from_a_live_one() -> None:
 
 async def test_no_canary_is_sent_while_others_make_progress() -> None:
     garage = Garage()
-    async with supervised(garage, timing=Timing(start_timeout=5, canary_interval=1, canary_deadline=5)) as supervisor:
+    async with supervised(
+        garage, timing=Timing(start_timeout=5, canary_interval=1, canary_deadline=5, idle_canary_interval=1)
+    ) as supervisor:
         await until(lambda: supervisor.state == "ready")
         engine = garage.engines[0]
         expected = engine.generations
@@ -105,6 +107,18 @@ async def test_no_canary_is_sent_while_others_make_progress() -> None:
             expected += 1
         assert engine.generations == expected
         await until(lambda: engine.generations > expected)  # a quiet engine is asked
+
+
+async def test_an_engine_without_work_is_seldom_asked() -> None:
+    garage, reasons = Garage(), list[str]()
+    async with supervised(garage, reasons=reasons) as supervisor:
+        await until(lambda: supervisor.state == "ready")
+        await asyncio.sleep(2)  # ten times what an engine with work is given
+        assert garage.engines[0].generations == 1  # that of its start
+        garage.engines[0].stall()  # and nobody sees it
+        with pytest.raises(EngineAway):
+            await words(supervisor.serving())
+        assert reasons == ["stuck"]
 
 
 async def test_a_model_that_cannot_be_loaded_is_tried_again() -> None:

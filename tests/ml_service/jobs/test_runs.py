@@ -30,16 +30,16 @@ class Watched(ArqRedis):
         await super().aclose(*args, **kwargs)
 
 
-async def test_no_heartbeat_meets_a_closed_connection(jobs_settings: Settings, jobs_redis: Redis) -> None:
+async def test_nothing_in_the_background_meets_a_closed_connection(jobs_settings: Settings, jobs_redis: Redis) -> None:
     redis = Watched(pool_or_conn=connection_pool(jobs_settings.redis_url, 5))
     queue, stop = JobQueue(redis, jobs_settings), asyncio.Event()
     leases = Leases(queue, jobs_settings.job_lease_seconds)
-    working = asyncio.create_task(work_on(redis, NoRuns(queue, leases, stop), leases, stop, jobs=1, poll_seconds=0.01))
+    working = asyncio.create_task(work_on(redis, NoRuns(queue, leases, stop), leases, stop, jobs=1))
     await until(lambda: any(key.endswith(b":health-check") for key in jobs_redis.scan_iter()))  # that of arq
-    assert "leases" in {task.get_name() for task in asyncio.all_tasks()}
+    assert {"leases", "wakeups"} <= {task.get_name() for task in asyncio.all_tasks()}
 
     stop.set()
     await working
 
-    assert "leases" not in redis.users
+    assert not {"leases", "wakeups"} & redis.users
     assert jobs_redis.dbsize() == 0

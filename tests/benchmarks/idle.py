@@ -1,0 +1,81 @@
+"""What everything that `make run` starts takes from the processor while nobody asks for anything."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from deploy.local.processes import ChildProcess
+from tests.benchmarks.measure import Goal, Measurement
+from tests.fixtures.ml_service import DATA_DIR
+from tests.fixtures.ports import free_port
+
+START_SECONDS = 900.0
+SETTLE_SECONDS = 30.0
+"""What the start left to do is done by then."""
+WATCHED_SECONDS = 60.0
+
+
+def measure(folder: Path) -> list[Measurement]:
+    """Percent of one core over a minute, of all processes together and of each with its children."""
+    stack = _local_run(folder / "idle")
+    try:
+        stack.start()
+        stack.wait_until(lambda: "Ready" in stack.log_path.read_text(), timeout=START_SECONDS, poll=1)
+        time.sleep(SETTLE_SECONDS)
+        before, begin = _seconds(stack), time.monotonic()
+        time.sleep(WATCHED_SECONDS)
+        after, end = _seconds(stack), time.monotonic()
+    finally:
+        stack.stop(timeout=60)
+    unit = "% of a core"
+    percent = {name: 100 * (after[name] - seconds) / (end - begin) for name, seconds in before.items()}
+    return [
+        Measurement(what="idle, all of make run", unit=unit, ours=[sum(percent.values())], goal=Goal(rule="at most", value=2)),
+        *(Measurement(what=f"idle, {name}", unit=unit, ours=[share]) for name, share in percent.items()),
+    ]
+
+
+def _local_run(folder: Path) -> ChildProcess:
+    """`make run` with data and ports of its own; the model's files are the project's, if they are there."""
+    data = folder / "data"
+    data.mkdir(parents=True)
+    if (DATA_DIR / "models").is_dir():
+        (data / "models").symlink_to(DATA_DIR / "models")
+    environment = {
+        **os.environ,
+        "DATA_DIR": str(data),
+        "GATEWAY_PORT": str(free_port()),
+        "ML_SERVICE_PORT": str(free_port()),
+    }
+    return ChildProcess("make run", [sys.executable, "-m", "deploy.local"], log_path=folder / "run.log", environment=environment)
+
+
+def _seconds(stack: ChildProcess) -> dict[str, float]:
+    """Processor time so far: of the process that started the others, and of each of those with all that it started."""
+    root = psutil.Process(stack.pid)
+    spent = {"deploy.local": _own(root)}
+    for child in root.children():
+        spent[_name(child)] = sum(_with_ended(process) for process in (child, *child.children(recursive=True)))
+    return spent
+
+
+def _own(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _with_ended(process: psutil.Process) -> float:
+    """With its children that have ended, such as PostgreSQL's short-lived workers."""
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:  # it ended just now, and is its parent's from here on
+        return 0.0
+    return float(times.user + times.system + times.children_user + times.children_system)
+
+
+def _name(process: psutil.Process) -> str:
+    command = process.cmdline()
+    return " ".join(command[command.index("-m") + 1 :]) if "-m" in command else Path(command[0].split()[0]).name
