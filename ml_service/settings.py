@@ -91,10 +91,14 @@ class Settings(Struct, frozen=True, kw_only=True):
         PositiveSeconds, Meta(description="How long an engine may take from start to its first token.")
     ] = 1800.0
     canary_interval_seconds: Annotated[
-        PositiveSeconds, Meta(description="An engine that has shown no progress for so long is asked for one token.")
+        PositiveSeconds, Meta(description="An engine that has finished no step for so long is asked for one token.")
     ] = 15.0
     canary_deadline_seconds: Annotated[
-        PositiveSeconds, Meta(description="An engine that shows no progress for so long after being asked is stuck, and is replaced.")
+        PositiveSeconds,
+        Meta(
+            description="An engine that, asked for a token, finishes no step and uses no processor time for so long is stuck, and is "
+            "replaced. One that computes is given ten minutes. On a GPU only steps count."
+        ),
     ] = 30.0
 
     cache_ttl_seconds: Annotated[Annotated[int, Meta(ge=1)], Meta(description="How long a cached answer is kept, in seconds.")] = 3600

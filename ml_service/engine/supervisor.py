@@ -1,6 +1,7 @@
 """Keeps one engine alive: loads it, watches it, replaces it when it dies or gets stuck, and exchanges its model."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +20,13 @@ EngineState = Literal["loading", "ready", "reloading", "rebuilding", "sleeping",
 STATES: Final[tuple[EngineState, ...]] = ("loading", "ready", "reloading", "rebuilding", "sleeping", "stopped")
 
 POLL_SECONDS: Final = 0.1
+WATCH_SECONDS: Final = 1.0
+"""How often an engine is looked at; its death is told at once."""
+COMPUTING_SHARE: Final = 0.05
+"""Share of one core that an engine uses at least while it computes. One that waits uses 0.015, in threads of its libraries that wake
+a hundred times a second; one that has to share two cores with a dozen other threads still gets three times as much."""
+LONGEST_STEP_SECONDS: Final = 600.0
+"""An engine that uses the processor for so long without finishing a step runs in a circle."""
 LONGEST_PAUSE_SECONDS: Final = 60.0
 DRAIN_SECONDS: Final = 120.0
 """How long generations on a model that is being exchanged may go on."""
@@ -43,7 +51,7 @@ class ModelNotLoaded(Unavailable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Seconds: how long a start may take, when a quiet engine is asked for a token, and how long it may then stay quiet."""
+    """Seconds: how long a start may take, when an engine without a step is asked for a token, and how long it may then rest."""
 
     start_timeout: float
     canary_interval: float
@@ -208,7 +216,7 @@ class EngineSupervisor:
         pause = 1.0
         while True:
             while self._sleeping.held:  # died asleep: another would take the memory that training was given
-                await asyncio.sleep(POLL_SECONDS)
+                await self._sleeping.freed(min(self._sleeping.seconds_left, WATCH_SECONDS))
                 await self._wake_in_time()
             async with self._changing:
                 if self._current is None:
@@ -252,33 +260,44 @@ class EngineSupervisor:
 
     async def _watch(self, model: LoadedModel) -> str | None:
         """Wait until an engine is dead or stuck (the reason is returned) or no longer the one that serves (None)."""
-        while self._current is model:
-            engine = model.engine
-            if not engine.alive:
-                return "dead"
-            if self._sleeping.held:  # asleep, it shows no progress and is asked for none
-                await self._wake_in_time()
-                await asyncio.sleep(POLL_SECONDS)
-                continue
-            if time.monotonic() - engine.last_progress >= self._timing.canary_interval and not await self._shows_progress(model):
-                return "stuck" if engine.alive else "dead"
-            await asyncio.sleep(POLL_SECONDS)
+        engine = model.engine
+        died = asyncio.create_task(engine.died())
+        try:
+            while self._current is model:
+                if not engine.alive:
+                    return "dead"
+                if self._sleeping.held:  # asleep, it finishes no steps and is asked for none
+                    await self._wake_in_time()
+                elif time.monotonic() - engine.last_progress >= self._timing.canary_interval and not await self._computes(model, died):
+                    return "stuck" if engine.alive else "dead"
+                await asyncio.wait([died], timeout=min(WATCH_SECONDS, self._timing.canary_interval))
+        finally:
+            died.cancel()
         return None
 
-    async def _shows_progress(self, model: LoadedModel) -> bool:
-        """Ask for one token, and take any progress as the answer: behind a long queue the token itself may be late."""
-        asked = time.monotonic()
+    async def _computes(self, model: LoadedModel, died: "asyncio.Task[None]") -> bool:
+        """Ask for one token, and take any step as the answer, however late: the engine may have much to do, and little of the processor.
+
+        It is stuck only if within `canary_deadline` it also uses no processor time worth the name, or after `LONGEST_STEP_SECONDS`.
+        """
+        engine, deadline = model.engine, self._timing.canary_deadline
+        asked = since = time.monotonic()
+        used = -math.inf  # the first look comes a pause after asking: most engines have answered by then
         canary = asyncio.create_task(_generate_once(model, tokens=1))
         try:
-            while time.monotonic() - asked < self._timing.canary_deadline:
-                await asyncio.wait([canary], timeout=POLL_SECONDS)
-                if model.engine.last_progress > asked or self._sleeping.held:
+            while True:
+                waited_for = [died] if canary.done() else [died, canary]  # a canary may be refused by a full queue: that says nothing
+                await asyncio.wait(waited_for, timeout=min(WATCH_SECONDS, deadline / 10), return_when=asyncio.FIRST_COMPLETED)
+                if engine.last_progress > asked or self._sleeping.held or self._current is not model:
                     return True
-                if not model.engine.alive:
+                now = time.monotonic()
+                if not engine.alive or now - asked >= LONGEST_STEP_SECONDS:
                     return False
-                if canary.done():  # refused by a full queue: that is no progress
-                    await asyncio.sleep(POLL_SECONDS)
-            return False
+                seconds = engine.processor_seconds()
+                if seconds - used >= COMPUTING_SHARE * deadline:
+                    since, used = now, seconds
+                elif now - since >= deadline:
+                    return False
         finally:
             canary.cancel()
             with suppress(asyncio.CancelledError, AppError):

@@ -64,7 +64,7 @@ log = structlog.get_logger(__name__)
 
 
 class _Pulse(StatLoggerBase):  # type: ignore[misc] # vLLM is not typed
-    """Hears of every step of the engine's loop, whoever asked for it: that is how a stuck engine is told from a busy one."""
+    """Hears of every step of the engine's loop, whoever asked for it."""
 
     def __init__(self, _config: object, _engine_index: int = 0) -> None:
         self.last_progress = time.monotonic()
@@ -98,7 +98,7 @@ class VllmEngine:
             Exception: whatever vLLM, transformers or the hub raise when a model cannot be loaded.
         """
         if current_platform.is_cpu():
-            preload()  # it ends with the thread that starts it: not with one that a single engine has
+            preload()
         # Loading blocks for a minute, so it runs in a thread; and that thread must live as long as the engine, because the
         # parent-death signal of a child is sent when the thread that started it ends.
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
@@ -130,6 +130,18 @@ class VllmEngine:
     @property
     def last_progress(self) -> float:
         return self._pulse.last_progress
+
+    def processor_seconds(self) -> float:
+        if not current_platform.is_cpu():
+            return 0.0
+        seconds = 0.0
+        for pid in self.process_ids():
+            with suppress(psutil.NoSuchProcess):
+                core = psutil.Process(pid)
+                for process in (core, *core.children(recursive=True)):
+                    times = process.cpu_times()
+                    seconds += times.user + times.system
+        return seconds
 
     @property
     def load(self) -> Load:
@@ -189,6 +201,9 @@ class VllmEngine:
 
     def openai_app(self) -> AsgiApp | None:
         return self._openai
+
+    async def died(self) -> None:
+        await asyncio.wait([self._llm.output_handler])
 
     def process_ids(self) -> list[int]:
         """The engine core's processes, for tests and operators who want to hurt them."""
