@@ -100,6 +100,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             "replaced. One that computes is given ten minutes. On a GPU only steps count."
         ),
     ] = 30.0
+    engine_rebuild_window_seconds: Annotated[
+        PositiveSeconds,
+        Meta(
+            description="Each engine that has to be replaced within so long of another halves the work that the next one lets in; after "
+            "so long without one it lets in as much as usual."
+        ),
+    ] = 600.0
 
     cache_ttl_seconds: Annotated[Annotated[int, Meta(ge=1)], Meta(description="How long a cached answer is kept, in seconds.")] = 3600
     ml_service_url: Annotated[

@@ -146,6 +146,12 @@ class Engine(Protocol):
     def openai_app(self) -> AsgiApp | None:
         """The engine's own OpenAI-compatible app, whose paths begin with `/v1`; None if it has none."""
 
+    def limit_admission(self, share: float) -> None:
+        """Take in less than usual: below 1, that share of the batch's places for answers that are generated and that wait together.
+
+        Others get QueueFull; an engine with nothing to do takes in any one request. 1 is as usual. What was taken in stays.
+        """
+
     async def died(self) -> None:
         """Return as soon as an engine that has generated is no longer `alive`."""
 

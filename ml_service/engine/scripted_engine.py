@@ -55,6 +55,8 @@ class ScriptedEngine:
     def __init__(self, *, token_seconds: float = 0.0, context_length: int = 8192, capacity: int = 256) -> None:
         self._context_length = context_length
         self._capacity = capacity
+        self.limit = capacity
+        """How many answers it takes in now; see `limit_admission`."""
         self._answers = 0
         self._alive = True
         self._asleep = False
@@ -96,7 +98,7 @@ class ScriptedEngine:
         self._check_awake()
         if adapter is not None and adapter.name not in self._adapters:
             raise AdapterRefused("This adapter was not added")
-        if self._answers + sampling.n > self._capacity:
+        if self._answers + min(sampling.n, self.limit) > self.limit:
             raise QueueFull("Too many answers are being generated")
         self._answers += sampling.n
         self.generations += 1
@@ -139,6 +141,9 @@ class ScriptedEngine:
 
     def openai_app(self) -> AsgiApp | None:
         return None
+
+    def limit_admission(self, share: float) -> None:
+        self.limit = max(1, int(self._capacity * share))
 
     async def died(self) -> None:
         await self._dead.wait()

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import structlog
 
+from ml_service.engine.admission import Admission
 from ml_service.engine.protocol import Engine, EngineAway, EngineFactory, Load, LoadedModel, Sampling
 from ml_service.engine.sleep import SleepLease
 from ml_service.models.catalogue import ModelEntry
@@ -58,6 +59,8 @@ class Timing:
     canary_deadline: float
     sleep_patience: float = 10.0
     """How long whoever needs an engine that sleeps waits for it."""
+    rebuild_window: float = 600.0
+    """Engines given up within so long of each other halve what the next one lets in; after so long without one all is as before."""
 
 
 class EngineSupervisor:
@@ -88,6 +91,8 @@ class EngineSupervisor:
         self._state: EngineState = "loading"
         self._current: LoadedModel | None = None
         self._sleeping = SleepLease()
+        self._admission = Admission(timing.rebuild_window)
+        self._limited = False
         self._changing = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
@@ -116,6 +121,11 @@ class EngineSupervisor:
     def load(self) -> Load:
         """What the serving engine has to do; nothing while there is none."""
         return self._current.engine.load if self._current is not None else Load(running=0, waiting=0)
+
+    @property
+    def admission(self) -> float:
+        """The share of the usual work that the engine lets in: 1, or less after several had to be given up."""
+        return self._admission.share
 
     def serving(self) -> LoadedModel:
         """The model to generate with now.
@@ -233,6 +243,9 @@ class EngineSupervisor:
                     log.error("engine given up", reason=reason, model=model.entry.name)
                     self._state = "rebuilding"
                     self._on_rebuild(reason)
+                    self._admission.replaced()
+                    if self.admission < 1:
+                        log.warning("another engine was given up shortly before: less is let in", share=self.admission)
                     await self._give_up_current()
 
     async def _try_start(self) -> None:
@@ -250,6 +263,7 @@ class EngineSupervisor:
         log.info("loading model", model=entry.name)
         async with asyncio.timeout(self._timing.start_timeout):
             model = await self._factory(entry)
+            model.engine.limit_admission(self.admission)
             try:
                 await _generate_once(model, tokens=4)
             except BaseException:
@@ -266,6 +280,7 @@ class EngineSupervisor:
             while self._current is model:
                 if not engine.alive:
                     return "dead"
+                self._limit_admission(engine)
                 if self._sleeping.held:  # asleep, it finishes no steps and is asked for none
                     await self._wake_in_time()
                 elif time.monotonic() - engine.last_progress >= self._timing.canary_interval and not await self._computes(model, died):
@@ -274,6 +289,13 @@ class EngineSupervisor:
         finally:
             died.cancel()
         return None
+
+    def _limit_admission(self, engine: Engine) -> None:
+        share = self.admission
+        engine.limit_admission(share)
+        if self._limited and share == 1:
+            log.info("no engine was given up lately: as much is let in as usual")
+        self._limited = share < 1
 
     async def _computes(self, model: LoadedModel, died: "asyncio.Task[None]") -> bool:
         """Ask for one token, and take any step as the answer, however late: the engine may have much to do, and little of the processor.
