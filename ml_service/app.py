@@ -71,6 +71,7 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
             canary_interval=settings.canary_interval_seconds,
             canary_deadline=settings.canary_deadline_seconds,
             sleep_patience=settings.sleep_patience_seconds,
+            rebuild_window=settings.engine_rebuild_window_seconds,
         ),
         load_beside=settings.reload_mode == "beside" or (settings.reload_mode == "auto" and not has_gpu()),
         on_rebuild=lambda reason: metrics.rebuilds.labels(reason).inc(),

@@ -52,6 +52,8 @@ class Metrics:
         state = Gauge("ml_engine_state", "1 for the state that the engine is in.", ["state"], registry=self._registry)
         for name in STATES:
             state.labels(name).set_function(lambda name=name: float(supervisor.state == name))  # type: ignore[misc]
+        admission = Gauge("ml_engine_admission", "Share of the usual work that the engine lets in.", registry=self._registry)
+        admission.set_function(lambda: supervisor.admission)
         running = Gauge("ml_generations_running", "Answers that are being generated.", registry=self._registry)
         running.set_function(lambda: supervisor.load.running)
         waiting = Gauge("ml_generations_waiting", "Answers that wait for a place in the batch.", registry=self._registry)

@@ -91,14 +91,22 @@ class Settings(Struct, frozen=True, kw_only=True):
         PositiveSeconds, Meta(description="How long an engine may take from start to its first token.")
     ] = 1800.0
     canary_interval_seconds: Annotated[
-        PositiveSeconds,
-        Meta(
-            description="An engine with work that has shown no progress for so long is asked for one token; one without, every 3 minutes."
-        ),
+        PositiveSeconds, Meta(description="An engine that has finished no step for so long is asked for one token.")
     ] = 15.0
     canary_deadline_seconds: Annotated[
-        PositiveSeconds, Meta(description="An engine that shows no progress for so long after being asked is stuck, and is replaced.")
+        PositiveSeconds,
+        Meta(
+            description="An engine that, asked for a token, finishes no step and uses no processor time for so long is stuck, and is "
+            "replaced. One that computes is given ten minutes. On a GPU only steps count."
+        ),
     ] = 30.0
+    engine_rebuild_window_seconds: Annotated[
+        PositiveSeconds,
+        Meta(
+            description="Each engine that has to be replaced within so long of another halves the work that the next one lets in; after "
+            "so long without one it lets in as much as usual."
+        ),
+    ] = 600.0
 
     cache_ttl_seconds: Annotated[Annotated[int, Meta(ge=1)], Meta(description="How long a cached answer is kept, in seconds.")] = 3600
     ml_service_url: Annotated[

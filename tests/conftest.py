@@ -115,7 +115,13 @@ def adapter_store(run_folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def model_service(run_folder: Path, redis_url: str, smollm2: Path, adapter_store: Path) -> Iterator[MlServiceProcess]:
     """The ML service with the real engine and the bundled model, started once a run. Who hurts it waits until it is whole again."""
-    process = MlServiceProcess(run_folder, redis_url=redis_url, adapter_store=str(adapter_store), max_loaded_adapters="8")
+    process = MlServiceProcess(
+        run_folder,
+        redis_url=redis_url,
+        adapter_store=str(adapter_store),
+        max_loaded_adapters="8",
+        engine_rebuild_window_seconds="1",  # who kills its engine does not leave it slower for others
+    )
     process.start()
     yield process
     process.stop()

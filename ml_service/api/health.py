@@ -45,6 +45,7 @@ def health_routes(
             redis_connected=redis_connected,
             queue_length=load.waiting + queued,
             engine=state,
+            admission=supervisor.admission,
             adapters_loaded=len(adapters.loaded(supervisor.engine)),
             version=version,
         )

@@ -10,6 +10,7 @@ import gc
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import forkserver
@@ -29,10 +30,23 @@ PRELOADED: Final = [
 def preload() -> None:
     """Let the process that engine cores are forked from begin to import; does nothing where there is one.
 
-    Its environment is the one of now: what vLLM reads while it is imported must be set before. It ends with the calling thread.
+    Its environment is the one of now: what vLLM reads while it is imported must be set before. It ends with this process.
     """
     multiprocessing.set_forkserver_preload(PRELOADED)
-    forkserver.ensure_running()
+    server: Any = forkserver._forkserver  # there is one, and no other way to it
+    server.ensure_running = _ensure_running
+    server.ensure_running()
+
+
+_starter: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fork-point")
+
+
+def _ensure_running() -> None:
+    """As the forkserver's own, which starts another process when that one has died, in whatever thread an engine core is started.
+
+    The process ends with the thread that started it, and all cores with the process: so it is always one thread, which does not end.
+    """
+    _starter.submit(forkserver.ensure_running).result()
 
 
 @contextmanager

@@ -90,7 +90,17 @@ class Engine(Protocol):
 
     @property
     def last_progress(self) -> float:
-        """`time.monotonic()` of the last sign that the engine computes."""
+        """`time.monotonic()` of the last step that the engine's scheduler finished.
+
+        A step may take long where others have the processor: see `processor_seconds`.
+        """
+
+    def processor_seconds(self) -> float:
+        """Processor time that the engine's processes have used so far: while a step lasts, its growth says that they compute.
+
+        Costs a look at every process of the machine. Always 0 where it says nothing: a process that waits for a GPU may spin, and
+        there a step is short.
+        """
 
     @property
     def load(self) -> Load: ...
@@ -135,6 +145,15 @@ class Engine(Protocol):
 
     def openai_app(self) -> AsgiApp | None:
         """The engine's own OpenAI-compatible app, whose paths begin with `/v1`; None if it has none."""
+
+    def limit_admission(self, share: float) -> None:
+        """Take in less than usual: below 1, that share of the batch's places for answers that are generated and that wait together.
+
+        Others get QueueFull; an engine with nothing to do takes in any one request. 1 is as usual. What was taken in stays.
+        """
+
+    async def died(self) -> None:
+        """Return as soon as an engine that has generated is no longer `alive`."""
 
     async def shutdown(self) -> None:
         """Stop the engine's processes, within seconds even if it is stuck; what it generates raises EngineAway."""

@@ -23,6 +23,8 @@ from shared.contracts.generation import Turn
 
 WORDS = ("Sounds", " good", ",", " see", " you", " then", "!", " Let", " me", " know", " if", " anything", " changes", ".")
 PROBABILITY = 0.5
+STEP_SECONDS = 0.001
+"""Processor time that a step counts."""
 
 
 class ScriptedRenderer:
@@ -53,12 +55,18 @@ class ScriptedEngine:
     def __init__(self, *, token_seconds: float = 0.0, context_length: int = 8192, capacity: int = 256) -> None:
         self._context_length = context_length
         self._capacity = capacity
+        self.limit = capacity
+        """How many answers it takes in now; see `limit_admission`."""
         self._answers = 0
         self._alive = True
         self._asleep = False
         self._adapters: set[str] = set()
         self._running = asyncio.Event()
         self._running.set()
+        self._dead = asyncio.Event()
+        self._processor_seconds = 0.0
+        self._stalled = time.monotonic()
+        self._share = 0.0
         self.token_seconds = token_seconds
         self.last_progress = time.monotonic()
         self.generations = 0
@@ -79,6 +87,9 @@ class ScriptedEngine:
     def alive(self) -> bool:
         return self._alive
 
+    def processor_seconds(self) -> float:
+        return self._processor_seconds + self._share * (time.monotonic() - self._stalled)
+
     @property
     def load(self) -> Load:
         return Load(running=self._answers, waiting=0)
@@ -87,7 +98,7 @@ class ScriptedEngine:
         self._check_awake()
         if adapter is not None and adapter.name not in self._adapters:
             raise AdapterRefused("This adapter was not added")
-        if self._answers + sampling.n > self._capacity:
+        if self._answers + min(sampling.n, self.limit) > self.limit:
             raise QueueFull("Too many answers are being generated")
         self._answers += sampling.n
         self.generations += 1
@@ -97,6 +108,7 @@ class ScriptedEngine:
                 await self._running.wait()
                 self._check_awake()
                 self.last_progress = time.monotonic()
+                self._processor_seconds += STEP_SECONDS
                 yield delta
         except (asyncio.CancelledError, GeneratorExit):
             self.aborted += 1
@@ -130,20 +142,30 @@ class ScriptedEngine:
     def openai_app(self) -> AsgiApp | None:
         return None
 
+    def limit_admission(self, share: float) -> None:
+        self.limit = max(1, int(self._capacity * share))
+
+    async def died(self) -> None:
+        await self._dead.wait()
+
     async def shutdown(self) -> None:
         self.kill()
 
     def kill(self) -> None:
         """Die as a killed engine does: whoever waits for a token gets `EngineAway`."""
         self._alive = False
+        self._dead.set()
         self._running.set()
 
-    def stall(self) -> None:
-        """Stop computing without dying."""
+    def stall(self, share: float = 0.0) -> None:
+        """Finish no step without dying: stopped, or with a share of a core, as in a step that takes long."""
+        self._processor_seconds = self.processor_seconds()
+        self._stalled, self._share = time.monotonic(), share
         self._running.clear()
 
     def resume(self) -> None:
         """Go on after `stall`."""
+        self._processor_seconds, self._share = self.processor_seconds(), 0.0
         self._running.set()
 
     def _check_alive(self) -> None:

@@ -1,6 +1,7 @@
 """Keeps one engine alive: loads it, watches it, replaces it when it dies or gets stuck, and exchanges its model."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -9,6 +10,7 @@ from typing import Final, Literal
 
 import structlog
 
+from ml_service.engine.admission import Admission
 from ml_service.engine.protocol import Engine, EngineAway, EngineFactory, Load, LoadedModel, Sampling
 from ml_service.engine.sleep import SleepLease
 from ml_service.models.catalogue import ModelEntry
@@ -19,6 +21,13 @@ EngineState = Literal["loading", "ready", "reloading", "rebuilding", "sleeping",
 STATES: Final[tuple[EngineState, ...]] = ("loading", "ready", "reloading", "rebuilding", "sleeping", "stopped")
 
 POLL_SECONDS: Final = 0.25
+WATCH_SECONDS: Final = 1.0
+"""How often an engine is looked at; its death is told at once."""
+COMPUTING_SHARE: Final = 0.05
+"""Share of one core that an engine uses at least while it computes. One that waits uses 0.015, in threads of its libraries that wake
+a hundred times a second; one that has to share two cores with a dozen other threads still gets three times as much."""
+LONGEST_STEP_SECONDS: Final = 600.0
+"""An engine that uses the processor for so long without finishing a step runs in a circle."""
 LONGEST_PAUSE_SECONDS: Final = 60.0
 DRAIN_SECONDS: Final = 120.0
 """How long generations on a model that is being exchanged may go on."""
@@ -43,16 +52,15 @@ class ModelNotLoaded(Unavailable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Seconds: how long a start may take, when a quiet engine with work is asked for a token, and how long it may then stay quiet."""
+    """Seconds: how long a start may take, when an engine without a step is asked for a token, and how long it may then rest."""
 
     start_timeout: float
     canary_interval: float
     canary_deadline: float
-    idle_canary_interval: float = 180.0
-    """When an engine without work is asked, if `canary_interval` is not longer. Each time costs a processor as much as any token does, so a
-    machine at rest is seldom asked; if its engine is stuck after all, the next request finds that out as one in the middle would."""
     sleep_patience: float = 10.0
     """How long whoever needs an engine that sleeps waits for it."""
+    rebuild_window: float = 600.0
+    """Engines given up within so long of each other halve what the next one lets in; after so long without one all is as before."""
 
 
 class EngineSupervisor:
@@ -83,6 +91,8 @@ class EngineSupervisor:
         self._state: EngineState = "loading"
         self._current: LoadedModel | None = None
         self._sleeping = SleepLease()
+        self._admission = Admission(timing.rebuild_window)
+        self._limited = False
         self._changing = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
@@ -111,6 +121,11 @@ class EngineSupervisor:
     def load(self) -> Load:
         """What the serving engine has to do; nothing while there is none."""
         return self._current.engine.load if self._current is not None else Load(running=0, waiting=0)
+
+    @property
+    def admission(self) -> float:
+        """The share of the usual work that the engine lets in: 1, or less after several had to be given up."""
+        return self._admission.share
 
     def serving(self) -> LoadedModel:
         """The model to generate with now.
@@ -211,7 +226,7 @@ class EngineSupervisor:
         pause = 1.0
         while True:
             while self._sleeping.held:  # died asleep: another would take the memory that training was given
-                await asyncio.sleep(POLL_SECONDS)
+                await self._sleeping.freed(min(self._sleeping.seconds_left, WATCH_SECONDS))
                 await self._wake_in_time()
             async with self._changing:
                 if self._current is None:
@@ -228,6 +243,9 @@ class EngineSupervisor:
                     log.error("engine given up", reason=reason, model=model.entry.name)
                     self._state = "rebuilding"
                     self._on_rebuild(reason)
+                    self._admission.replaced()
+                    if self.admission < 1:
+                        log.warning("another engine was given up shortly before: less is let in", share=self.admission)
                     await self._give_up_current()
 
     async def _try_start(self) -> None:
@@ -245,6 +263,7 @@ class EngineSupervisor:
         log.info("loading model", model=entry.name)
         async with asyncio.timeout(self._timing.start_timeout):
             model = await self._factory(entry)
+            model.engine.limit_admission(self.admission)
             try:
                 await _generate_once(model, model.renderer.turns([Turn(role="user", content="Hello")]), tokens=4)
             except BaseException:
@@ -255,44 +274,53 @@ class EngineSupervisor:
 
     async def _watch(self, model: LoadedModel) -> str | None:
         """Wait until an engine is dead or stuck (the reason is returned) or no longer the one that serves (None)."""
-        idle_interval = max(self._timing.idle_canary_interval, self._timing.canary_interval)
-        works_since: float | None = None
-        while self._current is model:
-            engine = model.engine
-            if not engine.alive:
-                return "dead"
-            if self._sleeping.held:  # asleep, it shows no progress and is asked for none
-                await self._wake_in_time()
-                await asyncio.sleep(POLL_SECONDS)
-                continue
-            now = time.monotonic()
-            if engine.load.running + engine.load.waiting == 0:
-                works_since, due = None, engine.last_progress + idle_interval
-            else:
-                works_since = works_since or now
-                due = max(works_since, engine.last_progress) + self._timing.canary_interval
-            if now >= due and not await self._shows_progress(model):
-                return "stuck" if engine.alive else "dead"
-            await asyncio.sleep(POLL_SECONDS)
+        engine = model.engine
+        died = asyncio.create_task(engine.died())
+        try:
+            while self._current is model:
+                if not engine.alive:
+                    return "dead"
+                self._limit_admission(engine)
+                if self._sleeping.held:  # asleep, it finishes no steps and is asked for none
+                    await self._wake_in_time()
+                elif time.monotonic() - engine.last_progress >= self._timing.canary_interval and not await self._computes(model, died):
+                    return "stuck" if engine.alive else "dead"
+                await asyncio.wait([died], timeout=min(WATCH_SECONDS, self._timing.canary_interval))
+        finally:
+            died.cancel()
         return None
 
-    async def _shows_progress(self, model: LoadedModel) -> bool:
-        """Ask for one token, and take any progress as the answer: behind a long queue the token itself may be late.
+    def _limit_admission(self, engine: Engine) -> None:
+        share = self.admission
+        engine.limit_admission(share)
+        if self._limited and share == 1:
+            log.info("no engine was given up lately: as much is let in as usual")
+        self._limited = share < 1
 
-        The prompt is as short as can be: it is asked by a machine that should rest, or of an engine that has much to do.
+    async def _computes(self, model: LoadedModel, died: "asyncio.Task[None]") -> bool:
+        """Ask for one token, and take any step as the answer, however late: the engine may have much to do, and little of the processor.
+
+        It is stuck only if within `canary_deadline` it also uses no processor time worth the name, or after `LONGEST_STEP_SECONDS`.
         """
-        asked = time.monotonic()
+        engine, deadline = model.engine, self._timing.canary_deadline
+        asked = since = time.monotonic()
+        used = -math.inf  # the first look comes a pause after asking: most engines have answered by then
+        # The prompt is as short as can be: a machine at rest is asked, too, and an engine that has much to do.
         canary = asyncio.create_task(_generate_once(model, model.renderer.text("Hello"), tokens=1))
         try:
-            while time.monotonic() - asked < self._timing.canary_deadline:
-                await asyncio.wait([canary], timeout=POLL_SECONDS)
-                if model.engine.last_progress > asked or self._sleeping.held:
+            while True:
+                waited_for = [died] if canary.done() else [died, canary]  # a canary may be refused by a full queue: that says nothing
+                await asyncio.wait(waited_for, timeout=min(WATCH_SECONDS, deadline / 10), return_when=asyncio.FIRST_COMPLETED)
+                if engine.last_progress > asked or self._sleeping.held or self._current is not model:
                     return True
-                if not model.engine.alive:
+                now = time.monotonic()
+                if not engine.alive or now - asked >= LONGEST_STEP_SECONDS:
                     return False
-                if canary.done():  # refused by a full queue: that is no progress
-                    await asyncio.sleep(POLL_SECONDS)
-            return False
+                seconds = engine.processor_seconds()
+                if seconds - used >= COMPUTING_SHARE * deadline:
+                    since, used = now, seconds
+                elif now - since >= deadline:
+                    return False
         finally:
             canary.cancel()
             with suppress(asyncio.CancelledError, AppError):

@@ -58,13 +58,16 @@ from shared.contracts.generation import FinishReason
 
 GIB: Final = 2**30
 STOP_SECONDS: Final = 2.0
+CPU_STEP_TOKENS: Final = {"bfloat16": 1024, "float32": 512}
+"""Tokens that one step on a CPU computes at most, prompts among them: about a second's work of two cores. While a step lasts, no answer
+goes on and no abort is heeded. With 512 a long prompt's first token would come 8 % later in bfloat16; in float32 it does not."""
 FINISH_REASONS: Final[dict[str, FinishReason]] = {"stop": "stop", "length": "length", "repetition": "stop"}
 
 log = structlog.get_logger(__name__)
 
 
 class _Pulse(StatLoggerBase):  # type: ignore[misc] # vLLM is not typed
-    """Hears of every step of the engine's loop, whoever asked for it: that is how a stuck engine is told from a busy one."""
+    """Hears of every step of the engine's loop, whoever asked for it."""
 
     def __init__(self, _config: object, _engine_index: int = 0) -> None:
         self.last_progress = time.monotonic()
@@ -79,11 +82,20 @@ class _Pulse(StatLoggerBase):  # type: ignore[misc] # vLLM is not typed
         """Nothing to say."""
 
 
+class _Llm(AsyncLLM):  # type: ignore[misc] # vLLM is not typed
+    """vLLM's client, whose limit of unfinished answers may be lower than one request has."""
+
+    def check_admission(self, n: int = 1, request_id: str | None = None) -> None:
+        """As vLLM's, but an engine with nothing to do takes in any one request."""
+        super().check_admission(min(n, self.scheduler_config.max_num_queued_reqs), request_id)
+
+
 class VllmEngine:
     """One vLLM engine: its client lives here, its core and workers in processes of their own."""
 
-    def __init__(self, llm: AsyncLLM, pulse: _Pulse, thread: ThreadPoolExecutor, openai: AsgiApp) -> None:
+    def __init__(self, llm: _Llm, pulse: _Pulse, thread: ThreadPoolExecutor, openai: AsgiApp) -> None:
         self._llm = llm
+        self._capacity = int(llm.scheduler_config.max_num_queued_reqs)
         self._pulse = pulse
         self._thread = thread
         self._openai = openai
@@ -98,7 +110,7 @@ class VllmEngine:
             Exception: whatever vLLM, transformers or the hub raise when a model cannot be loaded.
         """
         if current_platform.is_cpu():
-            preload()  # it ends with the thread that starts it: not with one that a single engine has
+            preload()
         # Loading blocks for a minute, so it runs in a thread; and that thread must live as long as the engine, because the
         # parent-death signal of a child is sent when the thread that started it ends.
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
@@ -130,6 +142,18 @@ class VllmEngine:
     @property
     def last_progress(self) -> float:
         return self._pulse.last_progress
+
+    def processor_seconds(self) -> float:
+        if not current_platform.is_cpu():
+            return 0.0
+        seconds = 0.0
+        for pid in self.process_ids():
+            with suppress(psutil.NoSuchProcess):
+                core = psutil.Process(pid)
+                for process in (core, *core.children(recursive=True)):
+                    times = process.cpu_times()
+                    seconds += times.user + times.system
+        return seconds
 
     @property
     def load(self) -> Load:
@@ -190,6 +214,14 @@ class VllmEngine:
     def openai_app(self) -> AsgiApp | None:
         return self._openai
 
+    def limit_admission(self, share: float) -> None:
+        # vLLM looks at the limit whenever a request comes.
+        config = self._llm.scheduler_config
+        config.max_num_queued_reqs = self._capacity if share == 1 else max(1, int(config.max_num_seqs * share))
+
+    async def died(self) -> None:
+        await asyncio.wait([self._llm.output_handler])
+
     def process_ids(self) -> list[int]:
         """The engine core's processes, for tests and operators who want to hurt them."""
         manager = self._llm.engine_core.resources.engine_manager
@@ -214,12 +246,12 @@ class VllmEngine:
             raise EngineAway("The engine sleeps while something trains on its GPU", retry_after=10)
 
 
-async def _dispose(llm: AsyncLLM, thread: ThreadPoolExecutor) -> None:
+async def _dispose(llm: _Llm, thread: ThreadPoolExecutor) -> None:
     await asyncio.get_running_loop().run_in_executor(thread, _end, llm)
     thread.shutdown(wait=False)
 
 
-def _end(llm: AsyncLLM) -> None:
+def _end(llm: _Llm) -> None:
     try:
         llm.shutdown(STOP_SECONDS)
     except psutil.NoSuchProcess:
@@ -229,7 +261,7 @@ def _end(llm: AsyncLLM) -> None:
         llm.shutdown()
 
 
-_Loaded = tuple[AsyncLLM, _Pulse, ChatTemplateRenderer]
+_Loaded = tuple[_Llm, _Pulse, ChatTemplateRenderer]
 
 
 def _discard(loading: "Future[_Loaded]") -> None:
@@ -249,7 +281,7 @@ def _load(entry: ModelEntry, settings: Settings) -> _Loaded:
 
     config = _engine_args(entry, model, settings).create_engine_config(UsageContext.ENGINE_CONTEXT)
     with _threads(settings), core_processes(forked=current_platform.is_cpu()):
-        llm = AsyncLLM.from_vllm_config(config, stat_loggers=[make_pulse])
+        llm = _Llm.from_vllm_config(config, stat_loggers=[make_pulse])
     return llm, pulses[0], renderer
 
 
@@ -264,6 +296,7 @@ def _engine_args(entry: ModelEntry, model: str, settings: Settings) -> AsyncEngi
         tokenizer_mode="hf",  # the prompts' own tokenizer, so that ids agree
         max_model_len=context_length,
         max_num_seqs=settings.max_num_seqs,
+        max_num_batched_tokens=_step_tokens(settings) if on_cpu else None,
         max_num_queued_reqs=settings.max_num_seqs + settings.max_queued_requests,
         enable_lora=True,  # LoRA cannot be switched on later
         max_loras=settings.max_loras,
@@ -283,6 +316,10 @@ def _engine_args(entry: ModelEntry, model: str, settings: Settings) -> AsyncEngi
         enable_log_requests=False,
         use_tqdm_on_load=False,
     )
+
+
+def _step_tokens(settings: Settings) -> int:
+    return max(CPU_STEP_TOKENS[cpu_number_format(settings.cpu_number_format)], settings.max_num_seqs)  # a step has a token of each answer
 
 
 def _in_one_process(settings: Settings) -> bool:

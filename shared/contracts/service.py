@@ -10,7 +10,10 @@ HealthStatus = Literal["healthy", "loading", "degraded", "unhealthy"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """`healthy` and `degraded` (Redis is away) can generate; `loading` and `unhealthy` cannot."""
+    """`healthy` and `degraded` (Redis is away) can generate; `loading` and `unhealthy` cannot.
+
+    `admission` is the share of the usual work that the engine lets in: 1, or less after several engines had to be given up.
+    """
 
     status: HealthStatus
     model_loaded: bool
@@ -18,6 +21,7 @@ class Health:
     redis_connected: bool
     queue_length: int
     engine: str
+    admission: float
     adapters_loaded: int
     version: str
 

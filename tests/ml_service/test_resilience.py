@@ -119,6 +119,18 @@ def test_a_stuck_engine_is_noticed_and_replaced(service: MlServiceProcess, clien
     assert 'ml_engine_rebuilds_total{reason="stuck"} 1.0' in client.get("/metrics").text
 
 
+def test_a_service_whose_engine_dies_again_and_again_lets_less_in_and_says_so(service: MlServiceProcess, client: httpx.Client) -> None:
+    fork_point = psutil.Process(service.engine_core_pid()).ppid()
+    for _ in range(2):
+        service.kill_engine()
+        eventually(lambda: service.health_status() == 503, seconds=60)
+        service.wait_ready()
+        assert psutil.Process(service.engine_core_pid()).ppid() == fork_point
+    assert client.get("/health").json()["admission"] <= 0.5
+    assert "less is let in" in service.log()
+    assert "Paris" in client.post("/generate", json=QUESTION).json()["response"]
+
+
 def test_another_model_is_loaded_while_the_old_one_serves(service: MlServiceProcess, client: httpx.Client) -> None:
     with ThreadPoolExecutor(1) as pool:
         reloading = pool.submit(client.post, "/model/reload", params={"model_id": "twin"})

@@ -21,6 +21,7 @@ async def test_health_is_as_documented(service: InProcess) -> None:
         "redis_connected": True,
         "queue_length": 0,
         "engine": "ready",
+        "admission": 1,
         "adapters_loaded": 0,
         "version": "0.1.0",
     }

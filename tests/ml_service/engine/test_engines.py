@@ -14,6 +14,7 @@ from ml_service import logs
 from ml_service.app import default_engine_factory
 from ml_service.engine.protocol import Adapter, AdapterRefused, Delta, EngineAway, LoadedModel, QueueFull, Sampling
 from ml_service.engine.scripted_engine import ScriptedEngine, ScriptedRenderer
+from ml_service.engine.supervisor import COMPUTING_SHARE
 from ml_service.models.catalogue import builtin_catalogue
 from shared.contracts.generation import Turn
 from tests.fixtures.ml_service import DATA_DIR
@@ -137,6 +138,20 @@ async def test_it_shows_that_it_makes_progress(model: LoadedModel) -> None:
     assert model.engine.last_progress > before
 
 
+async def test_it_shows_that_it_computes(model: LoadedModel) -> None:
+    before = model.engine.processor_seconds()
+    await deltas(model, max_tokens=32)
+    assert model.engine.processor_seconds() > before
+
+
+async def test_at_rest_it_does_not_look_as_if_it_computed(model: LoadedModel) -> None:
+    await idle(model)
+    await asyncio.sleep(0.5)  # threads that computed spin a little after it
+    before = model.engine.processor_seconds()
+    await asyncio.sleep(2)
+    assert model.engine.processor_seconds() - before < 2 * COMPUTING_SHARE
+
+
 @pytest.mark.parametrize("how", ["cancel", "close"])
 async def test_leaving_aborts_the_generation(model: LoadedModel, how: str) -> None:
     generation = model.engine.generate(hello(model), Sampling(max_tokens=500))
@@ -169,6 +184,27 @@ async def test_more_than_its_queue_holds_is_refused(model: LoadedModel) -> None:
     await asyncio.gather(*taken)
     await idle(model)
     assert text(await deltas(model))
+
+
+async def test_it_can_be_told_to_take_in_less(model: LoadedModel) -> None:
+    await idle(model)
+    model.engine.limit_admission(0.5)
+    taken = asyncio.create_task(deltas(model, n=4, max_tokens=12, temperature=1.0))
+    async with asyncio.timeout(10):
+        while not model.engine.load.running:
+            await asyncio.sleep(0)
+    with pytest.raises(QueueFull):
+        await deltas(model)
+    model.engine.limit_admission(1)
+    assert text(await deltas(model))
+    await taken
+
+
+async def test_one_request_is_taken_in_however_little_that_is(model: LoadedModel) -> None:
+    await idle(model)
+    model.engine.limit_admission(0.001)
+    assert len({delta.index for delta in await deltas(model, n=2, temperature=1.0)}) == 2
+    model.engine.limit_admission(1)
 
 
 async def test_an_adapter_is_served_and_taken_away(model: LoadedModel, lora: Path) -> None:
@@ -221,6 +257,7 @@ async def test_asleep_it_does_nothing_and_awake_it_is_as_before(model: LoadedMod
 
 async def test_after_a_shutdown_it_is_away(model: LoadedModel, gone_before_it_is_killed: None) -> None:
     """The last one: the fixture's engine is gone afterwards."""
+    died = asyncio.create_task(model.engine.died())
     running = asyncio.create_task(deltas(model, max_tokens=500, temperature=2.0))  # as hot as this it finds no end
     await asyncio.sleep(0.05)
     await model.engine.shutdown()
@@ -229,4 +266,5 @@ async def test_after_a_shutdown_it_is_away(model: LoadedModel, gone_before_it_is
     with pytest.raises(EngineAway):
         await deltas(model)
     assert not model.engine.alive
+    await asyncio.wait_for(died, 10)
     await model.engine.shutdown()

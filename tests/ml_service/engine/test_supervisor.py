@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
+from ml_service.engine import supervisor as supervisor_module
 from ml_service.engine.protocol import EngineAway, LoadedModel, Sampling
 from ml_service.engine.scripted_engine import ScriptedEngine, ScriptedRenderer
 from ml_service.engine.supervisor import EngineSupervisor, ModelNotLoaded, Timing
@@ -23,7 +24,8 @@ QUICK = Timing(start_timeout=5, canary_interval=0.2, canary_deadline=1)
 class Garage:
     """Makes engines, remembers them, and can be told to fail."""
 
-    def __init__(self) -> None:
+    def __init__(self, capacity: int = 256) -> None:
+        self._capacity = capacity
         self.engines: list[ScriptedEngine] = []
         self.fail_on: set[str] = set()
         self.loading = asyncio.Event()
@@ -35,7 +37,7 @@ class Garage:
         await self.may_load.wait()
         if entry.name in self.fail_on:
             raise OSError("no such weights")
-        self.engines.append(ScriptedEngine(token_seconds=0.005))
+        self.engines.append(ScriptedEngine(token_seconds=0.005, capacity=self._capacity))
         return LoadedModel(entry=entry, engine=self.engines[-1], renderer=ScriptedRenderer())
 
 
@@ -93,11 +95,53 @@ async def test_a_stuck_engine_is_told_from_a_live_one() -> None:
             await generating
 
 
+async def test_an_engine_whose_steps_take_long_is_left_alone_while_it_computes() -> None:
+    garage, reasons = Garage(), list[str]()
+    timing = Timing(start_timeout=5, canary_interval=0.1, canary_deadline=0.5)
+    async with supervised(garage, reasons=reasons, timing=timing) as supervisor:
+        await until(lambda: supervisor.state == "ready")
+        generating = asyncio.create_task(words(supervisor.serving()))
+        garage.engines[0].stall(share=0.25)
+        await asyncio.sleep(3)
+        assert reasons == []
+        garage.engines[0].resume()
+        assert await generating == 14
+
+
+async def test_an_engine_that_stops_in_the_middle_of_a_long_step_is_stuck() -> None:
+    garage, reasons = Garage(), list[str]()
+    timing = Timing(start_timeout=5, canary_interval=0.1, canary_deadline=0.5)
+    async with supervised(garage, reasons=reasons, timing=timing) as supervisor:
+        await until(lambda: supervisor.state == "ready")
+        garage.engines[0].stall(share=0.25)
+        await asyncio.sleep(1)
+        garage.engines[0].stall()
+        await until(lambda: len(garage.engines) == 2)
+        assert reasons == ["stuck"]
+
+
+async def test_an_engine_that_computes_for_ever_without_a_step_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "LONGEST_STEP_SECONDS", 0.5)
+    garage, reasons = Garage(), list[str]()
+    async with supervised(garage, reasons=reasons) as supervisor:
+        await until(lambda: supervisor.state == "ready")
+        garage.engines[0].stall(share=1)
+        await until(lambda: len(garage.engines) == 2)
+        assert reasons == ["stuck"]
+
+
+async def test_a_death_is_noticed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "WATCH_SECONDS", 3600)
+    garage = Garage()
+    async with supervised(garage, timing=Timing(start_timeout=5, canary_interval=3600, canary_deadline=1)) as supervisor:
+        await until(lambda: supervisor.state == "ready")
+        garage.engines[0].kill()
+        await until(lambda: len(garage.engines) == 2)
+
+
 async def test_no_canary_is_sent_while_others_make_progress() -> None:
     garage = Garage()
-    async with supervised(
-        garage, timing=Timing(start_timeout=5, canary_interval=1, canary_deadline=5, idle_canary_interval=1)
-    ) as supervisor:
+    async with supervised(garage, timing=Timing(start_timeout=5, canary_interval=1, canary_deadline=5)) as supervisor:
         await until(lambda: supervisor.state == "ready")
         engine = garage.engines[0]
         expected = engine.generations
@@ -107,18 +151,6 @@ async def test_no_canary_is_sent_while_others_make_progress() -> None:
             expected += 1
         assert engine.generations == expected
         await until(lambda: engine.generations > expected)  # a quiet engine is asked
-
-
-async def test_an_engine_without_work_is_seldom_asked() -> None:
-    garage, reasons = Garage(), list[str]()
-    async with supervised(garage, reasons=reasons) as supervisor:
-        await until(lambda: supervisor.state == "ready")
-        await asyncio.sleep(2)  # ten times what an engine with work is given
-        assert garage.engines[0].generations == 1  # that of its start
-        garage.engines[0].stall()  # and nobody sees it
-        with pytest.raises(EngineAway):
-            await words(supervisor.serving())
-        assert reasons == ["stuck"]
 
 
 async def test_a_model_that_cannot_be_loaded_is_tried_again() -> None:
