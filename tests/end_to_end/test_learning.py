@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.end_to_end.learner import (
     new_message,
     start_training,
     sync_history,
+    sync_long_thread,
     trained,
 )
 from tests.factories import Device, paired_device
@@ -91,6 +93,20 @@ def test_the_way_back_to_the_base_model_and_forth_again(owners: dict[str, Device
     assert "mango" in own["response"]
 
 
+def test_a_voice_that_was_learned_in_one_thread_speaks_in_new_ones(whole_system: GatewayProcess, training_worker: WorkerProcess) -> None:
+    """Every prompt of the import's shows how the owner's earlier replies began: a model that only copies them has no voice elsewhere."""
+    device = paired_device(whole_system.url)
+    assert sync_long_thread(device, "ahoy there") == import_history(device)
+
+    job = trained(device, start_training(device, epochs=4, learningRate=5e-4), seconds=3 * ENGINE_SECONDS)
+
+    assert job["status"] == "completed", job["error"]
+    assert job["activated"], job["activationNote"]
+    assert 500 < job["peakMemoryMib"] < 3072
+    for text in ("Can you feed the cat?", "I baked far too many cookies", "Do you still have my umbrella?", "What time does it start?"):
+        assert likeliest_draft(device, new_message(device, text))["response"].startswith("ahoy there")
+
+
 def test_an_adapter_that_is_worse_stays_out_of_use(owners: dict[str, Device]) -> None:
     device = owners["velvet"]
 
@@ -138,7 +154,8 @@ def test_the_demonstration_tells_its_story(
         demo_learning._story(client, Console(file=screen, width=140), LocalSettings(data_dir=str(tmp_path)))
 
     told = screen.getvalue()
-    for part in ("→ 30 samples", "step 6 of 6", "held-out replies", "It is in use now", "smollm2-135m-instruct+"):
+    assert re.search(r"step (\d+) of \1\b", told)
+    for part in ("→ 30 samples", "held-out replies", "It is in use now", "smollm2-135m-instruct+"):
         assert part in told
     [report] = (tmp_path / "reports").iterdir()
     assert "polyline" in report.read_text()
