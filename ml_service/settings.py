@@ -91,7 +91,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         PositiveSeconds, Meta(description="How long an engine may take from start to its first token.")
     ] = 1800.0
     canary_interval_seconds: Annotated[
-        PositiveSeconds, Meta(description="An engine that has finished no step for so long is asked for one token.")
+        PositiveSeconds,
+        Meta(description="An engine that has finished no step for so long is asked for one token; one without work four times as seldom."),
     ] = 15.0
     canary_deadline_seconds: Annotated[
         PositiveSeconds,

@@ -28,6 +28,9 @@ COMPUTING_SHARE: Final = 0.05
 a hundred times a second; one that has to share two cores with a dozen other threads still gets three times as much."""
 LONGEST_STEP_SECONDS: Final = 600.0
 """An engine that uses the processor for so long without finishing a step runs in a circle."""
+IDLE_PATIENCE: Final = 4
+"""How many times as long an engine without work is left alone: a token costs the processor a fifth of a second, most of it threads that
+spin for more to do. If it is stuck after all, the next request makes it one with work."""
 LONGEST_PAUSE_SECONDS: Final = 60.0
 DRAIN_SECONDS: Final = 120.0
 """How long generations on a model that is being exchanged may go on."""
@@ -283,12 +286,16 @@ class EngineSupervisor:
                 self._limit_admission(engine)
                 if self._sleeping.held:  # asleep, it finishes no steps and is asked for none
                     await self._wake_in_time()
-                elif time.monotonic() - engine.last_progress >= self._timing.canary_interval and not await self._computes(model, died):
+                elif time.monotonic() - engine.last_progress >= self._patience(engine) and not await self._computes(model, died):
                     return "stuck" if engine.alive else "dead"
                 await asyncio.wait([died], timeout=min(WATCH_SECONDS, self._timing.canary_interval))
         finally:
             died.cancel()
         return None
+
+    def _patience(self, engine: Engine) -> float:
+        works = engine.load.running + engine.load.waiting > 0
+        return self._timing.canary_interval * (1 if works else IDLE_PATIENCE)
 
     def _limit_admission(self, engine: Engine) -> None:
         share = self.admission

@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
-from tests.fixtures.ml_service import MlServiceProcess
+from tests.benchmarks.made_up_history import windows
+from tests.fixtures.ml_service import MlServiceProcess, data_folder
 from tests.fixtures.servers import running_valkey
 from tests.fixtures.throttle import held_to
+from tests.fixtures.training import BASE_MODEL
 from tests.fixtures.waiting import eventually
 from tests.fixtures.workers import WorkerProcess
 
@@ -51,6 +54,44 @@ def test_with_half_a_core_it_is_left_alone(service: MlServiceProcess) -> None:
         eventually(lambda: completed() or "engine given up" in service.log(), seconds=240)
         assert "engine given up" not in service.log()
         assert service.engine_core_pid() == core
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_with_half_a_core_beside_a_training_every_draft_ends(service: MlServiceProcess, busy_folder: Path) -> None:
+    trainer = WorkerProcess(
+        busy_folder,
+        queue="training",
+        redis_url=service.redis_url,
+        ml_service_url=service.url,
+        ml_service_token=service.token,
+        data_dir=str(data_folder(busy_folder / "training")),
+    )
+    trainer.start()
+    core = service.engine_core_pid()
+    try:
+        with service.client() as client, held_to(0.5, [psutil.Process(core)]):
+            jobs = [client.post("/generate/async", json=short_draft(number)).json()["job_id"] for number in range(DRAFTS)]
+            samples = [msgspec.to_builtins(sample) for sample in windows(DRAFTS, turns_before=10, threaded=True)]
+            started = client.post("/training/start", json={"base_model": BASE_MODEL, "samples": samples, "epochs": 1})
+            assert started.status_code == 202, started.text
+
+            def ended(path: str) -> bool:
+                return client.get(path).json()["status"] in ("completed", "failed", "cancelled")
+
+            eventually(lambda: all(ended(f"/generate/status/{job}") for job in jobs), seconds=1800)
+            assert {client.get(f"/generate/status/{job}").json()["status"] for job in jobs} == {"completed"}
+            training = f"/training/status/{started.json()['job_id']}"
+            eventually(lambda: ended(training), seconds=1200)
+            assert client.get(training).json()["status"] == "completed"
+        assert "engine given up" not in service.log()
+        assert service.engine_core_pid() == core
+    finally:
+        trainer.stop()
+
+
+def short_draft(number: int) -> dict[str, object]:
+    return {"prompt": f"{number}: shall we bring bread or wine?", "max_tokens": 32}
 
 
 def long_draft(number: int) -> dict[str, object]:
