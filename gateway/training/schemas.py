@@ -58,8 +58,8 @@ class HistoryImport(Wire, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=100,
-            description="How many messages each sample's prompt has: as many as drafts are asked for with (`context.maxHistory`). With 1"
-            " the voice is learnt by itself, with more also how it follows from what was said.",
+            description="How many messages each sample's prompt has. Trainings learn each reply with histories of any length up to what"
+            " samples of one thread show together, down to none. With 1 only the voice by itself is learnt.",
         ),
     ] = DRAFT_HISTORY
     mask_personal_data: Annotated[
