@@ -92,7 +92,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 1800.0
     canary_interval_seconds: Annotated[
         PositiveSeconds,
-        Meta(description="An engine that has finished no step for so long is asked for one token; one without work four times as seldom."),
+        Meta(description="An engine that has finished no step for so long is asked for one token; one without work eight times as seldom."),
     ] = 15.0
     canary_deadline_seconds: Annotated[
         PositiveSeconds,

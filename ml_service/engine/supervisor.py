@@ -28,7 +28,7 @@ COMPUTING_SHARE: Final = 0.05
 a hundred times a second; one that has to share two cores with a dozen other threads still gets three times as much."""
 LONGEST_STEP_SECONDS: Final = 600.0
 """An engine that uses the processor for so long without finishing a step runs in a circle."""
-IDLE_PATIENCE: Final = 4
+IDLE_PATIENCE: Final = 8
 """How many times as long an engine without work is left alone: a token costs the processor a fifth of a second, most of it threads that
 spin for more to do. If it is stuck after all, the next request makes it one with work."""
 LONGEST_PAUSE_SECONDS: Final = 60.0
