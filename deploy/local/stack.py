@@ -20,6 +20,8 @@ from deploy.local.secrets import keep_secrets
 from deploy.local.settings import LocalSettings
 from deploy.local.valkey import EmbeddedValkey
 from gateway.database import migrate
+from ml_service.models.catalogue import has_gpu
+from ml_service.models.number_format import cpu_number_format
 
 _MODEL_SECONDS = 900
 """How long the ML service may take to load its model: a large one from a slow disk takes minutes."""
@@ -148,13 +150,16 @@ class LocalStack:
     def _start_ml_service(self, report: Report) -> None:
         headers = {"Authorization": f"Bearer {self._environment_for_children['ML_SERVICE_TOKEN']}"}
 
+        wanted = self._environment_for_children.get("CPU_NUMBER_FORMAT", "auto")
+        computing = "" if has_gpu() else f", computing in {cpu_number_format('auto') if wanted == 'auto' else wanted}"
+
         def ready() -> bool:
             try:
                 answer = httpx.get(f"{self.ml_service_url}/health", timeout=5, headers=headers)
             except httpx.HTTPError:
                 report("starting")
                 return False
-            report(f"{answer.json()['status']} the model" if answer.status_code != 200 else "ready")
+            report(f"{answer.json()['status']} the model" if answer.status_code != 200 else f"ready{computing}")
             return answer.status_code == 200
 
         self._start(self._ml_service)

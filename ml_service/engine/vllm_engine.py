@@ -279,7 +279,9 @@ def _load(entry: ModelEntry, settings: Settings) -> _Loaded:
         pulses.append(_Pulse(config, engine_index))
         return pulses[-1]
 
-    config = _engine_args(entry, model, settings).create_engine_config(UsageContext.ENGINE_CONTEXT)
+    arguments = _engine_args(entry, model, settings)
+    log.info("number format", model=entry.name, number_format=arguments.dtype)
+    config = arguments.create_engine_config(UsageContext.ENGINE_CONTEXT)
     with _threads(settings), core_processes(forked=current_platform.is_cpu()):
         llm = _Llm.from_vllm_config(config, stat_loggers=[make_pulse])
     return llm, pulses[0], renderer
