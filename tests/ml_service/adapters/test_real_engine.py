@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,6 +22,7 @@ import pytest
 from ml_service.adapters.manifest import CONFIG, WEIGHTS
 from tests.fixtures.loras import BASE, WordLoras, random_tensors, write_lora
 from tests.fixtures.ml_service import MlServiceProcess
+from tests.fixtures.training import STYLE, Trained, style_samples
 from tests.fixtures.waiting import ENGINE_SECONDS, eventually
 from tests.ml_service.adapters.conftest import plant, publish
 
@@ -86,6 +88,18 @@ def test_an_answer_is_cached_for_its_version_only(client: httpx.Client, accounts
     assert (first.json()["cached"], again.json()["cached"], base.json()["cached"]) == (False, True, False)
     assert says(again) == {"apple"}
     assert "apple" not in says(base)
+
+
+def test_an_adapter_speaks_in_whatever_format_it_was_trained(client: httpx.Client, adapter_store: Path, trained_job: Trained) -> None:
+    """It was trained in float32; the engine computes in what this processor is fast with."""
+    assert trained_job.spec.cpu_number_format == "float32"
+    scope = f"format-{uuid4().hex}"
+    publish(adapter_store, trained_job.adapter, scope, "v1")
+
+    turns = [asdict(turn) for turn in (style_samples()[-1].messages or [])]
+    answer = ask(client, scope, messages=turns, max_tokens=24, temperature=0)
+
+    assert answer.json()["response"].strip().endswith(STYLE)
 
 
 def test_nobody_gets_anothers_adapter(client: httpx.Client, accounts: dict[str, str], adapter_store: Path, word_loras: WordLoras) -> None:
