@@ -37,7 +37,8 @@ async def test_a_training_is_accepted_and_asked_for_as_documented(service: InPro
     assert state.status_code == 200
     assert state.json() | {"created_at": ""} == {
         "job_id": "custom-job-id", "status": "queued", "progress": 0.0, "epoch": 0.0, "step": 0, "total_steps": 0, "loss": None,
-        "train_samples": 0, "eval_samples": 0, "eval_loss": None, "baseline_eval_loss": None, "adapter_id": None, "history": [],
+        "train_samples": 0, "eval_samples": 0,
+        "peak_memory_mib": None, "eval_loss": None, "baseline_eval_loss": None, "adapter_id": None, "history": [],
         "comparisons": [], "error": None, "created_at": "", "started_at": None, "completed_at": None,
     }  # fmt: skip
     assert state.json()["created_at"].endswith("Z")
