@@ -20,6 +20,7 @@ from ml_service.training.lora import model_size, save_adapter
 from ml_service.training.memory import GPU_ROW_TOKENS, ROW_TOKENS, free_mib, peak_mib, plan
 from ml_service.training.progress import Reporter
 from ml_service.training.spec import ADAPTER, SAMPLES, Result, TrainingSpec
+from ml_service.training.stretches import STRETCH_TOKENS
 
 RECIPES = {"sft": sft.train, "dpo": dpo.train}
 
@@ -39,7 +40,9 @@ def run(spec: TrainingSpec, folder: Path, reporter: Reporter) -> Result | None:
     tokenizer, renderer = _load(spec)
     split = split_by_time(read_examples(folder / SAMPLES, renderer, method=spec.method, max_length=spec.max_length), spec.eval_fraction)
     reporter.report(train_samples=len(split.train), eval_samples=len(split.held_out))
-    memory = plan(model_size(spec), free_mib(), longest(split.train), GPU_ROW_TOKENS if torch.cuda.is_available() else ROW_TOKENS)
+    memory = plan(
+        model_size(spec), free_mib(), max(longest(split.train), STRETCH_TOKENS), GPU_ROW_TOKENS if torch.cuda.is_available() else ROW_TOKENS
+    )
     print(f"training in {memory}", file=sys.stderr)
     model = RECIPES[spec.method](spec, folder, split.train, tokenizer, renderer, memory, reporter)
     if os.environ.get("RANK", "0") != "0":

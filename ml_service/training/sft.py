@@ -18,7 +18,7 @@ from ml_service.training.lora import load_model, lora_config
 from ml_service.training.memory import MemoryPlan, checkpointing
 from ml_service.training.progress import Reporter
 from ml_service.training.spec import TrainingSpec
-from ml_service.training.stretches import Stretches
+from ml_service.training.stretches import STRETCH_TOKENS, Stretches
 
 
 def train(
@@ -36,8 +36,7 @@ def train(
         TrainingFailed: the model cannot be loaded, or the loss is no longer a number.
     """
     model = load_model(spec)
-    # No longer than a row: a history that is cut there costs nothing, and one that is not would be computed twice.
-    stretches = Stretches(examples, renderer, min(memory.row_tokens, spec.max_length))
+    stretches = Stretches(examples, renderer, min(STRETCH_TOKENS, spec.max_length))
     steps = [rows(step, memory.row_tokens) for step in steps_of(sequences_of(spec, examples, stretches))]
     config = SFTConfig(
         **loop.arguments(spec, folder, len(steps), batch_size=1),

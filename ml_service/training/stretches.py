@@ -24,6 +24,10 @@ from shared.contracts.generation import Turn
 CUT_PROBABILITY: Final = 0.35
 """How likely a stretch begins at a reply: that share of the replies has no history, the others have that of three replies in the mean."""
 
+STRETCH_TOKENS: Final = 512
+"""A history is cut where a stretch would get longer. The same on every machine and at every moment, whatever memory is free: a job that is
+resumed must find the steps that it began with."""
+
 
 @dataclass(frozen=True, slots=True)
 class History:

@@ -17,7 +17,7 @@ from ml_service.training.dataset import read_examples, split_by_time
 from ml_service.training.lora import load_model, lora_config, precision
 from ml_service.training.sft import sequences_of, steps_of
 from ml_service.training.spec import SAMPLES, SPEC, TrainingSpec
-from ml_service.training.stretches import Stretches
+from ml_service.training.stretches import STRETCH_TOKENS, Stretches
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     renderer = ChatTemplateRenderer.load(spec.checkpoint)
     examples = read_examples(folder / SAMPLES, renderer, method="sft", max_length=spec.max_length)
     train = split_by_time(examples, spec.eval_fraction).train
-    steps = steps_of(sequences_of(spec, train, Stretches(train, renderer, 512)))
+    steps = steps_of(sequences_of(spec, train, Stretches(train, renderer, min(STRETCH_TOKENS, spec.max_length))))
     torch.manual_seed(spec.seed)
     base = load_model(spec)
     model = get_peft_model(base, lora_config(spec, base)).train()
