@@ -37,6 +37,26 @@ class EngineCpuWorker(CPUWorker):  # type: ignore[misc] # vLLM is not typed
             operations.rank_of = lambda number: manager.get_adapter(number).rank
         lay_out(model)
 
+    def sample_tokens(self, *args: Any, **kwargs: Any) -> Any:
+        with _only_finished_prompts_draw(self.model_runner):
+            return super().sample_tokens(*args, **kwargs)
+
+
+@contextmanager
+def _only_finished_prompts_draw(runner: Any) -> Iterator[None]:
+    """A request whose prompt is read in several steps draws from its own random numbers after the last one only.
+
+    vLLM lets it draw in each, and takes that back in a way that only a GPU's generators have: a seeded request with a long prompt, or
+    beside many others, ended the engine.
+    """
+    generators = runner.input_batch.generators
+    unfinished = runner.discard_request_mask.np[: runner.input_batch.num_reqs].nonzero()[0].tolist()
+    kept = {index: generators.pop(index) for index in unfinished if index in generators}
+    try:
+        yield
+    finally:
+        generators.update(kept)
+
 
 @contextmanager
 def _one_network_thread() -> Iterator[None]:

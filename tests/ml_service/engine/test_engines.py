@@ -123,6 +123,15 @@ async def test_the_same_seed_draws_the_same_answer(model: LoadedModel) -> None:
     assert text(await deltas(model, temperature=1.0, seed=7)) == text(await deltas(model, temperature=1.0, seed=7))
 
 
+async def test_seeded_answers_whose_prompts_are_read_in_parts_are_written(model: LoadedModel) -> None:
+    async def answer(number: int) -> str:
+        prompt = model.renderer.turns([Turn(role="user", content=f"{number}: " + "a long story about a lake " * 100)])
+        parts = [delta async for delta in model.engine.generate(prompt, Sampling(max_tokens=4, temperature=1.0, seed=number))]
+        return text(parts)
+
+    assert all(await asyncio.gather(*(answer(number) for number in range(4))))
+
+
 async def test_it_ends_before_a_stop_text(model: LoadedModel) -> None:
     whole = text(await deltas(model, max_tokens=12))
     stop = whole.split()[1]
