@@ -1,6 +1,5 @@
 """One child process: started in a process group of its own, stopped politely, never left behind."""
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -8,17 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+from shared.processes import launching
 
 
 class StartError(Exception):
     """Something could not be started; the message is one line that says what to do."""
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel for a SIGTERM when the parent dies, so that even a `kill -9` of it leaves nothing running (prctl(2))."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class ChildProcess:
@@ -41,6 +36,11 @@ class ChildProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def process(self) -> Self:
+        """Itself: what is a server of somebody else's has one."""
+        return self
+
+    @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
@@ -57,13 +57,12 @@ class ChildProcess:
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command,
+                launching(self._command, signal.SIGTERM),  # a `kill -9` of this process leaves nothing running
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self._environment,
                 start_new_session=True,  # a Ctrl-C at the terminal reaches only the parent, which stops its children in order
-                preexec_fn=_die_with_parent,
             )
 
     def wait_until(self, ready: Callable[[], bool], *, timeout: float, poll: float = 0.05) -> None:

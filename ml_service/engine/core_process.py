@@ -16,7 +16,7 @@ from functools import partial
 from multiprocessing import forkserver
 from typing import Any, Final
 
-from ml_service.processes import die_with_parent
+from shared.processes import die_with_parent
 
 PRELOADED: Final = [
     "ml_service.engine.fork_point",

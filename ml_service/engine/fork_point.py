@@ -5,7 +5,7 @@ By itself it would live as long as any process that was forked from it.
 
 import gc
 
-from ml_service.processes import die_with_parent
+from shared.processes import die_with_parent
 
 die_with_parent()
 gc.disable()  # imports are a quarter faster, see `ml_service.processes`; nothing else happens here, and engine cores enable it again

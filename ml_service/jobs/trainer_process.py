@@ -4,17 +4,17 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 import structlog
 
-from ml_service.processes import die_with_parent, stand_back
 from ml_service.settings import Settings
 from ml_service.training.spec import Said
+from shared.processes import launching
 
 MODULE: Final = "ml_service.training"
 LINE_BYTES: Final = 64 * 2**20
@@ -51,14 +51,18 @@ class TrainerProcess:
         alone = settings.training_processes == 1
         # accelerate ends what it has started when it is asked to; a killed launcher could not.
         process = await asyncio.create_subprocess_exec(
-            *command(module, folder, settings.training_processes),
+            *launching(
+                command(module, folder, settings.training_processes),
+                signal.SIGKILL if alone else signal.SIGTERM,
+                standing_back=settings.training_priority == "idle",
+            ),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             limit=LINE_BYTES,
             env=_environment(settings),
             start_new_session=True,
-            preexec_fn=_before_exec(signal.SIGKILL if alone else signal.SIGTERM, settings.training_priority),
         )
+        _let_the_kernel_end_it_first(process.pid)
         return cls(process, settings.training_stall_seconds)
 
     @property
@@ -138,14 +142,6 @@ def _environment(settings: Settings) -> dict[str, str]:
     return {**environment, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
-def _before_exec(at_parents_death: signal.Signals, priority: Literal["idle", "normal"]) -> Callable[[], None]:
-    """Runs in the child between fork and exec: its end comes with its worker's, and others go first."""
-
-    def prepare() -> None:
-        die_with_parent(at_parents_death)
-        if priority == "idle":
-            stand_back()
-        with suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text(str(OUT_OF_MEMORY_SCORE))
-
-    return prepare
+def _let_the_kernel_end_it_first(pid: int) -> None:
+    with suppress(OSError):  # not Linux, or it has ended already
+        Path(f"/proc/{pid}/oom_score_adj").write_text(str(OUT_OF_MEMORY_SCORE))

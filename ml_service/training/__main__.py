@@ -12,10 +12,11 @@ from typing import BinaryIO
 
 import msgspec
 
-from ml_service.processes import die_with_parent, uncollected
+from ml_service.processes import uncollected
 from ml_service.training.failures import TrainingFailed, sentence, where
 from ml_service.training.progress import Reporter
 from ml_service.training.spec import SPEC, Failure, TrainingSpec
+from shared.processes import die_with_parent
 
 
 def main() -> int:
