@@ -7,8 +7,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from deploy.local.processes import StartError
@@ -16,13 +18,15 @@ from deploy.local.settings import LocalSettings
 from deploy.local.stack import LocalStack, Step, exclusive
 from shared.settings import SettingsError, load
 
+_LOOK_SECONDS = 0.5
+
 
 class StopRequested(BaseException):
     """Ctrl-C or SIGTERM; not an Exception, so that nothing on the way swallows it."""
 
 
 def main() -> int:
-    """Run until told to stop, or until a part dies. The exit code is 0 only for the former."""
+    """Run until told to stop, or until a part never gets ready or dies again and again. The exit code is 0 only for the former."""
     console = Console(highlight=False)
     begin = time.monotonic()
     try:
@@ -31,7 +35,7 @@ def main() -> int:
         with exclusive(stack.data_dir), _stop_signals():
             return _run(stack, console, begin)
     except (StartError, SettingsError) as error:
-        console.print(f"[red]✗[/] {error}")
+        console.print(f"[red]✗[/] {escape(str(error))}")
         return 1
     except StopRequested:
         return 0
@@ -46,7 +50,7 @@ def _run(stack: LocalStack, console: Console, begin: float) -> int:
             f"\n[bold]Ready[/] after {time.monotonic() - begin:.0f} s at {stack.gateway_url} (its API: {stack.gateway_url}/docs)."
             " Next: [bold]make demo[/] in another terminal. Ctrl-C stops everything."
         )
-        return _watch(stack, console)
+        _watch(stack, console)
     except StopRequested:
         return 0
     finally:
@@ -66,11 +70,11 @@ def _perform(step: Step, console: Console) -> None:
     console.print(f"[green]✓[/] {step.name:<18} {time.monotonic() - begin:5.1f} s")
 
 
-def _watch(stack: LocalStack, console: Console) -> int:
-    while (dead := stack.first_dead()) is None:
-        time.sleep(0.5)
-    console.print(f"[red]✗[/] {dead.name} ended with code {dead.exit_code}: {dead.last_words()} (its log: {dead.log_path})")
-    return 1
+def _watch(stack: LocalStack, console: Console) -> NoReturn:
+    restarts = stack.restarts(console.print)
+    while True:
+        restarts.look()
+        time.sleep(_LOOK_SECONDS)
 
 
 def _stop(stack: LocalStack, console: Console) -> None:

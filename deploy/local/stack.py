@@ -16,6 +16,7 @@ import psutil
 
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.processes import ChildProcess, StartError
+from deploy.local.restarts import Part, Restarts
 from deploy.local.secrets import keep_secrets
 from deploy.local.settings import LocalSettings
 from deploy.local.valkey import EmbeddedValkey
@@ -47,7 +48,7 @@ class LocalStack:
         self.logs = self.data_dir / "logs"
         self.gateway_url = f"http://127.0.0.1:{settings.gateway_port}"
         self.ml_service_url = f"http://127.0.0.1:{settings.ml_service_port}"
-        self._started: list[EmbeddedPostgres | EmbeddedValkey | ChildProcess] = []
+        self._started: list[Part] = []
 
     def prepare(self) -> None:
         """Make the data folder and see that nothing is in the way.
@@ -98,12 +99,11 @@ class LocalStack:
         while self._started:
             part = self._started.pop()
             part.stop()
-            yield part.name if isinstance(part, ChildProcess) else part.process.name
+            yield part.process.name
 
-    def first_dead(self) -> ChildProcess | None:
-        """A child that has ended although nobody asked it to."""
-        children = (part if isinstance(part, ChildProcess) else part.process for part in self._started)
-        return next((child for child in children if not child.running), None)
+    def restarts(self, report: Report) -> Restarts:
+        """Looks after what was started."""
+        return Restarts(self._started, report)
 
     def _environment(self) -> dict[str, str]:
         secrets = keep_secrets(self.data_dir / "secrets.json")
@@ -122,7 +122,7 @@ class LocalStack:
     def _python(self, name: str, log_name: str, arguments: list[str], environment: dict[str, str], **own: str) -> ChildProcess:
         return ChildProcess(name, [sys.executable, *arguments], log_path=self.logs / f"{log_name}.log", environment={**environment, **own})
 
-    def _start(self, part: EmbeddedPostgres | EmbeddedValkey | ChildProcess) -> None:
+    def _start(self, part: Part) -> None:
         self._started.append(part)
         part.start()
 

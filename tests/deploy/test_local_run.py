@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.factories import device_with, paired_device
+from tests.end_to_end.client import synced_thread
+from tests.factories import Device, device_with, paired_device
 from tests.fixtures.ml_service import data_folder
 from tests.fixtures.ports import free_port
 from tests.fixtures.processes import gone
@@ -129,16 +130,64 @@ def test_a_second_run_finds_the_data_of_the_first_and_sigterm_stops_it(data_dir:
         assert [each["current"] for each in again.client.get("/api/devices").json()["devices"]] == [True]
 
 
-def test_a_child_that_dies_ends_the_run_with_a_line_that_names_it(data_dir: Path) -> None:
-    with local_run(data_dir, ENGINE="scripted") as run:
-        family = run.family()
-        (gateway,) = [process for process in family if "gateway" in command(process)]
-        gateway.kill()
-        run.output += run.process.communicate(timeout=START_SECONDS)[0]
+CHILDREN = {
+    "PostgreSQL": "bin/postgres",
+    "Valkey": "valkey-server",
+    "ML service": "-m ml_service",
+    "Generation worker": "-m ml_service.jobs generation",
+    "Training worker": "-m ml_service.jobs training",
+    "Gateway": "-m gateway serve",
+}
 
-    assert run.process.returncode == 1
-    assert "✗ Gateway ended with code -9" in run.output
-    wait_for_ends(family)
+
+def child(run: LocalRun, name: str) -> psutil.Process | None:
+    """A child of the run by its name, when it is there."""
+    for process in psutil.Process(run.process.pid).children():
+        line = " ".join(command(process))
+        if line.endswith(CHILDREN[name]) or (name in ("PostgreSQL", "Valkey") and CHILDREN[name] in line):
+            return process
+    return None
+
+
+def accepted_one(device: Device, message_id: str, drafts: list[str]) -> bool:
+    """Queue a draft, while parts of the system may be away; its id is added to `drafts` if it was accepted."""
+    headers = {"Prefer": "respond-async", "Cache-Control": "no-cache"}
+    with suppress(httpx.TransportError):  # no gateway
+        answer = device.client.post("/api/responses/generate", json={"messageId": message_id}, headers=headers)
+        if answer.status_code == 202:
+            drafts.append(answer.json()["responseId"])
+            return True
+    return False
+
+
+def test_each_child_is_killed_once_under_load_and_every_accepted_draft_ends(data_dir: Path) -> None:
+    with local_run(data_dir, ENGINE="scripted") as run:
+        device = paired_device(run.url)
+        message_id = synced_thread(device)
+        drafts: list[str] = []
+        for name in CHILDREN:
+            before = child(run, name)
+            assert before is not None, name
+            eventually(lambda: accepted_one(device, message_id, drafts), START_SECONDS)  # the one that was killed before may still start
+            for _ in range(5):
+                accepted_one(device, message_id, drafts)
+            before.kill()
+            for _ in range(3):
+                accepted_one(device, message_id, drafts)
+            eventually(lambda name=name, before=before: child(run, name) not in (None, before), START_SECONDS)  # type: ignore[misc]
+
+        eventually(lambda: accepted_one(device, message_id, drafts), START_SECONDS)
+
+        def statuses() -> set[str]:
+            return {device.client.get(f"/api/responses/{draft}").json()["status"] for draft in drafts}
+
+        eventually(lambda: statuses() == {"completed"}, START_SECONDS)
+        assert len(drafts) > len(CHILDREN)
+        assert run.process.poll() is None
+        assert run.end(signal.SIGTERM) == 0
+    for name in CHILDREN:
+        assert f"! {name} ended with code -9" in run.output
+        assert f"✓ {name} was started again" in run.output
 
 
 @pytest.fixture(scope="module")
