@@ -63,12 +63,15 @@ async def past_replies(
     return [PastReply(**row) for row in await queries.past_replies(db, account_id, conversation_id, since, within, limit)]
 
 
+async def hold_threads(db: Db, account_id: UUID, conversation_ids: Sequence[UUID]) -> None:
+    """Keep threads as they are until the caller's transaction ends: what is made from a text is there before a retraction looks for it."""
+    await queries.share_conversations(db, account_id, conversation_ids)
+
+
 async def exchanges(db: Db, account_id: UUID, replies: Sequence[PastReply], max_history: int) -> list[Exchange]:
-    """Read these replies in full, each with the last `max_history` messages up to the answered one. Their threads are held until the
-    caller's transaction ends: what is made from a text is there before a retraction looks for it. A reply that is not there any more, or
+    """Read these replies in full, each with the last `max_history` messages up to the answered one. A reply that is not there any more, or
     does not begin there any more, is left out.
     """
-    await queries.share_conversations(db, account_id, list({reply.conversation_id for reply in replies}))
     answered = [reply.answered_id for reply in replies]
     before = _grouped(await queries.contexts(db, account_id, answered, max_history, LONGEST_TEXT + 1), "chosen_id")
     firsts = [reply.id for reply in replies]

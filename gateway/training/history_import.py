@@ -1,7 +1,6 @@
 """Samples from the owner's own past replies."""
 
 import asyncio
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from functools import lru_cache
 from typing import Literal, Protocol, TypeAlias
 from uuid import UUID
 
-from gateway.conversations.history import Exchange, PastReply, exchanges, past_replies
+from gateway.conversations.history import Exchange, PastReply, exchanges, hold_threads, past_replies
 from gateway.conversations.prompt import render
 from gateway.database import Database, Db, new_ids
 from gateway.errors import BadRequest
@@ -23,8 +22,9 @@ from gateway.wire import utc_now
 HISTORY_QUALITY = 0.75
 """Less than an accepted draft: nobody looked at the reply again and called it a good one. (A number that four bytes hold exactly.)"""
 _BATCH = 100  # replies a transaction, which takes tenths of a second
+_LOOKS = 5  # at threads that change all the time
 _FIRST_YEAR, _LAST_YEAR = 1970, 2199
-_ONLY_LINKS = re.compile(r"(?:(?:https?://|www\.)\S+\s*)+", re.IGNORECASE)
+_LINK_BEGINS = ("http://", "https://", "www.")
 
 Reason: TypeAlias = Literal["accepted_draft", "edited_draft", "answers_no_text", "links_only", "personal_data_only", "too_long"]
 
@@ -82,21 +82,31 @@ class HistoryImportService:
     async def _import(
         self, account_id: UUID, replies: Sequence[PastReply], ids: Sequence[UUID], tally: _Tally, wanted: HistoryImport, now: datetime
     ) -> None:
-        async with self._database.transaction() as db:
-            there = await queries.known_replies(db, account_id, [reply.id for reply in replies])
-            new = {reply.id: sample_id for reply, sample_id in zip(replies, ids, strict=True) if reply.id not in there}
-            found = await exchanges(db, account_id, [reply for reply in replies if reply.id in new], wanted.max_history)
-            # A message may have come in before the one that a reply began with at the last import.
-            begun = await queries.known_replies(db, account_id, [line.id for exchange in found for line in exchange.said])
-            found, known = _apart(found, begun)
-            drafts: defaultdict[UUID, list[ChosenDraft]] = defaultdict(list)
-            for draft in await self._drafts.chosen_drafts(db, account_id, list({exchange.reply.conversation_id for exchange in found})):
-                drafts[draft.conversation_id].append(draft)
+        """Store samples of these replies. They are made between two looks at the threads, so that nobody waits for it: what changed in
+        between is looked at anew, and if it goes on changing, by the next import.
+        """
+        for _ in range(_LOOKS):
+            async with self._database.connection() as db:
+                there = await queries.known_replies(db, account_id, [reply.id for reply in replies])
+                new = {reply.id: sample_id for reply, sample_id in zip(replies, ids, strict=True) if reply.id not in there}
+                found = await exchanges(db, account_id, [reply for reply in replies if reply.id in new], wanted.max_history)
+                # A message may have come in before the one that a reply began with at the last import.
+                begun = await queries.known_replies(db, account_id, [line.id for exchange in found for line in exchange.said])
+                found, known = _apart(found, begun)
+                drafts: defaultdict[UUID, list[ChosenDraft]] = defaultdict(list)
+                threads = list({exchange.reply.conversation_id for exchange in found})
+                for draft in await self._drafts.chosen_drafts(db, account_id, threads):
+                    drafts[draft.conversation_id].append(draft)
             samples, skipped = await asyncio.to_thread(_samples, found, new, drafts, masked=wanted.mask_personal_data)
-            added = await queries.add_history(db, account_id, samples, HISTORY_QUALITY, now)
-        tally.imported += added
-        tally.known += len(there) + known + len(samples) - added
-        tally.skipped.update(skipped)
+            async with self._database.transaction() as db:
+                await hold_threads(db, account_id, threads)
+                if await exchanges(db, account_id, [exchange.reply for exchange in found], wanted.max_history) != found:
+                    continue
+                added = await queries.add_history(db, account_id, samples, HISTORY_QUALITY, now)
+            tally.imported += added
+            tally.known += len(there) + known + len(samples) - added
+            tally.skipped.update(skipped)
+            return
 
 
 def _apart(found: Sequence[Exchange], begun: Set[UUID]) -> tuple[list[Exchange], int]:
@@ -134,7 +144,7 @@ def _reason_against(exchange: Exchange, chosen: Mapping[str, bool]) -> Reason | 
         return "too_long"
     if not exchange.answerable:
         return "answers_no_text"
-    if _ONLY_LINKS.fullmatch(exchange.text):
+    if all(word.lower().startswith(_LINK_BEGINS) for word in exchange.text.split()):
         return "links_only"
     for text in (exchange.text, *(line.content for line in exchange.said)):
         if (edited := chosen.get(_words(text))) is not None:
