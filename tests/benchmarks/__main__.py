@@ -45,9 +45,10 @@ Part = Callable[["Bench"], list[Measurement]]
 class Bench:
     """What the parts share: a folder, the number of rounds, and the whole system, which is started for the first that wants it."""
 
-    def __init__(self, folder: Path, rounds: int, console: Console, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, rounds: int, console: Console, stack: ExitStack, *, quick: bool) -> None:
         self.folder = folder
         self.rounds = rounds
+        self.quick = quick
         self._console = console
         self._stack = stack
 
@@ -75,14 +76,14 @@ PARTS: dict[str, Part] = {
     "events": lambda bench: events.measure(bench.folder, bench.rounds),
     "queue": lambda bench: queue.measure(bench.folder, bench.rounds),
     "queued": lambda bench: queued.measure(bench.folder, bench.rounds),
-    "idle": lambda bench: idle.measure(bench.folder),
+    "idle": lambda bench: idle.measure(bench.folder, watched_seconds=30 if bench.quick else 60),
     "adapters": lambda bench: adapters.measure(bench.folder, bench.rounds),
-    "training": lambda bench: training.measure(bench.folder, bench.rounds),
+    "training": lambda bench: training.measure(bench.folder, bench.rounds, replies=30 if bench.quick else 60),
     "side_by_side": lambda bench: asyncio.run(side_by_side.measure(bench.folder, bench.rounds)),
     "formats": lambda bench: formats.measure(bench.rounds),
 }
 QUICK = ("training", "side_by_side", "formats", "idle")
-"""What `--quick` measures, once each: what a machine's processor decides."""
+"""What `--quick` measures, once each and with less work: what a machine's processor decides."""
 
 
 def main() -> int:
@@ -97,7 +98,7 @@ def main() -> int:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
     measurements: list[Measurement] = []
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        bench = Bench(Path(name), arguments.rounds, console, stack)
+        bench = Bench(Path(name), arguments.rounds, console, stack, quick=arguments.quick)
         for part in (part for part in PARTS if part in arguments.only):
             begin = time.monotonic()
             console.print(f"measuring {part}")

@@ -23,24 +23,23 @@ from tests.fixtures.training import BASE_MODEL, spec_of, write_job
 MOST_ROUNDS = 3
 """Each side of a round loads the model anew."""
 WARM_UP_STEPS = 2
-REPLIES = 60
 HISTORY = 10
 """Messages that a window has by default."""
 MAX_LENGTH = 1024
 _STEP = re.compile(rb'"step":(\d+),"total_steps":(?!0,)|^step (\d+)')
 
 
-def measure(folder: Path, rounds: int) -> list[Measurement]:
+def measure(folder: Path, rounds: int, replies: int) -> list[Measurement]:
     """Three comparisons of the same replies; some minutes."""
     rounds = min(rounds, MOST_ROUNDS)
-    job = training_job(folder / "job", windows(REPLIES, turns_before=HISTORY, threaded=True), eval_fraction=0.05)
+    job = training_job(folder / "job", windows(replies, turns_before=HISTORY, threaded=True), eval_fraction=0.05)
     ours, theirs = alternate(
         rounds,
         lambda: _steps_per_second("ml_service.training", shutil.copytree(job, folder / f"ours-{time.monotonic_ns()}")),
         lambda: _steps_per_second("tests.benchmarks.bare_peft_loop", job),
     )
-    whole = training_job(folder / "whole", windows(REPLIES, turns_before=HISTORY, threaded=True))
-    apart = training_job(folder / "apart", windows(REPLIES, turns_before=HISTORY, threaded=False))
+    whole = training_job(folder / "whole", windows(replies, turns_before=HISTORY, threaded=True))
+    apart = training_job(folder / "apart", windows(replies, turns_before=HISTORY, threaded=False))
     peaks: list[float] = []
     stretches, each = alternate(rounds, lambda: _minutes(whole, peaks), lambda: _minutes(apart, []))
     return [
