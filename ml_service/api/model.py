@@ -1,5 +1,6 @@
 """`/models`, `/model/reload`, and the engine's own OpenAI-compatible API under `/v1`."""
 
+import json
 import time
 from collections.abc import Mapping
 from typing import Annotated
@@ -7,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from ml_service.api.documentation import errors
-from ml_service.engine.protocol import EngineAway, GenerationFailed, LoadedModel, QueueFull
+from ml_service.engine.protocol import AsgiApp, EngineAway, GenerationFailed, LoadedModel, QueueFull
 from ml_service.engine.supervisor import EngineSupervisor
 from ml_service.middleware import Message, Receive, Scope, Send
 from ml_service.models.catalogue import ModelEntry
@@ -86,9 +87,38 @@ class OpenAiApi:
         app = model.engine.openai_app()
         if app is None:
             raise NotFound("This engine has no OpenAI-compatible API")
+        if scope["method"] == "GET" and (name := _model_asked_for(scope["path"])) is not None:
+            await _describe(name, model, app, scope, receive, send)
+            return
         answer = _OwnServerErrors(send)
         await app(_as_if_not_mounted(scope), receive, answer.send)
         answer.raise_if_failed(model)
+
+
+def _model_asked_for(path: str) -> str | None:
+    """The name in `/v1/models/<name>`; it may have slashes."""
+    _, separator, name = path.partition("/models/")
+    return name if separator and name else None
+
+
+async def _describe(name: str, model: LoadedModel, app: AsgiApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """OpenAI's "retrieve model", which the inner app does not have: an element of its list, or a 404 in its words."""
+    if name != model.entry.name:
+        error = {"message": f"The model `{name}` does not exist.", "type": "NotFoundError", "param": "model", "code": 404}
+        await _answer(send, 404, {"error": error})
+        return
+    body = bytearray()
+
+    async def collect(message: Message) -> None:
+        body.extend(message.get("body", b""))
+
+    await app({**_as_if_not_mounted(scope), "path": "/v1/models", "raw_path": b"/v1/models"}, receive, collect)
+    await _answer(send, 200, next(each for each in json.loads(body)["data"] if each["id"] == name))
+
+
+async def _answer(send: Send, status: int, content: object) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": json.dumps(content).encode()})
 
 
 class _OwnServerErrors:

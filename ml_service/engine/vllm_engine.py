@@ -125,7 +125,7 @@ class VllmEngine:
             thread.shutdown(wait=False)
             raise
         try:
-            engine = cls(llm, pulse, thread, await build_openai_app(llm, entry))
+            engine = cls(llm, pulse, thread, await build_openai_app(llm, entry, renderer))
         except BaseException:
             await _dispose(llm, thread)
             raise

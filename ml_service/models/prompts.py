@@ -10,7 +10,7 @@ control tokens is tokenised in one piece, as the ordinary tokenizer does. Traini
 import json
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
@@ -176,15 +176,49 @@ class ChatTemplateRenderer:
         text = content.strip() if "assistant" in self._trimmed_roles else content
         return [*self._encode(self._answer.before + text + self._answer.after), self._answer.end]
 
+    def conceal(self, value: Any) -> tuple[Any, list[str]]:
+        """A value that a template may be given (strings in lists and dictionaries), in which no string holds what looks like a control
+        token, and what was taken out. Render it to text and give both to `reveal`.
+        """
+        concealed: list[str] = []
+        return self._conceal(value, concealed), concealed
+
+    def reveal(self, rendered: str, concealed: Sequence[str]) -> list[int]:
+        """Tokens of a text that a template made of what `conceal` returned."""
+        return self._tokens(rendered, lambda number: concealed[number])
+
+    def _conceal(self, value: Any, concealed: list[str]) -> Any:
+        if isinstance(value, str) and self._control_pattern:
+            parts = self._control_pattern.split(value)
+            for position in range(1, len(parts), 2):
+                concealed.append(parts[position])
+                parts[position] = self._placeholder_of(len(concealed) - 1)
+            return "".join(parts)
+        if isinstance(value, dict):
+            return {self._conceal(key, concealed): self._conceal(each, concealed) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._conceal(each, concealed) for each in value]
+        return value
+
+    def _placeholder_of(self, number: int) -> str:
+        return f"{self._placeholder}-{number}-"
+
     def _render(self, turns: Sequence[Turn], answer_follows: bool) -> list[int]:
-        rendered = self._apply([(turn.role, f"{self._placeholder}-{index}-") for index, turn in enumerate(turns)], answer_follows)
+        def content(number: int) -> str:
+            turn = turns[number]
+            return turn.content.strip() if turn.role in self._trimmed_roles else turn.content
+
+        placeholders = [(turn.role, self._placeholder_of(number)) for number, turn in enumerate(turns)]
+        return self._tokens(self._apply(placeholders, answer_follows), content)
+
+    def _tokens(self, rendered: str, content: Callable[[int], str]) -> list[int]:
+        """Tokens of a template's words, with plain text in the places of the placeholders."""
         tokens: list[int] = []
         pending: list[str] = []
         strip_next = False
         for position, piece in enumerate(self._placeholder_pattern.split(rendered)):
             if position % 2:  # a placeholder's number
-                turn = turns[int(piece)]
-                pending.append(turn.content.strip() if turn.role in self._trimmed_roles else turn.content)
+                pending.append(content(int(piece)))
                 continue
             for part in self._control_pattern.split(piece) if self._control_pattern else [piece]:
                 control = self._controls.get(part)
