@@ -1,7 +1,7 @@
 """The whole gateway on one page."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -72,6 +72,7 @@ from gateway.training.job_routes import TrainingJobController
 from gateway.training.job_service import JobService
 from gateway.training.routes import SampleController
 from gateway.training.service import SampleService
+from shared.background import Background
 from shared.redis_events import JOB_EVENTS, TRAINING_EVENTS, JobEvent, TrainingEvent
 
 MAXIMUM_BODY = 8 * 1024 * 1024
@@ -131,32 +132,15 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        await database.open()
-        publisher.start()
-        hub.start()
-        housekeeping.start()
-        running.start()
-        for consumer in consumers:
-            consumer.start()
-        for reconciler in reconcilers:
-            reconciler.start()
-        try:
+        async with AsyncExitStack() as closing:  # last first, and each whatever becomes of the others
+            await database.open()
+            for close in (database.close, redis.aclose, events_redis.aclose, ml.close, cached_drafts.close, unwanted.close):
+                closing.push_async_callback(close)
+            background: list[Background] = [publisher, housekeeping, running, *consumers, *reconcilers, hub]
+            for each in background:
+                each.start()
+                closing.push_async_callback(each.close)
             yield
-        finally:
-            await hub.close()
-            for reconciler in reconcilers:
-                await reconciler.close()
-            for consumer in consumers:
-                await consumer.close()
-            await running.close()
-            await unwanted.close()
-            await cached_drafts.close()
-            await housekeeping.stop()
-            await ml.close()
-            await publisher.close()
-            await events_redis.aclose()
-            await redis.aclose()
-            await database.close()
 
     app = Litestar(
         route_handlers=[

@@ -1,7 +1,6 @@
 """Forgets what has run out, once a minute, on whichever replica gets to it first."""
 
 import asyncio
-import contextlib
 import random
 from datetime import timedelta
 
@@ -14,6 +13,7 @@ from gateway.events.publisher import EventPublisher
 from gateway.idempotency import queries as idempotency
 from gateway.responses import queries as responses
 from gateway.responses.announcing import details_of_row, event_of
+from shared.background import BackgroundTask
 
 _EVERY_SECONDS = 60
 # Any number that only this task uses: who holds it sweeps, the other replicas skip their turn.
@@ -30,16 +30,13 @@ class Housekeeping:
         self._database = database
         self._events = events
         self._longest_draft = longest_draft
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask("housekeeping", self._run)
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="housekeeping")
+        self._task.start()
 
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+    async def close(self) -> None:
+        await self._task.close()
 
     async def sweep(self) -> None:
         """Forget old idempotent answers, refresh tokens and codes that have expired, and accounts that nobody ever verified; close drafts
@@ -60,6 +57,4 @@ class Housekeeping:
                 await self.sweep()
             except Unavailable:
                 _logger.warning("housekeeping skipped: the database is away")
-            except Exception:
-                _logger.exception("housekeeping failed")
             await asyncio.sleep(_EVERY_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311

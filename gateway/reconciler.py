@@ -8,6 +8,7 @@ from asyncpg import Record
 
 from gateway.database import Database, Db
 from gateway.errors import Unavailable
+from shared.background import BackgroundTask
 
 _EVERY_SECONDS = 1.0
 _AWAY_SECONDS = 2.0
@@ -42,15 +43,13 @@ class Reconciler:
         self._take_due = take_due
         self._look = look
         self._at_once = at_once
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask(f"reconciler of {name}", self._run)
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=f"reconciler of {self._name}")
+        self._task.start()
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._task.close()
 
     async def _run(self) -> None:
         while True:

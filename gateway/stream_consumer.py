@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from gateway.errors import Unavailable
+from shared.background import BackgroundTask
 from shared.redis_events import EVENT_FIELD, JOB_EVENTS_GROUP
 
 _AT_ONCE = 200
@@ -63,23 +64,19 @@ class StreamConsumer(Generic[E]):
         self._decode = msgspec.json.Decoder(event_type).decode
         self._taker = taker
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask(stream, self._run)
         self._stopping = False
         self._away = False
         self._look_after_at = 0.0
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=self._stream)
+        self._task.start()
 
     async def close(self) -> None:
         """Finish what was read; gives up on that after 3 s, and then another gateway does it."""
-        if self._task is None:
-            return
         self._stopping = True
-        _, running = await asyncio.wait([self._task], timeout=_CLOSE_SECONDS)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await self._task.finished(_CLOSE_SECONDS)
+        await self._task.close()
 
     async def _run(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
@@ -93,8 +90,6 @@ class StreamConsumer(Generic[E]):
                 _logger.error("Redis refused to give events", stream=self._stream, reason=str(error).partition(" ")[0])
             except _AWAY:
                 self._noticed(away=True)
-            except Exception:
-                _logger.exception("reading events failed", stream=self._stream)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 

@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -94,16 +94,15 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        supervisor.start()
-        adapters.start()
-        try:
+        async with AsyncExitStack() as closing:  # last first, and each whatever becomes of the others
+            for each in (redis, training_redis):
+                closing.push_async_callback(each.aclose, close_connection_pool=True)
+            closing.push_async_callback(cache.close)
+            adapters.start()
+            closing.push_async_callback(adapters.close)
+            supervisor.start()
+            closing.push_async_callback(supervisor.stop)
             yield
-        finally:
-            await supervisor.stop()
-            await adapters.close()
-            await cache.close()
-            await redis.aclose(close_connection_pool=True)
-            await training_redis.aclose(close_connection_pool=True)
 
     app = FastAPI(title="ML service", version=version, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.include_router(generation_routes(generation))

@@ -7,6 +7,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.registry import Collector
 
 from ml_service.engine.supervisor import STATES, EngineSupervisor
+from shared.background import FAILURES
 
 Outcome = Literal["completed", "cached", "failed", "refused", "unavailable", "abandoned"]
 FIRST_TOKEN_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -18,6 +19,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self._registry.register(FAILURES)
         self.requests = Counter("ml_generation_requests", "Generation requests by how they ended.", ["outcome"], registry=self._registry)
         self.cache = Counter("ml_cache_lookups", "Lookups of cached answers.", ["result"], registry=self._registry)
         self.rebuilds = Counter("ml_engine_rebuilds", "Engines given up and started again.", ["reason"], registry=self._registry)

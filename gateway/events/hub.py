@@ -28,8 +28,8 @@ from gateway.events.journal import (
 )
 from gateway.events.subscription import DEACTIVATED, STOPPING, TOKEN_VOID, Subscription
 from gateway.events.token_listeners import TokenListeners
-from gateway.tasks import end
 from gateway.wire import utc_now
+from shared.background import BackgroundTask
 
 _LOOK_EVERY_SECONDS = 0.5
 _JOIN_SECONDS = 2.0
@@ -74,13 +74,14 @@ class EventHub:
         self._channels: dict[UUID, _Channel] = {}
         self._pubsub: Any = None
         self._sending = asyncio.Lock()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = [BackgroundTask("events", self._listen), BackgroundTask("event readers", self._watch)]
         self._left = asyncio.Event()
         self._closing = False
         self._interrupted = False
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._listen(), name="events"), asyncio.create_task(self._watch(), name="event readers")]
+        for task in self._tasks:
+            task.start()
 
     async def end_streams(self) -> None:
         """Take no more readers and end those that there are; waits a moment for them to be told."""
@@ -95,7 +96,8 @@ class EventHub:
 
     async def close(self) -> None:
         await self.end_streams()
-        await end(*self._tasks)
+        for task in self._tasks:
+            await task.close()
 
     @property
     def readers(self) -> int:

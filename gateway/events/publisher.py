@@ -14,7 +14,7 @@ from gateway.errors import Unavailable
 from gateway.events.journal import ACCOUNT_DELETED, TOKEN, Entry, Journal, body_of
 from gateway.events.schemas import DraftToken, EventType
 from gateway.events.token_listeners import TokenListeners
-from gateway.tasks import end
+from shared.background import BackgroundTask
 
 WAITING_EVENTS = 10_000
 """How many may wait for Redis; the oldest make way."""
@@ -57,22 +57,20 @@ class EventPublisher:
         self._sent_at = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask("event publisher", self._run)
         self._name = uuid4().hex[:12]
         self._count = 0
         self._dropped = 0
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="event publisher")
+        self._task.start()
 
     async def close(self) -> None:
         """Send what waits, if that is possible within 2 s."""
-        if self._task is None:
-            return
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._idle.wait()
-        await end(self._task)
+        await self._task.close()
 
     def publish(self, account_id: UUID, event_type: EventType, data: Any, *, once: str = "", about: UUID | None = None) -> None:
         """Publish an event.
@@ -180,14 +178,20 @@ class EventPublisher:
                 await asyncio.sleep(_RETRY_SECONDS)
             except RedisError as error:  # it is there and does not take them; its first word says why
                 _logger.error("Redis refused events", reason=str(error).partition(" ")[0], count=len(batch))
-                for waiting in batch:
-                    self._drop(*waiting)
+                self._drop_all(batch)
                 return
+            except Exception:
+                self._drop_all(batch)
+                raise
         for (_, done), result in zip(batch, results, strict=True):
             if done is not None and not done.done():
                 done.set_result(result)
         if retried:
             _logger.info("events go out again", dropped=self._dropped)
+
+    def _drop_all(self, batch: Iterable[_Waiting]) -> None:
+        for waiting in batch:
+            self._drop(*waiting)
 
     def _drop(self, _: Entry, done: asyncio.Future[bool] | None) -> None:
         self._dropped += 1

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from gateway.database import Database
 from gateway.events.hub import EventHub
 from gateway.metrics.census import TrainingCensus
+from shared.background import FAILURES
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 # A client may send any word as its method; only these become labels.
@@ -39,6 +40,7 @@ class Metrics:
         registry.register(self._trainings)
         Gauge("gateway_event_readers", "Open event streams of this process", registry=registry).set_function(lambda: hub.readers)
         ProcessCollector(registry=registry)
+        registry.register(FAILURES)
 
     def observe(self, method: str, route: str | None, status: int, seconds: float) -> None:
         """Note one request; `route` is the template of the address, None where nothing matched, `status` 0 if nothing was answered."""

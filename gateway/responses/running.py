@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 from gateway.database import Database
 from gateway.errors import Unavailable
 from gateway.responses import queries
+from shared.background import BackgroundTask
 
 _LOOK_EVERY_SECONDS = 0.5  # half of the second that is promised: the query and the stopping take their time, too
 
@@ -22,7 +23,7 @@ class RunningDrafts:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._scopes: dict[UUID, asyncio.Timeout] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask("running drafts", self._watch)
 
     @asynccontextmanager
     async def writing(self, response_id: UUID) -> AsyncIterator[None]:
@@ -51,13 +52,10 @@ class RunningDrafts:
 
     def start(self) -> None:
         """Begin to look for drafts that were cancelled elsewhere."""
-        self._task = asyncio.create_task(self._watch(), name="running drafts")
+        self._task.start()
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self._task.close()
 
     async def _watch(self) -> None:
         while True:

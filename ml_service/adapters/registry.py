@@ -14,6 +14,7 @@ from ml_service.adapters.storage import StoreAway
 from ml_service.adapters.store import AdapterStore
 from ml_service.engine.protocol import Adapter, AdapterRefused, Engine, LoadedModel
 from ml_service.metrics import Metrics
+from shared.background import BackgroundTask
 from shared.errors import Conflict, NotFound
 
 DELETE_SECONDS: Final = 5.0
@@ -57,7 +58,7 @@ class AdapterRegistry:
         self._metrics = metrics
         self._numbers = itertools.count(1)
         self._residencies: dict[Engine, Residency] = {}
-        self._watching: asyncio.Task[None] | None = None
+        self._watching = BackgroundTask("adapter registry", self._watch)
         self._deletions: set[asyncio.Task[int]] = set()
 
     async def find(self, model: LoadedModel, scope: str, adapter_id: str) -> StoredAdapter:
@@ -157,14 +158,11 @@ class AdapterRegistry:
 
     def start(self) -> None:
         """Begin to look up what is loaded, every so often."""
-        self._watching = asyncio.create_task(self._watch(), name="adapter-registry")
+        self._watching.start()
 
     async def close(self) -> None:
         """Finish deletions; the engine must have been stopped before."""
-        if self._watching is not None:
-            self._watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watching
+        await self._watching.close()
         if self._deletions:
             await asyncio.wait(self._deletions, timeout=CLOSE_SECONDS)
         self._store.close()
@@ -201,8 +199,6 @@ class AdapterRegistry:
                     await self._store.prune()
             except StoreAway as error:
                 log.warning("loaded adapters could not be looked up", kind=type(error).__name__)
-            except Exception:
-                log.exception("loaded adapters could not be looked up")
 
     async def _look_up(self, residency: Residency) -> None:
         """Let go of what was deleted elsewhere."""

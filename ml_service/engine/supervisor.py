@@ -14,6 +14,7 @@ from ml_service.engine.admission import Admission
 from ml_service.engine.protocol import Engine, EngineAway, EngineFactory, Load, LoadedModel, Sampling
 from ml_service.engine.sleep import SleepLease
 from ml_service.models.catalogue import ModelEntry
+from shared.background import BackgroundTask, end
 from shared.contracts.generation import Turn
 from shared.errors import AppError, Conflict, Unavailable
 
@@ -97,7 +98,7 @@ class EngineSupervisor:
         self._admission = Admission(timing.rebuild_window)
         self._limited = False
         self._changing = asyncio.Lock()
-        self._watching: asyncio.Task[None] | None = None
+        self._watching = BackgroundTask("engine supervisor", self._run)
         self._reloading: asyncio.Task[None] | None = None
         self._draining: set[asyncio.Task[None]] = set()
 
@@ -191,16 +192,14 @@ class EngineSupervisor:
 
     def start(self) -> None:
         """Begin loading in the background."""
-        self._watching = asyncio.create_task(self._run(), name="engine-supervisor")
+        self._watching.start()
 
     async def stop(self) -> None:
         """Stop the engine and everything that watches it; open generations get EngineAway."""
         self._state = "stopped"
         self._sleeping.release()
-        tasks = [task for task in (self._watching, self._reloading, *self._draining) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._watching.close()
+        await end(*(task for task in (self._reloading, *self._draining) if task is not None))
         await self._give_up_current()
 
     async def reload(self, entry: ModelEntry) -> bool:
