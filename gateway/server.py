@@ -1,9 +1,11 @@
 """uvicorn as the gateway runs it."""
 
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from socket import socket
+from types import FrameType
 
 import uvicorn
 from litestar.types import ASGIApp
@@ -24,6 +26,12 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, end_streams: Callable[[], Awaitable[None]]) -> None:
         super().__init__(config)
         self._end_streams = end_streams
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal lets what runs end; a second one, of whatever kind, ends the process at once."""
+        if self.should_exit:
+            os._exit(128 + sig)
+        super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         await self._end_streams()

@@ -1,6 +1,9 @@
 """POST /api/responses/:id/cancel, and drafts that lost their gateway."""
 
 import asyncio
+import os
+import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -79,6 +82,17 @@ def test_a_strangers_draft_is_unknown(owner: Device, drafting_gateway: GatewayPr
     assert stranger.client.get(f"/api/responses/{response_id}").status_code == 404
     assert stranger.client.get(f"/api/responses/{uuid4()}").status_code == 404
     assert stranger.client.get("/api/responses").json() == {"responses": [], "total": 0, "page": 1, "pageSize": 20}
+
+
+def test_a_second_signal_ends_a_gateway_at_once(another_gateway: GatewayProcess, owner: Device, ml_service: ScriptedMlService) -> None:
+    device = device_with(another_gateway.url, owner.token, owner.refresh_token)
+    with ml_service.paced(2), drafting(device) as waiting:
+        for _ in range(2):
+            os.kill(another_gateway.process.pid or 0, signal.SIGTERM)
+            time.sleep(0.2)  # two that are pending at the same time are one
+        assert isinstance(waiting.exception(timeout=PATIENCE_SECONDS), httpx.TransportError)
+
+    eventually(lambda: another_gateway.process.exit_code == 128 + signal.SIGTERM)
 
 
 def test_a_killed_gateways_draft_does_not_stay_open(
