@@ -57,14 +57,13 @@ from gateway.settings import Settings
 from gateway.stream_consumer import StreamConsumer
 from gateway.strict_request import StrictRequest
 from gateway.sync.contacts import ContactSyncService
-from gateway.sync.forgetting import CachedDrafts
 from gateway.sync.routes import SyncController
 from gateway.sync.service import SyncService
 from gateway.training import deletions
 from gateway.training import job_queries as training_job_queries
 from gateway.training.adapter_routes import AdapterController
 from gateway.training.adapter_service import AdapterService
-from gateway.training.deletions import FileDeletions
+from gateway.training.deletions import Deletions
 from gateway.training.history_import import HistoryImportService
 from gateway.training.job_reconciler import TrainingReconciliation
 from gateway.training.job_results import TrainingResults
@@ -104,21 +103,22 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
         StreamConsumer(redis, JOB_EVENTS, JobEvent, results),
         StreamConsumer(redis, TRAINING_EVENTS, TrainingEvent, training_results),
     ]
+    forgetting = Reconciler("deletions", database, deletions.take_due, Deletions(database, ml).look)
     reconcilers = [
+        forgetting,
         Reconciler("drafts", database, job_queries.take_due, DraftReconciliation(database, ml, results).look),
         Reconciler("trainings", database, training_job_queries.take_due, trainings.look, at_once=4),
-        Reconciler("deletions", database, deletions.take_due, FileDeletions(database, ml).look),
     ]
     samples = SampleService(database)
     actions = ActionService(database, samples)
-    cached_drafts = CachedDrafts(ml)
+    drafts_of_messages = DraftsOfMessages(samples)
 
     services = {
-        "account": AccountService(database, ml, publisher),
+        "account": AccountService(database, forgetting, publisher),
         "actions": actions,
         "adapters": AdapterService(database, ml),
         "contact_sync": ContactSyncService(database),
-        "conversations": ConversationService(database, cached_drafts, publisher, [samples]),
+        "conversations": ConversationService(database, forgetting, publisher, [drafts_of_messages]),
         "events": hub,
         "devices": DeviceService(database, keys, tokens, PairingRateLimit(redis), settings.registration, publisher, [jobs]),
         "history_import": HistoryImportService(database, actions),
@@ -127,14 +127,14 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
         "metrics": metrics,
         "responses": ResponseService(database, ml, publisher, running, DraftQueue(database, ml, publisher), unwanted),
         "samples": samples,
-        "sync": SyncService(database, cached_drafts, publisher, [DraftsOfMessages(samples)]),
+        "sync": SyncService(database, forgetting, publisher, [drafts_of_messages]),
     }
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with AsyncExitStack() as closing:  # last first, and each whatever becomes of the others
             await database.open()
-            for close in (database.close, redis.aclose, events_redis.aclose, ml.close, cached_drafts.close, unwanted.close):
+            for close in (database.close, redis.aclose, events_redis.aclose, ml.close, unwanted.close):
                 closing.push_async_callback(close)
             background: list[Background] = [publisher, housekeeping, running, *consumers, *reconcilers, hub]
             for each in background:

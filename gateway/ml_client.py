@@ -17,8 +17,8 @@ from gateway import sse
 from gateway.errors import AppError, BadRequest, Conflict, ErrorBody, Unavailable
 from shared.contracts.adapters import AdapterInfo, AdapterList
 from shared.contracts.generation import GenerateRequest, GenerateResponse, TokenEvent
-from shared.contracts.jobs import AsyncGenerateRequest, JobsDeleted, JobState
-from shared.contracts.service import CacheInvalidation
+from shared.contracts.jobs import AsyncGenerateRequest, JobState
+from shared.contracts.service import ForgetRequest, Forgotten
 from shared.contracts.training import TrainingRequest, TrainingState
 
 _CONNECT_SECONDS = 2.0
@@ -30,7 +30,6 @@ _JOB_TIMEOUT = aiohttp.ClientTimeout(total=5.0, sock_connect=_CONNECT_SECONDS)
 # A training's samples are some ten megabytes at most.
 _SAMPLES_TIMEOUT = aiohttp.ClientTimeout(total=60.0, sock_connect=_CONNECT_SECONDS)
 _GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
-_MOST_CALLS = 1000
 _LONGEST_WAIT_SECONDS = 3600
 # The fields that the service names when prompt and answer do not fit the model's context window.
 _PROMPT = "messages"
@@ -43,9 +42,8 @@ _tokens = msgspec.json.Decoder(TokenEvent)
 _jobs = msgspec.json.Decoder(JobState)
 _trainings = msgspec.json.Decoder(TrainingState)
 _adapters = msgspec.json.Decoder(AdapterList)
-_deletions = msgspec.json.Decoder(JobsDeleted)
+_forgotten = msgspec.json.Decoder(Forgotten)
 _errors = msgspec.json.Decoder(ErrorBody)
-_invalidations = msgspec.json.Decoder(CacheInvalidation)
 
 
 class MlClient:
@@ -128,18 +126,13 @@ class MlClient:
         async with self._call("POST", f"/generate/cancel/{job_id}", also=_GONE, timeout=_JOB_TIMEOUT) as response:
             await response.read()
 
-    async def delete_jobs(self, account_id: UUID) -> None:
-        """End all of an account's jobs of any kind, and forget what they were asked and what they answered."""
-        for _ in range(_MOST_CALLS):
-            async with self._call("DELETE", f"/jobs?scope={account_id}", also=(HTTPStatus.NOT_FOUND,), timeout=_JOB_TIMEOUT) as response:
-                if response.status == HTTPStatus.NOT_FOUND:
-                    return
-                try:
-                    deleted = _deletions.decode(await response.read()).deleted
-                except msgspec.MsgspecError as error:
-                    raise _unusable_answer() from error
-            if deleted == 0:
-                return
+    async def forget(self, request: ForgetRequest) -> bool:
+        """Have things forgotten; False while something is left: ask again later."""
+        async with self._call("POST", "/forget", _encoder.encode(request), timeout=_SAMPLES_TIMEOUT) as response:
+            try:
+                return _forgotten.decode(await response.read()).complete
+            except msgspec.MsgspecError as error:
+                raise _unusable_answer() from error
 
     async def start_training(self, request: TrainingRequest) -> None:
         """Have a training accepted that will run when its turn comes. One that is there already is fine.
@@ -168,39 +161,11 @@ class MlClient:
             except msgspec.MsgspecError as error:
                 raise _unusable_answer() from error
 
-    async def cancel_training(self, job_id: UUID) -> None:
-        """End a training, whether it waits or runs. One that has ended, or that there is not, is fine."""
-        async with self._call("POST", f"/training/cancel/{job_id}", also=_GONE, timeout=_JOB_TIMEOUT) as response:
-            await response.read()
-
     async def adapters(self, account_id: UUID) -> list[AdapterInfo]:
         """The adapters of an account that are there, newest first."""
         async with self._call("GET", f"/adapters?scope={account_id}", timeout=_JOB_TIMEOUT) as response:
             try:
                 return _adapters.decode(await response.read()).adapters
-            except msgspec.MsgspecError as error:
-                raise _unusable_answer() from error
-
-    async def delete_adapter(self, account_id: UUID, adapter_id: UUID) -> None:
-        """Delete an adapter's files. One that there is not is fine."""
-        path = f"/adapters/{adapter_id}?scope={account_id}"
-        async with self._call("DELETE", path, also=(HTTPStatus.NOT_FOUND,), timeout=_JOB_TIMEOUT) as response:
-            await response.read()
-
-    async def delete_adapters(self, account_id: UUID) -> None:
-        """Delete the files of all of an account's adapters."""
-        async with self._call("DELETE", f"/adapters?scope={account_id}", also=(HTTPStatus.NOT_FOUND,), timeout=_JOB_TIMEOUT) as response:
-            await response.read()
-
-    async def clear_cache(self, account_id: UUID) -> int:
-        """Drop every cached answer of an account.
-
-        Returns:
-            How many there were.
-        """
-        async with self._call("DELETE", f"/cache?pattern={account_id}:*") as response:
-            try:
-                return _invalidations.decode(await response.read()).invalidated
             except msgspec.MsgspecError as error:
                 raise _unusable_answer() from error
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 from asyncpg import Record
@@ -43,10 +44,15 @@ class Reconciler:
         self._take_due = take_due
         self._look = look
         self._at_once = at_once
+        self._awake = asyncio.Event()
         self._task = BackgroundTask(f"reconciler of {name}", self._run)
 
     def start(self) -> None:
         self._task.start()
+
+    def wake(self) -> None:
+        """Look now."""
+        self._awake.set()
 
     async def close(self) -> None:
         await self._task.close()
@@ -61,7 +67,10 @@ class Reconciler:
                 pause = _AWAY_SECONDS
             except Exception as error:  # only its kind is logged: what the database says of a value may quote it
                 _logger.error("reconciling failed", of=self._name, error=type(error).__name__)
-            await asyncio.sleep(pause)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._awake.wait()
+            self._awake.clear()
 
     async def _round(self) -> int:
         """Look at some rows that are due.

@@ -19,6 +19,7 @@ from ml_service.adapters.store import AdapterStore
 from ml_service.api.adapters import adapter_routes
 from ml_service.api.cache import cache_routes
 from ml_service.api.documentation import document
+from ml_service.api.forget import forget_routes
 from ml_service.api.generation import generation_routes
 from ml_service.api.health import health_routes
 from ml_service.api.jobs import job_routes
@@ -29,6 +30,7 @@ from ml_service.engine.core_process import preload
 from ml_service.engine.protocol import EngineFactory, LoadedModel
 from ml_service.engine.scripted_engine import scripted_factory
 from ml_service.engine.supervisor import EngineSupervisor, Timing
+from ml_service.forgetting import Forgetting
 from ml_service.generation import GenerationService
 from ml_service.jobs.ledger import connection_pool
 from ml_service.jobs.metrics import JobMetrics
@@ -39,7 +41,9 @@ from ml_service.metrics import Metrics
 from ml_service.middleware import MAX_SAMPLES_BYTES, BodyLimit, RequestContext, ServiceToken
 from ml_service.models.catalogue import CatalogueError, ModelEntry, default_model, has_gpu, load_catalogue
 from ml_service.processes import uncollected
+from ml_service.redis_log import RedisLog
 from ml_service.settings import Settings
+from shared.background import Background
 
 REDIS_TIMEOUT_SECONDS: Final = 1.0
 """How long the job queue may keep a request waiting."""
@@ -88,6 +92,8 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
     training_redis = Redis(connection_pool=connection_pool(settings.redis_url, SAMPLES_TIMEOUT_SECONDS))
     training_queue = TrainingQueue(training_redis, settings)
     trainings = TrainingRequests(training_queue, store, catalogue, settings.max_lora_rank)
+    redis_log = RedisLog(redis, settings.redis_rewrite_seconds)
+    forgetting = Forgetting(cache, queue, training_queue, adapters, redis_log)
     training_metrics = JobMetrics(training_queue, "ml_training_job", "Training jobs")
     for each in (job_metrics, training_metrics):
         metrics.add(each)
@@ -95,11 +101,13 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as closing:  # last first, and each whatever becomes of the others
-            for each in (redis, training_redis):
-                closing.push_async_callback(each.aclose, close_connection_pool=True)
+            for client in (redis, training_redis):
+                closing.push_async_callback(client.aclose, close_connection_pool=True)
             closing.push_async_callback(cache.close)
-            adapters.start()
-            closing.push_async_callback(adapters.close)
+            background: list[Background] = [redis_log, adapters]
+            for each in background:
+                each.start()
+                closing.push_async_callback(each.close)
             supervisor.start()
             closing.push_async_callback(supervisor.stop)
             yield
@@ -111,6 +119,7 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
     app.include_router(model_routes(supervisor, catalogue))
     app.include_router(adapter_routes(supervisor, adapters))
     app.include_router(cache_routes(cache))
+    app.include_router(forget_routes(forgetting))
     app.include_router(health_routes(supervisor, adapters, cache, metrics, [job_metrics, training_metrics], version))
     app.mount("/v1", OpenAiApi(supervisor))
     document(app, token_needed=bool(settings.ml_service_token))

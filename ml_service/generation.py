@@ -15,7 +15,7 @@ from ml_service.adapters.registry import UNUSABLE, AdapterRegistry
 from ml_service.adapters.storage import StoreAway
 from ml_service.cache.flights import Flights, Seat
 from ml_service.cache.keys import answer_key, named_key
-from ml_service.cache.response_cache import ResponseCache
+from ml_service.cache.response_cache import Found, ResponseCache
 from ml_service.engine.protocol import Delta, EngineAway, LoadedModel, Sampling
 from ml_service.engine.supervisor import EngineSupervisor
 from ml_service.errors import body_of
@@ -104,24 +104,24 @@ class GenerationService:
     async def _generate(self, request: GenerateRequest, outcome: "_Outcome") -> GenerateResponse:
         _check_prompt(request)
         prepared = await self._prepare(request, await self._supervisor.awake())
-        candidates = await self._find_cached(request, prepared)
-        if candidates is not None:
+        found = await self._find_cached(request, prepared)
+        if found.answer is not None:
             outcome.name = "cached"
-            return _response(prepared, candidates, cached=True)
-        with self._board(request, prepared) as flight:
+            return _response(prepared, found.answer, cached=True)
+        with self._board(request, prepared, found.epoch) as flight:
             return _response(prepared, _candidates(await flight.landed()), cached=False)
 
     async def _events(self, request: GenerateRequest, outcome: "_Outcome") -> AsyncGenerator[bytes, None]:
         _check_prompt(request)
         prepared = await self._prepare(request, await self._supervisor.awake())
-        candidates = await self._find_cached(request, prepared)
-        if candidates is not None:
+        found = await self._find_cached(request, prepared)
+        if found.answer is not None:
             outcome.name = "cached"
-            for index, candidate in enumerate(candidates):
+            for index, candidate in enumerate(found.answer):
                 yield _event(b"token", TokenEvent(text=candidate.text, index=index))
-            yield _event(b"completed", _response(prepared, candidates, cached=True))
+            yield _event(b"completed", _response(prepared, found.answer, cached=True))
             return
-        with self._board(request, prepared) as flight:
+        with self._board(request, prepared, found.epoch) as flight:
             begun = False
             try:
                 async for delta in flight.listen():
@@ -168,19 +168,19 @@ class GenerationService:
             model=model, adapter=adapter, version=version, prompt=fitted.tokens, dropped=fitted.dropped, sampling=sampling, key=key
         )
 
-    async def _find_cached(self, request: GenerateRequest, prepared: Prepared) -> list[Candidate] | None:
+    async def _find_cached(self, request: GenerateRequest, prepared: Prepared) -> Found:
+        found = await self._cache.get(request.scope, prepared.key)
         if not request.use_cache:
-            return None
-        candidates = await self._cache.get(prepared.key)
-        self._metrics.cache.labels("miss" if candidates is None else "hit").inc()
-        return candidates
+            return replace(found, answer=None)
+        self._metrics.cache.labels("miss" if found.answer is None else "hit").inc()
+        return found
 
-    def _board(self, request: GenerateRequest, prepared: Prepared) -> Seat:
+    def _board(self, request: GenerateRequest, prepared: Prepared, epoch: bytes | None) -> Seat:
         def start() -> AsyncGenerator[Delta, None]:
             return self._timed(prepared)
 
         async def land(deltas: list[Delta]) -> None:
-            await self._cache.put(prepared.key, _candidates(deltas))
+            await self._cache.put(request.scope, prepared.key, _candidates(deltas), epoch)
 
         return self._flights.join(prepared.key, start, land, alone=not request.use_cache)
 

@@ -110,6 +110,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 600.0
 
     cache_ttl_seconds: Annotated[Annotated[int, Meta(ge=1)], Meta(description="How long a cached answer is kept, in seconds.")] = 3600
+    redis_rewrite_seconds: Annotated[
+        Annotated[float, Meta(gt=0, le=86_400)],
+        Meta(
+            description="After a deletion Redis writes its append-only file anew, so that what was deleted leaves the disk, too: at most"
+            " once in so many seconds."
+        ),
+    ] = 30.0
     ml_service_url: Annotated[
         list[str], Meta(description="Where workers have answers generated: the ML service's replicas, separated by commas.")
     ] = msgspec.field(default_factory=lambda: ["http://127.0.0.1:8100"])

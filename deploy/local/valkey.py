@@ -18,6 +18,7 @@ class EmbeddedValkey:
         self._data_dir = data_dir.resolve()
         self._socket = socket_dir(self._data_dir) / "valkey.sock"
         arguments = ["--port", "0", "--unixsocket", str(self._socket), "--dir", str(self._data_dir), "--appendonly", "yes"]
+        arguments += ["--save", ""]  # a snapshot beside the append-only file would keep what was deleted
         self._process = ChildProcess("Valkey", [str(get_binary_path()), *arguments], log_path=log_path)
 
     @property
@@ -36,6 +37,7 @@ class EmbeddedValkey:
         """
         self._data_dir.mkdir(parents=True, exist_ok=True)
         make_private(self._socket.parent)
+        (self._data_dir / "dump.rdb").unlink(missing_ok=True)  # an earlier version's
         self._socket.unlink(missing_ok=True)  # left by a crash, it would look like a server that refuses to talk
         self._process.start()
         self._process.wait_until(self._is_ready, timeout=timeout)

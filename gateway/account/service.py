@@ -9,16 +9,15 @@ from gateway.account import queries
 from gateway.account.archive import StreamedZip
 from gateway.auth.principal import Principal
 from gateway.database import Database
-from gateway.errors import AppError, BadRequest, Unavailable
+from gateway.errors import BadRequest, Unavailable
 from gateway.events.publisher import EventPublisher
-from gateway.ml_client import MlClient
+from gateway.sync.forgetting import Wakes
 from gateway.training import deletions
 from gateway.wire import utc_now
 
 _EXPORTS_AT_ONCE = 2
 """In this process: each holds a connection of the pool for as long as its client reads."""
 _EXPORT_SECONDS = 3600
-_CACHE_SECONDS = 10
 
 _logger = structlog.get_logger(__name__)
 
@@ -26,9 +25,9 @@ _logger = structlog.get_logger(__name__)
 class AccountService:
     """All of an account's data, to take along and to delete."""
 
-    def __init__(self, database: Database, ml: MlClient, events: EventPublisher) -> None:
+    def __init__(self, database: Database, deletions: Wakes, events: EventPublisher) -> None:
         self._database = database
-        self._ml = ml
+        self._deletions = deletions
         self._events = events
         self._exports = asyncio.Semaphore(_EXPORTS_AT_ONCE)
 
@@ -53,11 +52,11 @@ class AccountService:
         if confirm != principal.account_id:
             raise BadRequest.field("confirm", "must be the id of your account, which is the claim `acc` of your device token")
         async with self._database.transaction() as db:
-            await deletions.order_all(db, principal.account_id)
+            await deletions.order(db, principal.account_id, everything=True)
             await queries.delete(db, principal.account_id)
         _logger.info("account deleted", account_id=str(principal.account_id))
         self._events.forget_account(principal.account_id)
-        await self._clear_cache(principal.account_id)
+        self._deletions.wake()
 
     async def _archive(self, account_id: UUID) -> AsyncIterator[bytes]:
         archive = StreamedZip()
@@ -71,11 +70,3 @@ class AccountService:
                     if chunk := await archive.write(lines):
                         yield chunk
         yield archive.end()
-
-    async def _clear_cache(self, account_id: UUID) -> None:
-        """Cached drafts run out by themselves; they are dropped now where the ML service can be reached."""
-        try:
-            async with asyncio.timeout(_CACHE_SECONDS):
-                await self._ml.clear_cache(account_id)
-        except (AppError, TimeoutError):
-            _logger.warning("cached drafts of a deleted account stay until they expire", account_id=str(account_id))

@@ -25,7 +25,7 @@ from gateway.conversations.schemas import (
 from gateway.database import Database, Db
 from gateway.errors import BadRequest, NotFound
 from gateway.events.publisher import EventPublisher
-from gateway.sync.forgetting import CachedDrafts, ForgetsConversations
+from gateway.sync.forgetting import ForgetsConversations, Wakes
 from gateway.sync.schemas import Attachment
 
 _PREVIEW = 140  # characters
@@ -35,12 +35,12 @@ class ConversationService:
     """The threads of an account, read, searched and deleted."""
 
     def __init__(
-        self, database: Database, cached_drafts: CachedDrafts, events: EventPublisher, forgetful: Sequence[ForgetsConversations] = ()
+        self, database: Database, deletions: Wakes, events: EventPublisher, forgetful: Sequence[ForgetsConversations] = ()
     ) -> None:
         """`forgetful` are those that keep what came from a conversation."""
         self._database = database
         self._events = events
-        self._cached_drafts = cached_drafts
+        self._deletions = deletions
         self._forgetful = forgetful
 
     async def list(self, account_id: UUID, name_part: str | None, page: int, page_size: int) -> ConversationPage:
@@ -107,7 +107,7 @@ class ConversationService:
             for keeper in self._forgetful:
                 await keeper.forget_conversation(db, account_id, conversation_id)
             await queries.delete(db, account_id, conversation_id)
-        self._cached_drafts.drop(account_id)
+        self._deletions.wake()
         self._events.forget(account_id, conversation_id)
 
 

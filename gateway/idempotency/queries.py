@@ -19,6 +19,11 @@ RENEW = "update idempotent_answer set created_at = now() where id = $1"
 # By the claim's own id: a request that took so long that another one took its key over must not touch that one's row.
 KEEP = "update idempotent_answer set status = $2, answer = $3 where id = $1"
 RELEASE = "delete from idempotent_answer where id = $1"
+# A request that runs must not be answered from what it will leave, nor be let through a second time: its row stays, as nobody's.
+FORGET = """
+    with kept as (delete from idempotent_answer where scope = $1 and status is not null)
+    update idempotent_answer set id = gen_random_uuid() where scope = $1 and status is null
+"""
 FORGET_OLD = "delete from idempotent_answer where created_at < now() - interval '24 hours'"
 
 
@@ -43,6 +48,11 @@ async def keep(db: Db, claim_id: UUID, status: int, answer: bytes) -> None:
 
 async def release(db: Db, claim_id: UUID) -> None:
     await db.execute(RELEASE, claim_id)
+
+
+async def forget(db: Db, scope: str) -> None:
+    """Forget what a scope was answered; what is being answered will not be kept."""
+    await db.execute(FORGET, scope)
 
 
 async def forget_old(db: Db) -> None:

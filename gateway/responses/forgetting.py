@@ -2,9 +2,11 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from gateway.database import Db
-from gateway.events.publisher import PendingEvent
+from gateway.idempotency import queries as idempotency
 from gateway.responses import queries
 from gateway.responses.announcing import details_of_row, event_of
+from gateway.sync.forgetting import Forgotten
+from gateway.training import deletions
 from gateway.training.service import SampleService
 from gateway.wire import utc_now
 
@@ -12,19 +14,31 @@ _WITHDRAWN = "A message that this draft was made from was edited or retracted; a
 
 
 class DraftsOfMessages:
-    """What was made from messages, and goes when their text goes (sync's `ForgetsMessages`)."""
+    """What was made from messages, and goes when their text goes (sync's `ForgetsMessages`, and `ForgetsConversations`)."""
 
     def __init__(self, samples: SampleService) -> None:
         self._samples = samples
 
-    async def forget_messages(self, db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID]) -> list[PendingEvent]:
-        """Take the messages out of drafts and samples.
+    async def forget_messages(self, db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID]) -> Forgotten:
+        """Take the messages out of drafts and samples, and order the ML service to do so.
 
         Prompts go. So does what the model wrote, because it may quote: a draft that waits for the owner is cancelled, one that is being
         written is stopped. What the owner accepted or wrote instead stays with the draft, since those are the owner's words. Samples go
         whole. The drafts come first: whoever acts on one holds its row, so its sample is there to be found, or never will be.
         """
         rows = await queries.forget(db, account_id, conversation_id, message_ids, _WITHDRAWN, utc_now())
-        await self._samples.forget(db, account_id, conversation_id, message_ids)
+        learnt = await self._samples.forget(db, account_id, conversation_id, message_ids)
+        await deletions.order(db, account_id, job_ids=[row["id"] for row in rows], training_ids=learnt.training_ids)
+        await idempotency.forget(db, str(account_id))
         # What becomes of queued drafts is told by the reconciler, which ends their jobs.
-        return [event_of(details_of_row(row)) for row in rows if row["withdrawn"] and not row["has_job"]]
+        return Forgotten(
+            events=[event_of(details_of_row(row)) for row in rows if row["withdrawn"] and not row["has_job"]],
+            active_adapter_id=learnt.active_adapter_id,
+        )
+
+    async def forget_conversation(self, db: Db, account_id: UUID, conversation_id: UUID) -> None:
+        """Remove the samples that came from a conversation, and order the ML service to forget its drafts; their rows go with it."""
+        job_ids = await queries.recent_of(db, account_id, conversation_id)
+        learnt = await self._samples.forget_conversation(db, account_id, conversation_id)
+        await deletions.order(db, account_id, job_ids=job_ids, training_ids=learnt.training_ids)
+        await idempotency.forget(db, str(account_id))

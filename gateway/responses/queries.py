@@ -81,6 +81,8 @@ FORGET = f"""
     returning withdrawn, request is not null as has_job, {DETAILS}
 """  # noqa: S608 - our own words
 
+# The ML service keeps jobs and their results for a day.
+RECENT_OF = "select id from response where account_id = $1 and conversation_id = $2 and created_at > now() - interval '2 days'"
 # For this process's own drafts and for all accounts' forgotten ones: the two queries that no account asks.
 NO_LONGER_GENERATING = """
     select wanted.id from unnest($1::uuid[]) as wanted (id)
@@ -198,6 +200,11 @@ async def forget(db: Db, account_id: UUID, conversation_id: UUID, message_ids: S
         Those drafts, `withdrawn` where one is cancelled by that.
     """
     return list(await db.fetch(FORGET, account_id, conversation_id, message_ids, error, now))
+
+
+async def recent_of(db: Db, account_id: UUID, conversation_id: UUID) -> list[UUID]:
+    """A conversation's drafts of which the ML service may still have something."""
+    return [row["id"] for row in await db.fetch(RECENT_OF, account_id, conversation_id)]
 
 
 async def no_longer_generating(db: Db, response_ids: Sequence[UUID]) -> list[UUID]:

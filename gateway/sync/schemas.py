@@ -2,7 +2,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from gateway.wire import Wire
 
@@ -84,6 +84,9 @@ class SyncedMessages(Wire, frozen=True, kw_only=True, gc=False):
     updated: int
     unchanged: int
     messages: list[MessageId]
+    learnt_by_adapter_id: UUID | UnsetType = UNSET
+    """The adapter that drafts are written with; only there when it learnt from text that this batch took away: deactivate it, or train
+    another."""
 
 
 AppleId = Annotated[

@@ -3,13 +3,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
+from msgspec import UNSET
+
 from gateway.database import Database, Db
 from gateway.errors import Unavailable
-from gateway.events.publisher import EventPublisher, PendingEvent
+from gateway.events.publisher import EventPublisher
 from gateway.events.schemas import SyncCompleted
 from gateway.sync import queries
 from gateway.sync.batch import Batch, stored_attachments, target_guid
-from gateway.sync.forgetting import CachedDrafts, ForgetsMessages
+from gateway.sync.forgetting import ForgetsMessages, Forgotten, Wakes
 from gateway.sync.merging import Content, KnownMessage, merge, text_went
 from gateway.sync.schemas import MessageBatch, MessageId, SyncedMessage, SyncedMessages, SyncState, ThreadState
 
@@ -38,13 +40,11 @@ class _HoldFirst(Exception):
 class SyncService:
     """Takes in the messages of a thread. A batch is stored as a whole or not at all, and sending it again changes nothing."""
 
-    def __init__(
-        self, database: Database, cached_drafts: CachedDrafts, events: EventPublisher, forgetful: Sequence[ForgetsMessages] = ()
-    ) -> None:
+    def __init__(self, database: Database, deletions: Wakes, events: EventPublisher, forgetful: Sequence[ForgetsMessages] = ()) -> None:
         """`forgetful` are those that keep text of messages and must let go of it."""
         self._database = database
         self._events = events
-        self._cached_drafts = cached_drafts
+        self._deletions = deletions
         self._forgetful = forgetful
 
     async def sync_messages(self, account_id: UUID, sent: MessageBatch) -> SyncedMessages:
@@ -58,15 +58,16 @@ class SyncService:
         held: set[UUID] = set()
         while True:
             try:
-                conversation_id, outcome, withdrawn = await self._in_one_transaction(account_id, batch, held)
+                conversation_id, outcome, forgotten = await self._in_one_transaction(account_id, batch, held)
                 break
             except _HoldFirst as others:
                 held |= others.conversation_ids
         if outcome.forgotten:
-            self._cached_drafts.drop(account_id)
+            self._deletions.wake()
             for thread in outcome.forgotten:
                 self._events.forget(account_id, thread)
-            self._events.publish_all(account_id, withdrawn)
+            for each in forgotten:
+                self._events.publish_all(account_id, each.events)
         ids = outcome.ids
         synced = SyncedMessages(
             conversation_id=conversation_id,
@@ -74,6 +75,7 @@ class SyncService:
             updated=len(outcome.changed),
             unchanged=len(ids) - outcome.created - len(outcome.changed),
             messages=[MessageId(imessage_guid=guid, id=ids[guid]) for guid in [message.imessage_guid for message in sent.messages]],
+            learnt_by_adapter_id=next((each.active_adapter_id for each in forgotten if each.active_adapter_id), UNSET),
         )
         if synced.created or synced.updated:
             counts = SyncCompleted(
@@ -82,9 +84,7 @@ class SyncService:
             self._events.publish(account_id, "sync:completed", counts, about=conversation_id)
         return synced
 
-    async def _in_one_transaction(
-        self, account_id: UUID, batch: Batch, held: Collection[UUID]
-    ) -> tuple[UUID, _Outcome, list[PendingEvent]]:
+    async def _in_one_transaction(self, account_id: UUID, batch: Batch, held: Collection[UUID]) -> tuple[UUID, _Outcome, list[Forgotten]]:
         async with self._database.transaction() as db:
             if held:
                 await queries.hold_threads(db, account_id, held)
@@ -92,13 +92,12 @@ class SyncService:
             outcome = await self._store(db, account_id, conversation_id, batch)
             if elsewhere := outcome.forgotten.keys() - {conversation_id, *held}:
                 raise _HoldFirst({conversation_id, *elsewhere})
-            withdrawn = [
-                event
+            forgotten = [
+                await keeper.forget_messages(db, account_id, thread, message_ids)
                 for thread, message_ids in outcome.forgotten.items()
                 for keeper in self._forgetful
-                for event in await keeper.forget_messages(db, account_id, thread, message_ids)
             ]
-        return conversation_id, outcome, withdrawn
+        return conversation_id, outcome, forgotten
 
     async def state(self, account_id: UUID) -> SyncState:
         """How far each thread is synced."""

@@ -1,6 +1,7 @@
 """SQL of adapters. Who changes which one is active holds the account (`hold_account`), so that such changes take turns."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -25,7 +26,7 @@ DEACTIVATE = f"update adapter set active = false where account_id = $1 and activ
 ACTIVATE = f"update adapter set active = true where account_id = $1 and id = $2 returning {DETAILS}"  # noqa: S608 - our own words
 DELETE = "delete from adapter where account_id = $1 and id = $2 returning id"
 FORGET_IN_JOB = "update training_job set adapter_id = null where account_id = $1 and adapter_id = $2"
-MARK_STALE = "update adapter set stale = true where account_id = $1 and sample_ids && $2 and not stale"
+MARK_STALE = "update adapter set stale = true where account_id = $1 and sample_ids && $2 returning id, active"
 # All jobs that learn from these, also those that have nothing to forget yet: a job that is just ending waits here, and then finds the
 # samples gone.
 FORGET_COMPARISONS = """
@@ -37,8 +38,17 @@ FORGET_COMPARISONS = """
         ), '[]'
     )
     where account_id = $1 and sample_ids && $2
+    returning id
 """
 COUNT_ACTIVE = "select count(*) from adapter where active"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learnt:
+    """Where samples that go were learnt: in which trainings, and whether the account's active adapter is from one of them."""
+
+    training_ids: list[UUID]
+    active_adapter_id: UUID | None
 
 
 async def hold_account(db: Db, account_id: UUID) -> bool:
@@ -95,13 +105,15 @@ async def delete(db: Db, account_id: UUID, adapter_id: UUID) -> bool:
     return await db.fetchval(DELETE, account_id, adapter_id) is not None
 
 
-async def mark_stale(db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> None:
+async def mark_stale(db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> Learnt:
     """Note, inside the caller's transaction, that these samples go: adapters that were trained with them say so from now on, and what was
     kept of them with training jobs goes with them.
     """
-    if sample_ids:
-        await db.execute(FORGET_COMPARISONS, account_id, sample_ids)
-        await db.execute(MARK_STALE, account_id, sample_ids)
+    if not sample_ids:
+        return Learnt(training_ids=[], active_adapter_id=None)
+    jobs = await db.fetch(FORGET_COMPARISONS, account_id, sample_ids)
+    adapters = await db.fetch(MARK_STALE, account_id, sample_ids)
+    return Learnt(training_ids=[row["id"] for row in jobs], active_adapter_id=next((row["id"] for row in adapters if row["active"]), None))
 
 
 async def count_active(db: Db) -> int:

@@ -70,7 +70,7 @@ class AdapterService:
             await adapter_queries.hold_account(db, account_id)
             if not await adapter_queries.delete(db, account_id, adapter_id):
                 raise NotFound(_UNKNOWN)
-            await deletions.order_adapter(db, account_id, adapter_id)
+            await deletions.order(db, account_id, adapter_ids=[adapter_id])
 
     async def _states(self, account_id: UUID) -> dict[str, AdapterState] | None:
         """Those that the ML service has; None while it is away."""

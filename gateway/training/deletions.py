@@ -1,35 +1,45 @@
-"""What the ML service still has to delete. The order is stored with what makes it necessary, and is carried out however long that takes."""
+"""What the ML service still has to forget. The order is stored with what makes it necessary, and is carried out however long that takes."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from asyncpg import Record
 
 from gateway.database import Database, Db
 from gateway.ml_client import MlClient
+from shared.contracts.service import ForgetRequest
 from shared.ids import new_id
 
-# One adapter is ordered away once at a time; an account's order has an id of its own.
 ORDER = """
-    insert into file_deletion (account_id, id, adapter_id, created_at, look_at) values ($1, $2, $3, now(), now())
-    on conflict (id) do nothing
+    insert into deletion_order (account_id, id, job_ids, training_ids, adapter_ids, everything, created_at, look_at)
+    values ($1, $2, $3, $4, $5, $6, now(), now())
 """
 # For all accounts, also those that are gone: whichever gateway gets to it first.
 TAKE_DUE = """
-    update file_deletion set look_at = now() + greatest(interval '10 seconds', least((now() - created_at) / 2, interval '10 minutes'))
-    where id in (select id from file_deletion where look_at <= now() order by look_at limit $1 for update skip locked)
-    returning account_id, id, adapter_id
+    update deletion_order set look_at = now() + greatest(interval '10 seconds', least((now() - created_at) / 2, interval '10 minutes'))
+    where id in (select id from deletion_order where look_at <= now() order by look_at limit $1 for update skip locked)
+    returning account_id, id, job_ids, training_ids, adapter_ids, everything
 """
-DONE = "delete from file_deletion where account_id = $1 and id = $2"
+DONE = "delete from deletion_order where account_id = $1 and id = $2"
 
 
-async def order_adapter(db: Db, account_id: UUID, adapter_id: UUID) -> None:
-    """Inside the caller's transaction: the files of an adapter go, and if it is only being made its training is ended first."""
-    await db.execute(ORDER, account_id, adapter_id, adapter_id)
+async def order(
+    db: Db,
+    account_id: UUID,
+    *,
+    job_ids: Sequence[UUID] = (),
+    training_ids: Sequence[UUID] = (),
+    adapter_ids: Sequence[UUID] = (),
+    everything: bool = False,
+) -> None:
+    """Inside the caller's transaction: of an account all cached drafts go, and these, or everything.
 
-
-async def order_all(db: Db, account_id: UUID) -> None:
-    """Inside the caller's transaction: all that the ML service has of an account goes, jobs and adapters."""
-    await db.execute(ORDER, account_id, new_id(), None)
+    Args:
+        job_ids: queued drafts, with what they were asked and what they answered.
+        training_ids: trainings, when they have ended.
+        adapter_ids: adapters; one that is only being made is not made.
+    """
+    await db.execute(ORDER, account_id, new_id(), job_ids, training_ids, adapter_ids, everything)
 
 
 async def take_due(db: Db, limit: int) -> list[Record]:
@@ -37,7 +47,7 @@ async def take_due(db: Db, limit: int) -> list[Record]:
     return list(await db.fetch(TAKE_DUE, limit))
 
 
-class FileDeletions:
+class Deletions:
     """Carries the orders out."""
 
     def __init__(self, database: Database, ml: MlClient) -> None:
@@ -50,12 +60,13 @@ class FileDeletions:
         Raises:
             Unavailable: the ML service or the database is away; the order stays.
         """
-        account_id, adapter_id = row["account_id"], row["adapter_id"]
-        if adapter_id is None:
-            await self._ml.delete_jobs(account_id)  # first: a training that runs would bring another adapter
-            await self._ml.delete_adapters(account_id)
-        else:
-            await self._ml.cancel_training(adapter_id)
-            await self._ml.delete_adapter(account_id, adapter_id)
-        async with self._database.connection() as db:
-            await db.execute(DONE, account_id, row["id"])
+        wanted = ForgetRequest(
+            scope=str(row["account_id"]),
+            job_ids=[str(each) for each in row["job_ids"]],
+            training_ids=[str(each) for each in row["training_ids"]],
+            adapter_ids=[str(each) for each in row["adapter_ids"]],
+            everything=row["everything"],
+        )
+        if await self._ml.forget(wanted):
+            async with self._database.connection() as db:
+                await db.execute(DONE, row["account_id"], row["id"])

@@ -14,6 +14,7 @@ from gateway.training.job_results import JobKey, TrainingResults
 from gateway.training.job_service import request_for
 from gateway.training.training_set import training_set
 from gateway.wire import utc_now
+from shared.contracts.service import ForgetRequest
 from shared.contracts.training import MOST_SAMPLES
 from shared.redis_events import TrainingEvent
 
@@ -55,8 +56,7 @@ class TrainingReconciliation:
     async def _withdraw(self, key: JobKey) -> None:
         """The job was cancelled, or never accepted: see that no training and no adapter is left of it, and that the readers know."""
         await self._results.announce(key)
-        await self._ml.cancel_training(key.job_id)
-        await self._ml.delete_adapter(key.account_id, key.job_id)
+        await self._ml.forget(ForgetRequest(scope=str(key.account_id), adapter_ids=[str(key.job_id)]))
         async with self._database.connection() as db:
             await job_queries.settle(db, key.account_id, key.job_id)
 

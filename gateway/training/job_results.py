@@ -124,7 +124,7 @@ async def _store(db: Db, key: JobKey, state: TrainingState) -> tuple[TrainingJob
 async def _complete(db: Db, key: JobKey, state: TrainingState, row: Record) -> Record:
     """Store the adapter, and let it come into use if it is better than what is."""
     if state.eval_loss is None or state.baseline_eval_loss is None or state.adapter_id != str(key.job_id):
-        await deletions.order_adapter(db, key.account_id, key.job_id)
+        await deletions.order(db, key.account_id, adapter_ids=[key.job_id])
         return await job_queries.end(db, key.account_id, key.job_id, status="failed", progress=state.progress, error=_NO_FIGURES)
     there = set(await job_queries.there(db, key.account_id, row["sample_ids"]))
     stale = not there.issuperset(row["sample_ids"])
@@ -165,7 +165,7 @@ async def _put_away(db: Db, key: JobKey, state: TrainingState, row: Record | Non
     """What comes of a training that nobody wants: its job was cancelled or given up, or has gone with its account."""
     unwanted = row is None or row["status"] in ("failed", "cancelled")
     if unwanted and state.status not in ("failed", "cancelled"):
-        await deletions.order_adapter(db, key.account_id, key.job_id)
+        await deletions.order(db, key.account_id, adapter_ids=[key.job_id])
 
 
 def _is_news(before: TrainingJob, after: TrainingJob) -> bool:

@@ -61,11 +61,14 @@ class Adapter(Table):
     created_at = Timestamptz()
 
 
-class FileDeletion(Table):
-    """What the ML service still has to delete: one adapter, or with none all that it has of an account. It outlives the account."""
+class DeletionOrder(Table):
+    """What the ML service still has to forget: of an account all cached drafts, and these things or everything. It outlives the account."""
 
     id = UUID(primary_key=True, default=None)
     account_id = UUID()
-    adapter_id = UUID(null=True, default=None)
+    job_ids = Array(base_column=UUID())
+    training_ids = Array(base_column=UUID())
+    adapter_ids = Array(base_column=UUID())
+    everything = Boolean(default=False)
     created_at = Timestamptz()
     look_at = Timestamptz()

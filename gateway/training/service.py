@@ -7,7 +7,9 @@ from asyncpg import Record
 
 from gateway.database import Database, Db
 from gateway.errors import NotFound
-from gateway.training import adapter_queries, queries
+from gateway.idempotency import queries as idempotency
+from gateway.training import adapter_queries, deletions, queries
+from gateway.training.adapter_queries import Learnt
 from gateway.training.schemas import Sample, SamplePage, SampleSource
 from gateway.wire import utc_now
 from shared.contracts.generation import Turn
@@ -56,15 +58,15 @@ class SampleService:
         )
         return sample_id
 
-    async def forget(self, db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID]) -> None:
+    async def forget(self, db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID]) -> Learnt:
         """Remove, inside the caller's transaction, a conversation's samples that have the text of any of these messages."""
         gone = await queries.forget(db, account_id, conversation_id, message_ids)
-        await adapter_queries.mark_stale(db, account_id, gone)
+        return await adapter_queries.mark_stale(db, account_id, gone)
 
-    async def forget_conversation(self, db: Db, account_id: UUID, conversation_id: UUID) -> None:
+    async def forget_conversation(self, db: Db, account_id: UUID, conversation_id: UUID) -> Learnt:
         """Remove, inside the transaction that deletes a conversation, the samples that came from it."""
         gone = await queries.forget_conversation(db, account_id, conversation_id)
-        await adapter_queries.mark_stale(db, account_id, gone)
+        return await adapter_queries.mark_stale(db, account_id, gone)
 
     async def list(self, account_id: UUID, page: int, page_size: int) -> SamplePage:
         async with self._database.connection() as db:
@@ -80,7 +82,10 @@ class SampleService:
         """
         async with self._database.transaction() as db:
             deleted = await queries.delete(db, account_id, sample_id)
-            await adapter_queries.mark_stale(db, account_id, [sample_id] if deleted else [])
+            if deleted:
+                learnt = await adapter_queries.mark_stale(db, account_id, [sample_id])
+                await deletions.order(db, account_id, training_ids=learnt.training_ids)
+                await idempotency.forget(db, str(account_id))
         if not deleted:
             raise NotFound("There is no sample with this id")
 

@@ -8,6 +8,8 @@ from ml_service.api.documentation import errors
 from ml_service.cache.response_cache import ResponseCache
 from shared.contracts.service import CacheInvalidation
 
+_GLOB = frozenset("*?[]\\:")
+
 
 def cache_routes(cache: ResponseCache) -> APIRouter:
     router = APIRouter(tags=["cache"])
@@ -19,6 +21,9 @@ def cache_routes(cache: ResponseCache) -> APIRouter:
         ] = "*",
     ) -> CacheInvalidation:
         """Drop cached answers whose key matches; nothing outside the cache is ever touched."""
+        scope = pattern.removesuffix(":*")
+        if scope != pattern and not _GLOB.intersection(scope):
+            return CacheInvalidation(invalidated=await cache.forget(scope))
         return CacheInvalidation(invalidated=await cache.invalidate(pattern))
 
     return router

@@ -1,4 +1,5 @@
-"""Names of cached answers: `cache:<scope>:<digest>`, in which no text can be read."""
+"""Names of cached answers: `cache:<scope>:<digest>`, in which no text can be read. Beside them a scope has the set of its answers'
+names, and a number that changes whenever it is forgotten."""
 
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -25,6 +26,16 @@ def named_key(scope: str, model_version: str, name: str) -> str:
 def _key(scope: str, parts: list[object]) -> str:
     digest = blake2b(msgspec.msgpack.encode([scope, *parts]), digest_size=24).hexdigest()
     return f"{PREFIX}{encode_scope(scope)}:{digest}"
+
+
+def names_key(scope: str) -> str:
+    """A sorted set of a scope's cached answers by when they run out."""
+    return f"cached:{encode_scope(scope)}"
+
+
+def epoch_key(scope: str) -> str:
+    """How often a scope was forgotten; there is none while nothing was forgotten lately."""
+    return f"cache-epoch:{encode_scope(scope)}"
 
 
 def encode_scope(scope: str) -> str:

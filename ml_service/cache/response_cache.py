@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -14,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from ml_service.cache.keys import PREFIX
+from ml_service.cache.keys import PREFIX, epoch_key, names_key
 from shared.contracts.generation import Candidate
 from shared.errors import Unavailable
 
@@ -23,9 +24,42 @@ TIMEOUT_SECONDS: Final = 1.0
 PAUSE_SECONDS: Final = 1.0
 """After a failure Redis is left alone for so long, so that requests do not each wait for a timeout."""
 SCAN_COUNT: Final = 1000
+EPOCH_SECONDS: Final = 86_400
+"""Longer than any answer is in the making."""
+
+# KEYS: epoch, answer, names. ARGV: the epoch in which the answer was begun, the answer, how long it is kept in milliseconds.
+PUT: Final = """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+redis.call('ZADD', KEYS[3], now + ARGV[3], KEYS[2])
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
+redis.call('PEXPIRE', KEYS[3], ARGV[3])
+return 1
+"""
+# KEYS: epoch, names. ARGV: how long the epoch is kept in seconds. Returns how many answers there were.
+FORGET: Final = """
+redis.call('INCR', KEYS[1])
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+local dropped = 0
+for _, name in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+  dropped = dropped + redis.call('UNLINK', name)
+end
+redis.call('DEL', KEYS[2])
+return dropped
+"""
 
 Answer = TypeVar("Answer")
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What was found under a key, if anything was; and the scope's epoch then, None while Redis is away."""
+
+    answer: list[Candidate] | None
+    epoch: bytes | None
 
 
 class ResponseCache:
@@ -41,26 +75,45 @@ class ResponseCache:
             retry_on_error=[RedisConnectionError],
         )
         self._ttl_seconds = ttl_seconds
+        self._put = self._redis.register_script(PUT)
+        self._forget = self._redis.register_script(FORGET)
         self._left_alone_until = 0.0
         self._away = False
 
-    async def get(self, key: str) -> list[Candidate] | None:
-        """The cached answer; None when there is none, or Redis is away."""
+    async def get(self, scope: str, key: str) -> Found:
+        """What there is under a key of a scope; nothing while Redis is away."""
         try:
-            value = await self._call(self._redis.get(key))
-            return msgspec.json.decode(value, type=list[Candidate]) if value is not None else None
+            value, epoch = await self._call(self._redis.mget(key, epoch_key(scope)))
         except Unavailable:
-            return None
+            return Found(answer=None, epoch=None)
+        try:
+            answer = msgspec.json.decode(value, type=list[Candidate]) if value is not None else None
         except msgspec.MsgspecError:  # written by another version
-            return None
+            answer = None
+        return Found(answer=answer, epoch=epoch or b"")
 
-    async def put(self, key: str, candidates: list[Candidate]) -> None:
-        """Keep an answer; does nothing while Redis is away."""
+    async def put(self, scope: str, key: str, candidates: list[Candidate], epoch: bytes | None) -> None:
+        """Keep an answer, unless its scope was forgotten since `epoch`; does nothing while Redis is away, or was then."""
+        if epoch is None:
+            return
+        keys = [epoch_key(scope), key, names_key(scope)]
         with suppress(Unavailable):
-            await self._call(self._redis.set(key, msgspec.json.encode(candidates), ex=self._ttl_seconds))
+            await self._call(self._put(keys=keys, args=[epoch, msgspec.json.encode(candidates), self._ttl_seconds * 1000]))
+
+    async def forget(self, scope: str) -> int:
+        """Drop a scope's answers, also those that are being written now.
+
+        Returns:
+            How many were dropped.
+
+        Raises:
+            Unavailable: Redis is away.
+        """
+        return int(await self._call(self._forget(keys=[epoch_key(scope), names_key(scope)], args=[EPOCH_SECONDS])))
 
     async def invalidate(self, pattern: str) -> int:
-        """Drop the answers whose key, after the cache's own prefix, matches a glob pattern; `<scope>:*` drops one scope's.
+        """Drop the answers whose key, after the cache's own prefix, matches a glob pattern. It looks at every key that Redis has, which
+        `forget` does not.
 
         Returns:
             How many were dropped.

@@ -151,6 +151,7 @@ class Ledger(ABC, Generic[JobT]):
         self._begin = self._script(scripts.BEGIN)
         self._finish = self._script(scripts.FINISH)
         self._forget = self._script(scripts.FORGET)
+        self._forget_these = self._script(scripts.FORGET_THESE)
         self._hand_back = self._script(scripts.HAND_BACK)
         self._renew = self._script(scripts.RENEW)
 
@@ -195,6 +196,19 @@ class Ledger(ABC, Generic[JobT]):
     async def forget(self, scope: str) -> int:
         """End open jobs of a scope and drop all that is known of them, some of them at each call; how many, and 0 when none is left."""
         return int(await self._call(lambda: self._forget(args=[scope, FORGET_LIMIT, self._limits.keep_ms])))
+
+    async def forget_these(self, scope: str, job_ids: Sequence[str], *, end_open: bool) -> int:
+        """Drop all that is known of these jobs, as far as they are the scope's.
+
+        Args:
+            end_open: open ones are ended first; else they are left as they are.
+
+        Returns:
+            How many were left.
+        """
+        if not job_ids:
+            return 0
+        return int(await self._call(lambda: self._forget_these(args=[scope, int(end_open), self._limits.keep_ms, *job_ids])))
 
     async def depth(self) -> int:
         """How many jobs wait."""

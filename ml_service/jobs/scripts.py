@@ -293,6 +293,25 @@ end
 return #ids
 """
 
+FORGET_THESE: Final = """
+-- Drops all that is known of these jobs, as far as they are the scope's. Those that are open are ended first if ARGV[2] is 1, and else left
+-- and counted.
+local left = 0
+for position = 4, #ARGV do
+  local id = ARGV[position]
+  if redis.call('ZSCORE', SCOPE .. ARGV[1], id) then
+    if ARGV[2] ~= '1' and is_open(redis.call('HGET', STATE .. id, 'status')) then
+      left = left + 1
+    else
+      finish(id, 'cancelled', '', '', ARGV[3])
+      redis.call('DEL', STATE .. id)
+      redis.call('ZREM', SCOPE .. ARGV[1], id)
+    end
+  end
+end
+return left
+"""
+
 HAND_BACK: Final = """
 -- Returns a running job to the queue, if this run still holds it. It does not count as a run.
 if not holds(STATE .. ARGV[1], ARGV[2]) then return 0 end

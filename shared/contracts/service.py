@@ -1,9 +1,9 @@
 """Bodies of the ML service's health, model and cache endpoints."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Gt, Le
+from annotated_types import Gt, Le, MaxLen, MinLen
 
 HealthStatus = Literal["healthy", "loading", "degraded", "unhealthy"]
 
@@ -56,6 +56,28 @@ class CacheInvalidation:
     """How many cached answers were dropped."""
 
     invalidated: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetRequest:
+    """What shall be known no longer: all cached answers of a scope, and of it these jobs, trainings and adapters, or everything.
+
+    A job that is open is ended; so is the training of an adapter that goes. Other trainings run to their end, and are forgotten when
+    that is asked for again.
+    """
+
+    scope: Annotated[str, MinLen(1), MaxLen(200)]
+    job_ids: list[str] = field(default_factory=list)
+    training_ids: list[str] = field(default_factory=list)
+    adapter_ids: list[str] = field(default_factory=list)
+    everything: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """`complete` is false while something is left: ask again later."""
+
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from gateway.errors import AppError, BadRequest, Unavailable
 from gateway.ml_client import MlClient
 from shared.contracts.generation import GenerateRequest, GenerateResponse, TokenEvent, Turn
 from shared.contracts.jobs import AsyncGenerateRequest
+from shared.contracts.service import ForgetRequest
 from tests.fixtures.ports import free_port
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.waiting import eventually
@@ -38,11 +39,11 @@ async def stream(ml: MlClient) -> list[TokenEvent | GenerateResponse]:
         return [event async for event in events]
 
 
-async def clear_cache(ml: MlClient) -> int:
-    return await ml.clear_cache(uuid4())
+async def forget(ml: MlClient) -> bool:
+    return await ml.forget(ForgetRequest(scope=str(uuid4())))
 
 
-CALLS = pytest.mark.parametrize("call", [generate, stream, clear_cache])
+CALLS = pytest.mark.parametrize("call", [generate, stream, forget])
 
 
 def refusal(status: int, fields: list[str] | None = None, headers: str = "") -> bytes:
@@ -111,14 +112,14 @@ async def test_leaving_a_stream_aborts_it(ml_service: ScriptedMlService) -> None
     await asyncio.to_thread(ml_service.pace, 0)
 
 
-async def test_clears_one_accounts_cache(ml_service: ScriptedMlService) -> None:
+async def test_has_one_accounts_cached_drafts_forgotten(ml_service: ScriptedMlService) -> None:
     mine, other = uuid4(), uuid4()
     async with client_at(ml_service.url) as ml:
         for account_id in (mine, other):
             await ml.generate(GenerateRequest(prompt="Hello", scope=str(account_id)))
 
-        assert await ml.clear_cache(mine) == 1
-        assert await ml.clear_cache(mine) == 0
+        assert await ml.forget(ForgetRequest(scope=str(mine)))
+        assert not (await ml.generate(GenerateRequest(prompt="Hello", scope=str(mine)))).cached
         assert (await ml.generate(GenerateRequest(prompt="Hello", scope=str(other)))).cached
 
 

@@ -11,6 +11,7 @@ import pytest
 from deploy.local.valkey import EmbeddedValkey
 from gateway.errors import BadRequest, Conflict, Unavailable
 from gateway.ml_client import MlClient
+from shared.contracts.service import ForgetRequest
 from shared.contracts.training import TrainingRequest, TrainingSample
 from tests.fixtures.ports import free_port
 from tests.fixtures.scripted_ml_service import ScriptedMlService
@@ -54,7 +55,7 @@ def training(account_id: UUID, job_id: UUID) -> TrainingRequest:
     return TrainingRequest(job_id=str(job_id), adapter_id=str(job_id), base_model=MODEL, samples=SAMPLES, scope=str(account_id))
 
 
-async def test_a_training_is_accepted_once_and_can_be_asked_for_and_cancelled(ml: MlClient) -> None:
+async def test_a_training_is_accepted_once_and_can_be_asked_for_and_ended(ml: MlClient) -> None:
     account_id, job_id = uuid4(), uuid4()
     assert await ml.training_state(job_id) is None
 
@@ -64,18 +65,28 @@ async def test_a_training_is_accepted_once_and_can_be_asked_for_and_cancelled(ml
     assert (state is not None and state.status, state is not None and state.job_id) == ("queued", str(job_id))
 
     for _ in range(2):
-        await ml.cancel_training(job_id)
-    cancelled = await ml.training_state(job_id)
-    assert cancelled is not None
-    assert cancelled.status == "cancelled"
-
-
-async def test_cancelling_what_there_is_not_is_fine(ml: MlClient) -> None:
-    job_id = uuid4()
-
-    await ml.cancel_training(job_id)
-
+        assert await ml.forget(ForgetRequest(scope=str(account_id), adapter_ids=[str(job_id)]))
     assert await ml.training_state(job_id) is None
+
+
+async def test_a_training_that_has_not_ended_is_forgotten_later(ml: MlClient) -> None:
+    account_id, job_id = uuid4(), uuid4()
+    await ml.start_training(training(account_id, job_id))
+
+    assert not await ml.forget(ForgetRequest(scope=str(account_id), training_ids=[str(job_id)]))
+
+    state = await ml.training_state(job_id)
+    assert state is not None
+    assert state.status == "queued"
+
+
+async def test_nothing_of_another_account_is_forgotten(ml: MlClient) -> None:
+    account_id, job_id = uuid4(), uuid4()
+    await ml.start_training(training(account_id, job_id))
+
+    assert await ml.forget(ForgetRequest(scope=str(uuid4()), adapter_ids=[str(job_id)], training_ids=[str(job_id)], job_ids=[str(job_id)]))
+
+    assert await ml.training_state(job_id) is not None
 
 
 @pytest.mark.parametrize(
@@ -102,9 +113,8 @@ async def test_what_an_account_has_can_be_listed_and_deleted(ml: MlClient) -> No
     account_id, job_id = uuid4(), uuid4()
     await ml.start_training(training(account_id, job_id))
 
-    await ml.delete_jobs(account_id)
-    await ml.delete_adapters(account_id)
-    await ml.delete_adapter(account_id, job_id)
+    await ml.forget(ForgetRequest(scope=str(account_id), adapter_ids=[str(job_id)]))
+    assert await ml.forget(ForgetRequest(scope=str(account_id), everything=True))
 
     assert await ml.adapters(account_id) == []
     assert await ml.training_state(job_id) is None
@@ -113,7 +123,7 @@ async def test_what_an_account_has_can_be_listed_and_deleted(ml: MlClient) -> No
 async def test_nobody_there(anyio_backend: str) -> None:
     ml = MlClient(f"http://127.0.0.1:{free_port()}", "", 5)
     try:
-        for call in (ml.training_state(uuid4()), ml.cancel_training(uuid4()), ml.adapters(uuid4()), ml.delete_jobs(uuid4())):
+        for call in (ml.training_state(uuid4()), ml.adapters(uuid4()), ml.forget(ForgetRequest(scope="a"))):
             with pytest.raises(Unavailable):
                 await call
     finally:

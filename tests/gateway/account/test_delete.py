@@ -1,3 +1,4 @@
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from tests.factories import Device, calls_from, new_address, own_rows, paired_device, registration
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
+from tests.fixtures.waiting import eventually
 
 
 def delete(device: Device, confirm: object) -> httpx.Response:
@@ -46,7 +48,7 @@ def test_everything_of_the_account_goes_and_nothing_else(gateway: GatewayProcess
 
     assert (answer.status_code, answer.content) == (204, b"")
     # What may be left is the order to delete the adapters in the ML service, which this gateway cannot reach, but another may.
-    assert tables_with_rows_of(database_url, device) <= {"file_deletion"}
+    assert tables_with_rows_of(database_url, device) <= {"deletion_order"}
     assert tables_with_rows_of(database_url, bystander) == there_was
 
 
@@ -83,9 +85,11 @@ def ml_calls() -> Iterator[tuple[str, list[str]]]:
     calls: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
-        def do_DELETE(self) -> None:
-            calls.append(self.path)
-            body = b'{"invalidated": 3}'
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self.path == "/forget" and asked["everything"]:
+                calls.append(asked["scope"])
+            body = b'{"complete": true}'
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
@@ -102,19 +106,16 @@ def ml_calls() -> Iterator[tuple[str, list[str]]]:
         thread.join()
 
 
-def test_the_ml_service_is_told_to_drop_its_cached_drafts(
-    run_folder: Path, database_url: str, redis_url: str, ml_calls: tuple[str, list[str]]
-) -> None:
+def test_the_ml_service_is_told_to_forget_it(run_folder: Path, database_url: str, redis_url: str, ml_calls: tuple[str, list[str]]) -> None:
     url, calls = ml_calls
     gateway = GatewayProcess(run_folder, database_url=database_url, redis_url=redis_url, ml_service_url=url)
     gateway.start()
     try:
         device = paired_device(gateway.url)
         delete(device, str(device.account_id)).raise_for_status()
+        eventually(lambda: str(device.account_id) in calls)
     finally:
         gateway.stop()
-
-    assert f"/cache?pattern={device.account_id}:*" in calls
 
 
 def test_requests_that_run_meanwhile_are_refused_plainly(gateway: GatewayProcess, database_url: str) -> None:
@@ -137,5 +138,5 @@ def test_requests_that_run_meanwhile_are_refused_plainly(gateway: GatewayProcess
             future.result()
 
         assert deleted.status_code in (204, 503)
-        assert deleted.status_code == 503 or tables_with_rows_of(database_url, device) <= {"file_deletion"}
+        assert deleted.status_code == 503 or tables_with_rows_of(database_url, device) <= {"deletion_order"}
     assert statuses <= {200, 401, 409, 503}

@@ -84,6 +84,17 @@ def test_the_owners_own_words_stay(owner: Device, thread: Thread, action: dict[s
     assert act(owner, response_id, action).json() == answer.json()
 
 
+def test_a_repeated_request_does_not_bring_a_forgotten_draft_back(owner: Device, thread: Thread) -> None:
+    headers = {"Idempotency-Key": uuid4().hex, "Cache-Control": "no-cache"}
+    body = {"messageId": thread.ids[1]}
+    first = owner.client.post("/api/responses/generate", json=body, headers=headers).json()
+
+    thread.change(text=None, retractedAt=NOW)
+
+    again = owner.client.post("/api/responses/generate", json=body, headers=headers).json()
+    assert again["responseId"] != first["responseId"]
+
+
 def test_other_drafts_stay(owner: Device, thread: Thread) -> None:
     elsewhere = drafted(owner, Thread(owner).ids[1])["responseId"]
     without_it = drafted(owner, thread.ids[1], maxHistory=1)["responseId"]

@@ -252,15 +252,18 @@ def test_deleting_the_account_deletes_what_the_ml_service_has_of_it_however_late
     with training_system.ml.away():
         answer = learner.client.request("DELETE", "/api/account", json={"confirm": scope})
         assert answer.status_code == 204
-        orders = "select from file_deletion where account_id = $1"
+        orders = "select from deletion_order where account_id = $1"
         assert len(training_system.rows(orders, learner.account_id)) == 1
-    training_system.look_now()
 
-    eventually(lambda: not training_system.rows(orders, learner.account_id))
-    asked = [path for path in training_system.ml.deleted if scope in path]
-    jobs, adapters = f"/jobs?scope={scope}", f"/adapters?scope={scope}"
-    assert list(dict.fromkeys(asked)) == [jobs, adapters]
-    assert asked.count(jobs) >= 2  # until there are none; and the other gateway may carry the order out, too
+    def carried_out() -> bool:
+        training_system.look_now()
+        return not training_system.rows(orders, learner.account_id)
+
+    eventually(carried_out)
+    asked = [request for request in training_system.ml.forgotten if request.scope == scope]
+    assert all(request.everything for request in asked)
+    assert len(asked) >= 2  # until it is complete
+    assert "old" not in training_system.ml.adapters
     training_system.ml.store_adapter(job_id, scope)  # a training that was just storing it
     training_system.tell(learner, completed(job_id))
     eventually(lambda: job_id not in training_system.ml.adapters)

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from redis import Redis
 
-from ml_service.cache.keys import named_key
+from ml_service.cache.keys import named_key, names_key
 from ml_service.cache.response_cache import TIMEOUT_SECONDS, ResponseCache
 from shared.contracts.generation import Candidate
 from shared.errors import Unavailable
@@ -30,39 +30,71 @@ def key(scope: str) -> str:
     return named_key(scope, "model", uuid4().hex)
 
 
+async def answer(cache: ResponseCache, scope: str, name: str) -> list[Candidate] | None:
+    return (await cache.get(scope, name)).answer
+
+
+async def put(cache: ResponseCache, scope: str, name: str) -> None:
+    """As a generation does: it looks first."""
+    await cache.put(scope, name, ANSWER, (await cache.get(scope, name)).epoch)
+
+
 async def test_an_answer_is_kept_for_its_time(cache: ResponseCache, redis: Redis) -> None:
     name = key("scope")
-    await cache.put(name, ANSWER)
-    assert await cache.get(name) == ANSWER
-    assert await cache.get(key("scope")) is None
+    await put(cache, "scope", name)
+    assert await answer(cache, "scope", name) == ANSWER
+    assert await answer(cache, "scope", key("scope")) is None
     assert 0 < redis.ttl(name) <= 60
 
 
 async def test_what_another_version_wrote_is_no_answer(cache: ResponseCache, redis: Redis) -> None:
     name = key("scope")
     redis.set(name, b'{"old": "form"}')
-    assert await cache.get(name) is None
+    assert await answer(cache, "scope", name) is None
 
 
 async def test_one_scope_can_be_forgotten_and_nothing_outside_the_cache(cache: ResponseCache, redis: Redis) -> None:
     mine, yours = uuid4().hex, uuid4().hex
     redis.set("arq:job:1", "kept")
     for scope in (mine, mine, yours):
-        await cache.put(key(scope), ANSWER)
+        await put(cache, scope, key(scope))
 
-    assert await cache.invalidate(f"{mine}:*") == 2
-    assert await cache.invalidate(f"{mine}:*") == 0
+    assert await cache.forget(mine) == 2
+    assert await cache.forget(mine) == 0
     assert await cache.invalidate(f"{yours}:*") == 1
 
-    await cache.put(key(mine), ANSWER)
+    await put(cache, mine, key(mine))
     assert await cache.invalidate("*") >= 1
     assert redis.get("arq:job:1") == b"kept"
+
+
+async def test_an_answer_that_was_begun_before_its_scope_was_forgotten_is_not_kept(cache: ResponseCache, redis: Redis) -> None:
+    scope = uuid4().hex
+    name = key(scope)
+    begun = await cache.get(scope, name)
+    await cache.forget(scope)
+
+    await cache.put(scope, name, ANSWER, begun.epoch)
+    assert redis.get(name) is None
+
+    await put(cache, scope, name)
+    assert await answer(cache, scope, name) == ANSWER
+
+
+async def test_names_of_answers_that_ran_out_are_not_kept(redis_url: str, redis: Redis) -> None:
+    short, scope = ResponseCache(redis_url, ttl_seconds=1), uuid4().hex
+    await put(short, scope, key(scope))
+    await asyncio.sleep(1.1)
+    await put(short, scope, key(scope))
+
+    assert redis.zcard(names_key(scope)) == 1
+    await short.close()
 
 
 async def test_many_answers_are_forgotten(cache: ResponseCache, redis: Redis) -> None:
     scope = uuid4().hex
     redis.mset({key(scope): b"[]" for _ in range(5000)})
-    assert await cache.invalidate(f"{scope}:*") == 5000
+    assert await cache.invalidate(f"{scope}:?*") == 5000
 
 
 async def test_without_redis_nothing_waits_and_it_is_noticed_when_it_is_back(cache: ResponseCache, valkey: Server) -> None:
@@ -72,8 +104,8 @@ async def test_without_redis_nothing_waits_and_it_is_noticed_when_it_is_back(cac
     try:
         started = time.monotonic()
         for _ in range(50):
-            await cache.put(name, ANSWER)
-            assert await cache.get(name) is None
+            await put(cache, "scope", name)
+            assert await answer(cache, "scope", name) is None
         assert time.monotonic() - started < 30 * TIMEOUT_SECONDS  # of a hundred
         assert not await cache.connected()
         with pytest.raises(Unavailable):
@@ -83,8 +115,8 @@ async def test_without_redis_nothing_waits_and_it_is_noticed_when_it_is_back(cac
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not await cache.connected():
             await asyncio.sleep(0.05)
-    await cache.put(name, ANSWER)
-    assert await cache.get(name) == ANSWER
+    await put(cache, "scope", name)
+    assert await answer(cache, "scope", name) == ANSWER
 
 
 async def test_a_redis_that_does_not_answer_costs_one_short_wait() -> None:
@@ -92,6 +124,6 @@ async def test_a_redis_that_does_not_answer_costs_one_short_wait() -> None:
         waiting = ResponseCache(f"redis://127.0.0.1:{silent.getsockname()[1]}/0", ttl_seconds=60)
         started = time.monotonic()
         for _ in range(20):
-            assert await waiting.get("cache:a:b") is None
+            assert await answer(waiting, "a", "cache:a:b") is None
         assert TIMEOUT_SECONDS <= time.monotonic() - started < 10 * TIMEOUT_SECONDS  # of twenty
         await waiting.close()
