@@ -55,6 +55,10 @@ format: .venv/.installed ## lay the code out and mend what can be mended by rule
 bench: .venv/.installed ## measure against the raw limits; the table and .benchmarks/latest.json
 	@exec $(PYTHON) -m tests.benchmarks $(ARGS)
 
+.PHONY: soak
+soak: .venv/.installed ## load everything and kill each part at random: make soak MINUTES=20
+	@exec $(PYTHON) -m tests.soak $(or $(MINUTES),20) $(ARGS)
+
 .PHONY: migration
 migration: .venv/.installed ## write a migration from what changed in the tables: make migration NAME="what it does"
 	@exec $(PYTHON) -m deploy.local.migration "$(NAME)"
