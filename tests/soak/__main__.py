@@ -87,7 +87,7 @@ async def _soak(seconds: float, data: Path, console: Console) -> list[str]:
         async with asyncio.TaskGroup() as group:
             for number, person in enumerate(people):
                 group.create_task(live(person, stop, trains=number == 0))
-            with Live(console=console, refresh_per_second=1) as screen:
+            with Live(console=console, refresh_per_second=1) as screen:  # shows its last state only where there is no terminal
                 killer = group.create_task(_kill(run.pid, began, seconds / 2, watched))
                 while (passed := time.monotonic() - began) < seconds or any(person.counts["left"] for person in people):
                     if passed >= seconds:
@@ -116,11 +116,11 @@ async def _ready(url: str, run: "subprocess.Popen[bytes]") -> None:
     async with asyncio.timeout(ENGINE_SECONDS), httpx.AsyncClient() as client:
         while True:
             if run.poll() is not None:
-                raise RuntimeError("it did not start")
+                raise RuntimeError("make run ended before it was ready")
             try:
-                if (await client.get(f"{url}/health")).json()["status"] == "healthy":
+                if (await client.get(f"{url}/health/ready")).status_code == 200:
                     return
-            except (httpx.TransportError, KeyError, ValueError):
+            except httpx.TransportError:
                 pass
             await asyncio.sleep(0.5)
 
