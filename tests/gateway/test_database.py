@@ -9,9 +9,10 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
+from deploy.local.postgres import EmbeddedPostgres
 from gateway.database import Database
 from gateway.errors import Unavailable
-from tests.fixtures.servers import Server, running_postgres
+from tests.fixtures.servers import kill_with_sessions
 
 pytestmark = pytest.mark.anyio
 
@@ -32,10 +33,12 @@ def log(monkeypatch: pytest.MonkeyPatch) -> LogCapture:
 
 
 @pytest.fixture(scope="module")
-def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     folder: Path = tmp_path_factory.mktemp("fragile")
-    with running_postgres(folder) as server:
-        yield server
+    server = EmbeddedPostgres(folder / "postgres", folder / "postgres.log")
+    server.start()
+    yield server
+    server.stop()
 
 
 async def run(database: Database, statement: str, *arguments: object, first: str = "select 1") -> object:
@@ -110,11 +113,11 @@ async def test_a_primary_that_became_a_replica_is_left_for_the_new_one(database:
     ]
 
 
-async def test_an_outage_is_one_line_with_its_cause_and_one_when_it_is_over(fragile: Server, log: LogCapture) -> None:
+async def test_an_outage_is_one_line_with_its_cause_and_one_when_it_is_over(fragile: EmbeddedPostgres, log: LogCapture) -> None:
     database = Database(fragile.url, pool_size=1)
     await database.open()
     try:
-        fragile.kill()
+        await asyncio.to_thread(kill_with_sessions, fragile)
         for _ in range(3):
             with pytest.raises(Unavailable):
                 await run(database, "select 1")
