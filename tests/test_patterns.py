@@ -22,9 +22,6 @@ import ml_service
 import shared
 
 ROOT = Path(gateway.__path__[0]).parent
-EXCLUDED = frozenset({"gateway.training.history_import", "gateway.training.personal_data"})
-"""Modules whose patterns are not tried."""
-
 LENGTH = 20_000
 """Characters, as the longest texts have that anybody sends to be read by a pattern."""
 SECONDS = 0.25
@@ -62,7 +59,7 @@ PATTERN_CALL = frozenset({"compile", "match", "search", "fullmatch", "sub", "sub
 def module_files() -> Iterator[tuple[str, Path]]:
     for package in (gateway, ml_service, shared, deploy):
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if ".migrations" not in found.name and not found.ispkg and found.name not in EXCLUDED:
+            if ".migrations" not in found.name and not found.ispkg:
                 yield found.name, ROOT.joinpath(*found.name.split(".")).with_suffix(".py")
 
 

@@ -94,7 +94,7 @@ NOT_EXPORTED = {
     "pairing_code": "a secret",
     "refresh_token": "a secret",
     "idempotent_answer": "answers once more, encrypted, for a day",
-    "file_deletion": "what is still to be deleted",
+    "deletion_order": "what is still to be deleted",
 }
 """Tables without a file of their own, and why."""
 
