@@ -3,8 +3,10 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-# What the machine has: cpu, or gpu for a CUDA machine.
-ACCELERATOR ?= cpu
+# What is installed: cpu or gpu, as deploy/install.sh wrote down, or nothing.
+INSTALLED := $(shell cat .venv/.installed 2>/dev/null)
+# What the machine has: cpu, or gpu for a CUDA machine. Without a word what is installed stays.
+ACCELERATOR ?= $(or $(INSTALLED),cpu)
 PYTHON := .venv/bin/python
 # Without its bytecode kept, vLLM takes twice as long to import, in every process.
 unexport PYTHONDONTWRITEBYTECODE
@@ -13,7 +15,8 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r target what; do printf '  make %-14s %s\n' "$$target" "$$what"; done
 
-.venv/.installed: pyproject.toml deploy/install.sh deploy/locks/$(ACCELERATOR).txt
+.PHONY: another-kind
+.venv/.installed: pyproject.toml deploy/install.sh deploy/locks/$(ACCELERATOR).txt $(if $(filter $(ACCELERATOR),$(INSTALLED)),,another-kind)
 	@bash deploy/install.sh $(ACCELERATOR)
 
 .PHONY: install

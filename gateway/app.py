@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from litestar import Litestar
+from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
@@ -19,6 +20,7 @@ from gateway.auth.authentication import (
     provide_principal,
     provide_token,
 )
+from gateway.auth.handshake import refuse
 from gateway.auth.keys import KeyRing
 from gateway.auth.tokens import DeviceTokens
 from gateway.conversations.routes import ConversationController, MessageController
@@ -72,6 +74,7 @@ from gateway.training.job_service import JobService
 from gateway.training.routes import SampleController
 from gateway.training.service import SampleService
 from shared.background import Background
+from shared.host_guard import AllowedHosts, HostGuard
 from shared.redis_events import JOB_EVENTS, TRAINING_EVENTS, JobEvent, TrainingEvent
 
 MAXIMUM_BODY = 8 * 1024 * 1024
@@ -168,12 +171,26 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
         middleware=[AuthenticationMiddleware(authenticator), IdempotencyMiddleware(database, MAXIMUM_BODY)],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],
+        cors_config=_cors(settings),
         openapi_config=openapi_config(),
         request_class=StrictRequest,
         request_max_body_size=MAXIMUM_BODY,
         logging_config=None,
     )
-    return RequestContext(app, metrics.observe, hub.end_streams)
+    guarded = HostGuard(app, hosts=AllowedHosts(settings.host, settings.allowed_hosts), origins=settings.cors_origins, refuse=refuse)
+    return RequestContext(guarded, metrics.observe, hub.end_streams)
+
+
+def _cors(settings: Settings) -> CORSConfig | None:
+    """Lets the pages that the operator named read answers; no page is let in with cookies, since there are none."""
+    if not settings.cors_origins:
+        return None
+    return CORSConfig(
+        allow_origins=settings.cors_origins,
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Accept", "Idempotency-Key", "Last-Event-ID", "Prefer", "X-Request-Id"],
+        expose_headers=["Content-Disposition", "Location", "Retry-After", "X-Request-Id"],
+    )
 
 
 def _provide(service: object) -> Provide:

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
+import structlog
 from asyncpg import Connection, Pool, Record
 from asyncpg.pgproto import pgproto
 from asyncpg.pool import PoolConnectionProxy
@@ -33,13 +34,13 @@ _AWAY = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # the connection broke while a statement was being sent
     asyncpg.exceptions.CannotConnectNowError,
     asyncpg.exceptions.AdminShutdownError,
     asyncpg.exceptions.CrashShutdownError,
     asyncpg.exceptions.TooManyConnectionsError,
 )
+_logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Database:
         self._url = url
         self._pool_size = pool_size
         self._pool: Pool[Record] | None = None
+        self._away = False
 
     async def open(self) -> None:
         """Connect; waits up to 30 s for a server that is still starting.
@@ -96,16 +98,30 @@ class Database:
         Raises:
             Unavailable: PostgreSQL is away; it is tried anew at the next call.
             Unavailable: a statement and another transaction waited for each other, and this one gave way.
+            Unavailable: a statement took too long, or the server takes no writes: there is another primary now, and it is looked for.
             Conflict: something that a statement refers to was deleted while it ran, such as the whole account.
         """
-        if self._pool is None:
+        if self._pool is None or self._pool.is_closing():
             raise Unavailable("The database is not open")
         try:
             # A timer is set only where there is something to wait for: it costs as much as the rest of taking a connection.
             async with self._pool.acquire(timeout=None if self._pool.get_idle_size() else _LONGEST_WAIT_SECONDS) as connection:
-                yield connection
+                try:
+                    yield connection
+                except asyncpg.InterfaceError as error:  # the driver's word for every wrong use of it, of a closed connection, too
+                    if not _is_gone(connection):
+                        raise
+                    raise asyncpg.ConnectionDoesNotExistError("it was closed") from error
+            self._noticed(None)
         except _AWAY as error:
+            self._noticed(error)
             raise Unavailable("The database is away; try again in a moment") from error
+        except asyncpg.ReadOnlySQLTransactionError as error:
+            self._noticed(error)
+            await self._pool.expire_connections()
+            raise Unavailable("The database is away; try again in a moment") from error
+        except asyncpg.QueryCanceledError as error:
+            raise Unavailable("The database took too long; try again in a moment") from error
         except asyncpg.exceptions.TransactionRollbackError as error:  # a deadlock: the other transaction goes on, this one left nothing
             raise Unavailable("Another request changed the same things; try again in a moment", retry_after=1) from error
         except asyncpg.ForeignKeyViolationError as error:
@@ -120,6 +136,21 @@ class Database:
         """
         async with self.connection() as connection, connection.transaction():
             yield connection
+
+    def _noticed(self, error: Exception | None) -> None:
+        """One line for each outage, with what began it, and one when it is over."""
+        if error is not None and not self._away:
+            _logger.warning("the database is away", cause=type(error).__name__)
+        elif error is None and self._away:
+            _logger.info("the database is back")
+        self._away = error is not None
+
+
+def _is_gone(connection: Db) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:  # the pool took it back under our hands, as it does with one that was closed
+        return True
 
 
 def new_ids(count: int) -> list[UUID]:

@@ -1,6 +1,5 @@
 """The one place that turns exceptions into the documented error body."""
 
-import re
 from http import HTTPStatus
 from typing import Any
 
@@ -43,8 +42,6 @@ __all__ = [
 ]
 
 _logger = structlog.get_logger(__name__)
-# msgspec ends its messages with where the fault is: "Expected `str`, got `int` - at `$.messages[3].sentAt`"
-_AT_PATH = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
 
 
 def error_headers(error: AppError) -> dict[str, str]:
@@ -70,7 +67,7 @@ def _render_validation_error(request: Request[Any, Any, Any], error: ValidationE
     """Bad parameters and bodies: 400 with each offending field in `details`."""
     problems = [_problem(entry) for entry in error.extra or []] if isinstance(error.extra, list) else []
     if not problems:
-        return _respond(request, 400, _without_path(error.detail), [], {})
+        return _respond(request, 400, _split(error.detail)[0], [], {})
     message = "; ".join(f"{problem.field}: {problem.message}" if problem.field else problem.message for problem in problems)
     return _respond(request, 400, message, [problem for problem in problems if problem.field], {})
 
@@ -78,9 +75,7 @@ def _render_validation_error(request: Request[Any, Any, Any], error: ValidationE
 def _problem(entry: Any) -> FieldProblem:
     if not isinstance(entry, dict):
         return FieldProblem(field="", message=str(entry))
-    match = _AT_PATH.match(str(entry.get("message", "")))
-    what = match["what"] if match else "is not usable"
-    inner = (match["path"] if match else None) or ""
+    what, inner = _split(str(entry.get("message", "")))
     key = str(entry.get("key", ""))
     if entry.get("source") == "body" or key.startswith("data"):
         return FieldProblem(field=inner or key.removeprefix("data").lstrip("."), message=what)
@@ -93,9 +88,12 @@ def _on_the_wire(parameter: str) -> str:
     return first + "".join(word.capitalize() for word in others)
 
 
-def _without_path(detail: str) -> str:
-    match = _AT_PATH.match(detail)
-    return match["what"] if match else detail
+def _split(message: str) -> tuple[str, str]:
+    """What msgspec says, and the path with which it ends: "Expected `str`, got `int` - at `$.messages[3].sentAt`"."""
+    what, separator, place = message.rpartition(" - at `")
+    if not separator:
+        return message, ""
+    return what, place.removesuffix("`").removeprefix("key in ").removeprefix("$").removeprefix(".")
 
 
 def _render_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
@@ -111,8 +109,7 @@ def _render_http_exception(request: Request[Any, Any, Any], error: HTTPException
 def _explain(status: int, detail: str) -> tuple[str, list[FieldProblem]]:
     match status:
         case HTTPStatus.BAD_REQUEST:
-            found = _AT_PATH.match(detail)
-            what, path = (found["what"], found["path"]) if found else (detail, None)
+            what, path = _split(detail)
             return (f"{path}: {what}", [FieldProblem(field=path, message=what)]) if path else (what, [])
         case HTTPStatus.NOT_FOUND:
             return "There is nothing at this address", []

@@ -25,10 +25,14 @@ MAYBE_TOKEN: list[dict[str, list[str]]] = [{}, {"device": []}]
 
 
 def errors(*statuses: int) -> dict[int, ResponseSpec]:
-    """The error answers that a handler can give, for its `responses`: `errors(400, 401, 403, 404)`."""
+    """The error answers that a handler can give, for its `responses`: `errors(400, 401, 403, 404)`.
+
+    One that takes a body, and may refuse it for its size (413), may do so for its kind (415), too.
+    """
+    all_of_them = (*statuses, 415) if 413 in statuses else statuses
     return {
         status: ResponseSpec(data_container=ErrorBody, description=HTTPStatus(status).phrase, generate_examples=False)
-        for status in statuses
+        for status in all_of_them
     }
 
 

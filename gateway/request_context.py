@@ -26,12 +26,14 @@ class RequestContext:
         """`observe` is told of every HTTP request when it is done; `end_streams` is for the server, which calls it before it stops."""
         self._app = app
         self._observe = observe
+        self._forwarding_noticed = False
         self.end_streams = end_streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        self._notice_forwarding(scope)
         request_id = _request_id(scope)
         scope["request_id"] = request_id  # type: ignore[typeddict-unknown-key]
         started = time.perf_counter()
@@ -42,7 +44,7 @@ class RequestContext:
             kind: str = message["type"]
             if kind in ("http.response.start", "websocket.http.response.start", "websocket.accept"):
                 answer: Any = message
-                status = answer.get("status", _SWITCHING_PROTOCOLS)
+                status = int(answer.get("status", _SWITCHING_PROTOCOLS))
                 answer["headers"] = [*answer.get("headers", []), (b"x-request-id", request_id.encode())]
             await send(message)
 
@@ -55,6 +57,18 @@ class RequestContext:
                 if method != "WS":
                     self._observe(method, scope.get("path_template"), status, seconds)
                 _logger.info("request", method=method, path=scope["path"], status=status, milliseconds=round(seconds * 1000, 1))
+
+    def _notice_forwarding(self, scope: Any) -> None:
+        """Say once that somebody forwards requests whom nobody trusts: all of that proxy's clients then share its address and its limits.
+
+        The server has put the address that it believes into the scope. Where that is none of those in the header, it believed none.
+        """
+        if self._forwarding_noticed or not scope.get("client"):
+            return
+        peer = str(scope["client"][0])
+        if any(name == b"x-forwarded-for" and peer not in value.decode("latin-1") for name, value in scope["headers"]):
+            self._forwarding_noticed = True
+            _logger.warning("X-Forwarded-For is not believed: if a proxy of yours sends it, name it in TRUSTED_PROXIES", peer=peer)
 
 
 def request_id_of(scope: Scope) -> str | None:

@@ -1,11 +1,13 @@
 """The gateway's settings, read from the environment once at the start."""
 
+from ipaddress import ip_network
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from shared.contracts.training import FEWEST_COMPARED
+from shared.host_guard import ALLOWED_HOSTS, HostName, Origin
 
 _MINIMUM_KEY_BYTES = 32  # RFC 7518 section 3.2: an HS256 key is at least as long as the hash
 
@@ -40,14 +42,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=FEWEST_COMPARED, le=10_000, description="A training with fewer samples, or preference pairs, is refused.")
     ] = 10
     database_pool_size: Annotated[int, Meta(ge=1, le=200, description="PostgreSQL connections held by this process.")] = 10
+    allowed_hosts: Annotated[list[HostName], Meta(description=ALLOWED_HOSTS)] = []
+    cors_origins: Annotated[
+        list[Origin],
+        Meta(
+            description="Origins of web pages, other than the gateway's own, that may use it, separated by commas:"
+            " `https://app.example.org`. Pages of others are refused."
+        ),
+    ] = []
     trusted_proxies: Annotated[
-        list[str], Meta(description="Addresses of reverse proxies whose `X-Forwarded-For` is believed, separated by commas.")
+        list[str],
+        Meta(
+            description="Addresses or networks of reverse proxies whose `X-Forwarded-For` is believed, separated by commas. Never"
+            " everybody: wrong codes are counted by address."
+        ),
     ] = []
     metrics_token: Annotated[str, Meta(description="Bearer token for `/metrics`. Empty: `/metrics` is not served.")] = ""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="The least important log line to write.")] = "info"
     log_format: Annotated[Literal["json", "console"], Meta(description="`json` for machines, `console` for people.")] = "json"
 
     def __post_init__(self) -> None:
+        if any(map(_is_everybody, self.trusted_proxies)):
+            raise ValueError(
+                "TRUSTED_PROXIES cannot be used: it names everybody, and then each caller says himself which address he has;"
+                " name the addresses of your proxies, or the network that only they are in"
+            )
         if len({key.partition(":")[0] for key in self.jwt_keys}) != len(self.jwt_keys):
             raise ValueError("JWT_KEYS cannot be used: two keys have the same id")
         for key in self.jwt_keys:
@@ -57,3 +76,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                     f"JWT_KEYS cannot be used: each key is `id:secret` with a secret of at least {_MINIMUM_KEY_BYTES} bytes;"
                     " make one with `openssl rand -hex 32`"
                 )
+
+
+def _is_everybody(proxy: str) -> bool:
+    if proxy == "*":
+        return True
+    try:
+        return ip_network(proxy).prefixlen == 0
+    except ValueError:  # a name, which the server compares as it is
+        return False

@@ -12,6 +12,9 @@ from litestar import Request
 from litestar.datastructures import State
 from litestar.exceptions import ClientException
 
+_LARGEST_DECODED_TWICE = 64 * 1024
+"""Bytes of a body that is decoded once more where it has 1.0 for 1. A large one would take seconds, and many times its memory."""
+
 
 class StrictRequest(Request[Any, Any, State]):
     """A request whose JSON body has exactly the handler's types, or is refused with the field's name."""
@@ -33,7 +36,7 @@ def _decode(body: bytes, body_type: Any) -> Any:
     try:
         return _decoder(body_type).decode(body)
     except msgspec.ValidationError as error:
-        if "got `float`" not in str(error):
+        if "got `float`" not in str(error) or len(body) > _LARGEST_DECODED_TWICE:
             raise
         # To JSON Schema 1.0 is an integer (its section 6.1.1), and some clients know no other numbers; to msgspec it is a float.
         return msgspec.convert(_with_whole_numbers(msgspec.json.decode(body)), body_type)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from redis.asyncio import Redis
@@ -38,12 +39,13 @@ from ml_service.jobs.queues import JobQueue
 from ml_service.jobs.training_queue import TrainingQueue
 from ml_service.jobs.training_requests import TrainingRequests
 from ml_service.metrics import Metrics
-from ml_service.middleware import MAX_SAMPLES_BYTES, BodyLimit, RequestContext, ServiceToken
+from ml_service.middleware import MAX_SAMPLES_BYTES, BodyLimit, RequestContext, ServiceToken, refuse
 from ml_service.models.catalogue import CatalogueError, ModelEntry, default_model, has_gpu, load_catalogue
 from ml_service.processes import uncollected
 from ml_service.redis_log import RedisLog
 from ml_service.settings import Settings
 from shared.background import Background
+from shared.host_guard import AllowedHosts, HostGuard
 
 REDIS_TIMEOUT_SECONDS: Final = 1.0
 """How long the job queue may keep a request waiting."""
@@ -126,8 +128,15 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
     errors.install(app)
     app.add_middleware(BodyLimit, larger={"/training/start": MAX_SAMPLES_BYTES})
     app.add_middleware(ServiceToken, token=settings.ml_service_token)
+    app.add_middleware(HostGuard, hosts=_own_hosts(settings), refuse=refuse)
     app.add_middleware(RequestContext)
     return app
+
+
+def _own_hosts(settings: Settings) -> AllowedHosts:
+    """The names that this service goes by; where workers look for it is one of them."""
+    called = [name for url in settings.ml_service_url if (name := urlsplit(url).hostname) is not None]
+    return AllowedHosts(settings.host, [*settings.allowed_hosts, *called])
 
 
 def default_engine_factory(settings: Settings) -> EngineFactory:

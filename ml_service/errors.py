@@ -29,7 +29,9 @@ def body_of(error: AppError) -> bytes:
 
 
 def headers_of(error: AppError) -> dict[str, str]:
-    """`Retry-After`, where a retry makes sense."""
+    """`Retry-After`, where a retry makes sense; how to authenticate, where that is missing."""
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        return {"WWW-Authenticate": "Bearer"}
     return {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
 
 

@@ -33,8 +33,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A request that can be generated: which model and adapter, which tokens, and the key of its answer."""
+    """A request that can be generated: whose it is, which model and adapter, which tokens, and the key of its answer."""
 
+    scope: str
     model: LoadedModel
     adapter: StoredAdapter | None
     version: str
@@ -165,7 +166,14 @@ class GenerationService:
         else:
             key = answer_key(request.scope, version, fitted.tokens, sampling)
         return Prepared(
-            model=model, adapter=adapter, version=version, prompt=fitted.tokens, dropped=fitted.dropped, sampling=sampling, key=key
+            scope=request.scope,
+            model=model,
+            adapter=adapter,
+            version=version,
+            prompt=fitted.tokens,
+            dropped=fitted.dropped,
+            sampling=sampling,
+            key=key,
         )
 
     async def _find_cached(self, request: GenerateRequest, prepared: Prepared) -> Found:
@@ -189,7 +197,7 @@ class GenerationService:
         async with AsyncExitStack() as stack:
             # The generation holds the adapter, not who asked for it: it must have been aborted before the adapter may leave the engine.
             loaded = await stack.enter_async_context(self._adapters.use(prepared.model, prepared.adapter)) if prepared.adapter else None
-            deltas = prepared.model.engine.generate(prepared.prompt, prepared.sampling, loaded)
+            deltas = prepared.model.engine.generate(prepared.prompt, prepared.sampling, loaded, scope=prepared.scope)
             await stack.enter_async_context(aclosing(deltas))
             async for delta in deltas:
                 if started:

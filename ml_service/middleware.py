@@ -1,7 +1,7 @@
 """What every request passes through, as raw ASGI: it costs nothing per token.
 
-From the outside in: `RequestContext` gives the request an id, logs it and catches what nobody foresaw; `ServiceToken` lets in who
-knows the secret; `BodyLimit` reads the body, up to a limit.
+From the outside in: `RequestContext` gives the request an id, logs it and catches what nobody foresaw; `shared.host_guard` keeps web pages
+out; `ServiceToken` lets in who knows the secret; `BodyLimit` reads the body, up to a limit.
 """
 
 import hmac
@@ -52,7 +52,7 @@ class RequestContext:
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = int(message["status"])
                 message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id)]
             await send(message)
 
@@ -85,10 +85,7 @@ class ServiceToken:
         if hmac.compare_digest(_header(scope, b"authorization") or b"", self._expected):
             await self._app(scope, receive, send)
             return
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 4401})
-            return
-        await send_error(send, Unauthorized("The service token is missing or wrong"), {"WWW-Authenticate": "Bearer"})
+        await refuse(scope, send, Unauthorized("The service token is missing or wrong"))
 
 
 class BodyLimit:
@@ -136,10 +133,18 @@ class BodyLimit:
                 return bytes(body)
 
 
-async def send_error(send: Send, error: AppError, headers: dict[str, str] | None = None) -> None:
+async def refuse(scope: Scope, send: Send, error: AppError) -> None:
+    """Answer a request with an error; a WebSocket, of which there are none here, never opens."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 4000 + error.status})
+    else:
+        await send_error(send, error)
+
+
+async def send_error(send: Send, error: AppError) -> None:
     """Answer with an error's documented body."""
     body = body_of(error)
-    pairs = {"content-type": "application/json", "content-length": str(len(body)), **headers_of(error), **(headers or {})}
+    pairs = {"content-type": "application/json", "content-length": str(len(body)), **headers_of(error)}
     raw = [(name.lower().encode(), value.encode()) for name, value in pairs.items()]
     await send({"type": "http.response.start", "status": int(error.status), "headers": raw})
     await send({"type": "http.response.body", "body": body})

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from shared.host_guard import ALLOWED_HOSTS, HostName
+
 Port = Annotated[int, Meta(ge=1, le=65535)]
 PositiveSeconds = Annotated[float, Meta(gt=0)]
 
@@ -18,6 +20,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     ml_service_token: Annotated[
         str, Meta(description="Secret that callers send as `Authorization: Bearer`. Without it the service listens on loopback only.")
     ] = ""
+    allowed_hosts: Annotated[list[HostName], Meta(description=f"{ALLOWED_HOSTS} The names in ML_SERVICE_URL are allowed, too.")] = (
+        msgspec.field(default_factory=list)
+    )
     redis_url: Annotated[str, Meta(description="Redis or Valkey for cached answers. Without it answers are generated anew each time.")] = (
         "redis://127.0.0.1:6379/0"
     )

@@ -61,6 +61,18 @@ class PayloadTooLarge(AppError):
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
+class UnsupportedMediaType(AppError):
+    """The body is of a kind that is not taken; RFC 9110 section 15.5.16."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class Misdirected(AppError):
+    """The request is for another host than this one; RFC 9110 section 15.5.20."""
+
+    status = HTTPStatus.MISDIRECTED_REQUEST
+
+
 class UnprocessableEntity(AppError):
     status = HTTPStatus.UNPROCESSABLE_ENTITY
 

@@ -1,21 +1,25 @@
 """Structured logs: JSON in production, readable lines on a terminal.
 
-What never goes into a log: message text, prompts, drafts, tokens, codes. Log ids, counts, statuses and durations.
+What never goes into a log: message text, prompts, drafts, tokens, codes. Log ids, counts, statuses and durations. An exception is logged
+with its kind and its traceback, not with what it says: databases and decoders quote the values that they could not take.
 """
 
 import logging
 import sys
+import traceback
 from collections.abc import MutableMapping
 from typing import Any, Literal
 
 import msgspec
 import structlog
 
+from shared.errors import AppError
+
 LogFormat = Literal["json", "console"]
 Processors = list[Any]
 
-# By default tracebacks show each frame's variables: messages, prompts, tokens.
-_TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+_SAY_NO_VALUES = (AppError, OSError)
+"""Ours are for clients to read, and the system's are about files and addresses: these are logged with what they say."""
 
 
 def configure_logging(service: str, log_format: LogFormat, level: str) -> None:
@@ -33,10 +37,11 @@ def configure_logging(service: str, log_format: LogFormat, level: str) -> None:
     def name_service(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
         return {"service": service, **event}
 
+    renderers: Processors = [structlog.processors.ExceptionRenderer(_without_values)]
     if log_format == "json":
-        renderers: Processors = [structlog.processors.ExceptionRenderer(_TRACEBACKS), structlog.processors.JSONRenderer(_to_json)]
+        renderers.append(structlog.processors.JSONRenderer(_to_json))
     else:
-        renderers = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+        renderers.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback))
     structlog.configure(
         processors=[*shared, name_service, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(level.lower()),
@@ -46,7 +51,7 @@ def configure_logging(service: str, log_format: LogFormat, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(), _unquote],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 name_service,
@@ -70,6 +75,39 @@ def configure_logging(service: str, log_format: LogFormat, level: str) -> None:
 
 def _is_no_handshake(record: logging.LogRecord) -> bool:
     return '"WebSocket %s"' not in str(record.msg)
+
+
+def _without_values(exc_info: Any) -> str:
+    """An exception with its causes, the first one first: where each was raised, and its kind."""
+    return "\n".join(_described(exc_info[1], set()))
+
+
+def _described(error: BaseException, seen: set[int]) -> list[str]:
+    seen.add(id(error))
+    lines: list[str] = []
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None and id(before) not in seen:
+        lines += [*_described(before, seen), "which led to:"]
+    lines += [line.rstrip() for line in traceback.format_tb(error.__traceback__)]
+    lines.append(f"{_kind(error)}: {error}" if isinstance(error, _SAY_NO_VALUES) else _kind(error))
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            lines += ["with:", *_described(part, seen)]
+    return lines
+
+
+def _kind(error: BaseException) -> str:
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _unquote(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Libraries say in their lines, too, what an exception says; asyncio does so from the second line on."""
+    exc_info = event.get("exc_info")
+    if isinstance(exc_info, tuple) and isinstance(exc_info[1], BaseException):
+        line, said = str(event["event"]), str(exc_info[1])
+        event["event"] = (line.replace(said, _kind(exc_info[1])) if said else line).partition("\n")[0]
+    return event
 
 
 def _to_json(event: Any, **_: Any) -> str:

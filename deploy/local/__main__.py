@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from deploy.local.processes import StartError
+from deploy.local.processes import OWNER_ONLY, StartError
 from deploy.local.settings import LocalSettings
 from deploy.local.stack import LocalStack, Step, exclusive
 from shared.settings import SettingsError, load
@@ -27,6 +27,7 @@ class StopRequested(BaseException):
 
 def main() -> int:
     """Run until told to stop, or until a part never gets ready or dies again and again. The exit code is 0 only for the former."""
+    os.umask(OWNER_ONLY)
     console = Console(highlight=False)
     begin = time.monotonic()
     try:

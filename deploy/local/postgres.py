@@ -8,8 +8,10 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import time
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,14 +30,41 @@ def _wheel_folder() -> Path:
 BINARIES = _wheel_folder() / "pginstall18" / "bin"
 DATABASE = "assistant"
 _SUPERUSER = "postgres"
+_GATEWAY = "gateway"
+"""The role that the gateway works as: it owns its database, and may do nothing else in the server."""
+# The folder in which the server is started. Root may keep the data where the server's user may not enter: the server is put inside.
+_DATA_DIR = "/proc/self/cwd"
 # Plans that were made while a table was empty are used until it is analyzed for the first time: docs/decisions/0003-sql.md.
 _LOOK_AFTER_TABLES_SECONDS = 10
 _LEAVING_SECONDS = 10
 _OTHERS_ARE_LEFT = "Terminate any old server processes"  # the hint with which PostgreSQL refuses to start
 
+_HAS_ROLE = "select 1 from pg_roles where rolname = 'gateway'"
+_MAKE_ROLE = "create role gateway login"
+_HAS_DATABASE = "select 1 from pg_database where datname = 'assistant'"
+_MAKE_DATABASE = "create database assistant owner gateway"
+_OWNS_DATABASE = "select 1 from pg_database where datname = 'assistant' and datdba = 'gateway'::regrole"
+# For clusters of the time when the superuser owned everything. Sequences that belong to a table's column go with it.
+_GIVE_DATABASE = """
+    do $$ declare relation regclass; begin
+        for relation in
+            select oid from pg_class
+            where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'S')
+              and not exists (
+                  select from pg_depend
+                  where classid = 'pg_class'::regclass and objid = pg_class.oid and deptype in ('a', 'i', 'e')
+              )
+        loop execute format('alter table %s owner to gateway', relation); end loop;
+    end $$;
+    alter database assistant owner to gateway
+"""
+
 
 class EmbeddedPostgres:
-    """A PostgreSQL server on `data_dir`, reachable only through a socket in a folder that only its owner can enter."""
+    """A PostgreSQL server on `data_dir`, reachable only through a socket, and only for the user who started it.
+
+    The socket is in a folder that only its owner can enter, and the server asks the kernel who is at the other end.
+    """
 
     def __init__(self, data_dir: Path, log_path: Path) -> None:
         self._data_dir = data_dir.resolve()
@@ -47,25 +76,30 @@ class EmbeddedPostgres:
                 *_as_ordinary_user(),
                 str(BINARIES / "postgres"),
                 "-D",
-                str(self._data_dir),
+                _DATA_DIR,
                 "-k",
                 str(self._socket_dir),
                 "-c",
                 "listen_addresses=",
                 "-c",
                 f"autovacuum_naptime={_LOOK_AFTER_TABLES_SECONDS}s",
+                "-c",
+                "log_min_messages=log",  # not what it says of a statement that failed, to whoever sent it: that quotes messages
             ],
             log_path=log_path,
+            folder=self._data_dir,
             stop_signal=signal.SIGINT,  # PostgreSQL's "fast" shutdown: roll back what is open, then end
         )
 
     @property
     def url(self) -> str:
-        """A libpq URL of the project's database."""
-        return self.url_of(DATABASE)
+        """A libpq URL of the project's database, for the role that owns it."""
+        return f"postgresql://{_GATEWAY}@/{DATABASE}?host={self._socket_dir}"
 
-    def url_of(self, database: str) -> str:
-        return f"postgresql://{_SUPERUSER}@/{database}?host={self._socket_dir}"
+    @property
+    def superuser_url(self) -> str:
+        """The same for the server's superuser, whom no service needs."""
+        return f"postgresql://{_SUPERUSER}@/{DATABASE}?host={self._socket_dir}"
 
     @property
     def process(self) -> ChildProcess:
@@ -80,10 +114,14 @@ class EmbeddedPostgres:
         if not (self._data_dir / "PG_VERSION").exists():
             self._make_cluster()
         make_private(self._socket_dir, owner=_ordinary_user().pw_uid)
+        self._let_in_only_us()
         self._serve(timeout)
-        databases = self._run("psql", "-h", str(self._socket_dir), "-U", _SUPERUSER, "-Atc", "select datname from pg_database")
-        if DATABASE not in databases.splitlines():
-            self._run("createdb", "-h", str(self._socket_dir), "-U", _SUPERUSER, DATABASE)
+        if not self._ask("postgres", _HAS_ROLE):
+            self._ask("postgres", _MAKE_ROLE)
+        if not self._ask("postgres", _HAS_DATABASE):
+            self._ask("postgres", _MAKE_DATABASE)
+        if not self._ask("postgres", _OWNS_DATABASE):
+            self._ask(DATABASE, _GIVE_DATABASE)
 
     def stop(self) -> None:
         self._process.stop()
@@ -111,20 +149,40 @@ class EmbeddedPostgres:
         self._data_dir.chmod(0o700)
         _give_to_ordinary_user(self._data_dir)
         try:
-            self._run("initdb", "-D", str(self._data_dir), "-U", _SUPERUSER, "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8")
+            options = ["-D", _DATA_DIR, "-U", _SUPERUSER, "--auth=peer", "--encoding=UTF8", "--locale=C.UTF-8"]
+            self._run("initdb", *options, user=_as_ordinary_user())
         except StartError:
             for leftover in self._data_dir.iterdir():  # half a cluster would stop every later start
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
             raise
 
+    def _let_in_only_us(self) -> None:
+        """Whoever asks for a session must be the system's user that we are: the server's own user, when that is another, is not let in."""
+        we = pwd.getpwuid(os.geteuid()).pw_name
+        rules = {
+            "pg_hba.conf": "local all all peer map=us\n",
+            "pg_ident.conf": "".join(f'us "{we}" {role}\n' for role in (_SUPERUSER, _GATEWAY)),
+        }
+        for name, text in rules.items():
+            path = self._data_dir / name
+            path.unlink(missing_ok=True)
+            # The folder is the server's: what root writes there must not go through a link.
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(text)
+                _give_to_ordinary_user(file.fileno())
+
     def _is_ready(self) -> bool:
         command = [str(BINARIES / "pg_isready"), "-q", "-h", str(self._socket_dir)]
         return subprocess.run(command, check=False).returncode == 0
 
-    def _run(self, program: str, *arguments: str) -> str:
-        result = subprocess.run(
-            [*_as_ordinary_user(), str(BINARIES / program), *arguments], capture_output=True, text=True, check=False, cwd="/"
-        )
+    def _ask(self, database: str, statement: str) -> str:
+        """What the server answers its superuser."""
+        connection = ["-h", str(self._socket_dir), "-U", _SUPERUSER, "-d", database]
+        return self._run("psql", *connection, "-X", "-At", "-v", "ON_ERROR_STOP=1", "-c", statement)
+
+    def _run(self, program: str, *arguments: str, user: Sequence[str] = ()) -> str:
+        command = [*user, str(BINARIES / program), *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self._data_dir)
         if result.returncode != 0:
             why = (result.stderr.strip() or result.stdout.strip()).splitlines()
             raise StartError(f"PostgreSQL: {program} failed: {why[0] if why else result.returncode}")
@@ -141,21 +199,26 @@ def _ordinary_user() -> pwd.struct_passwd:
         return pwd.getpwnam("nobody")
 
 
-def _give_to_ordinary_user(path: Path) -> None:
+def _give_to_ordinary_user(file: Path | int) -> None:
     if os.geteuid() == 0:
         user = _ordinary_user()
-        os.chown(path, user.pw_uid, user.pw_gid)
+        os.chown(file, user.pw_uid, user.pw_gid)
 
 
 def _as_ordinary_user() -> list[str]:
-    """The words before a command that make it run without root.
+    """The words before a command that make it run without root, and with nothing of what root may.
 
-    One capability is kept, to enter folders: the checkout may lie below one that only root may enter, such as its home.
+    One capability is kept where the server's own files lie below a folder that only root may enter, such as its home: to read there.
     """
     if os.geteuid() != 0:
         return []
     user = _ordinary_user()
-    enter_folders = ["--inh-caps", "-all,+dac_override", "--ambient-caps", "-all,+dac_override"]
+    kept = "-all" if _anybody_may_run(BINARIES / "postgres") else "-all,+dac_read_search"
     return [
-        "setpriv", "--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--clear-groups", *enter_folders, "--pdeathsig", "INT", "--",
+        "setpriv", "--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--clear-groups",
+        "--inh-caps", kept, "--ambient-caps", kept, "--no-new-privs", "--pdeathsig", "INT", "--",
     ]  # fmt: skip
+
+
+def _anybody_may_run(program: Path) -> bool:
+    return all(path.stat().st_mode & stat.S_IXOTH for path in (program, *program.parents))

@@ -11,13 +11,20 @@ from typing import Self
 
 from shared.processes import launching
 
+OWNER_ONLY = 0o077
+"""The umask of whatever keeps people's data: what it writes nobody else on the machine may read."""
+
 
 class StartError(Exception):
     """Something could not be started; the message is one line that says what to do."""
 
 
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 class ChildProcess:
-    """A command that writes to a log file and can be stopped, killed and started again."""
+    """A command that writes to a log file and can be stopped, killed and started again. Its files are for their owner only."""
 
     def __init__(
         self,
@@ -26,12 +33,15 @@ class ChildProcess:
         *,
         log_path: Path,
         environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
+        """`folder` is where it is started; none means where we are."""
         self.name = name
         self.log_path = log_path
         self._command = list(command)
         self._environment = dict(environment) if environment is not None else None
+        self._folder = folder
         self._stop_signal = stop_signal
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -55,13 +65,15 @@ class ChildProcess:
 
     def start(self) -> None:
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
-        with self.log_path.open("ab") as log:
+        with open(self.log_path, "ab", opener=_open_private) as log:  # a path's own `open` takes no opener
             self._process = subprocess.Popen(
                 launching(self._command, signal.SIGTERM),  # a `kill -9` of this process leaves nothing running
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self._environment,
+                cwd=self._folder,
+                umask=OWNER_ONLY,
                 start_new_session=True,  # a Ctrl-C at the terminal reaches only the parent, which stops its children in order
             )
 

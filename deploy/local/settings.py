@@ -10,8 +10,8 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Read from the environment, like the services' own settings."""
 
     data_dir: Annotated[str, Meta(description="Where `make run` keeps the database, the queue, models, keys and logs.")] = ".data"
-    gateway_host: Annotated[str, Meta(description="Address the gateway listens on with `make run`; `0.0.0.0` lets other devices in.")] = (
-        "127.0.0.1"
-    )
+    gateway_host: Annotated[
+        str, Meta(description="Address the gateway listens on with `make run`; `0.0.0.0` lets other devices in, by address.")
+    ] = "127.0.0.1"
     gateway_port: Annotated[int, Meta(ge=1, le=65535, description="Port of the gateway with `make run`.")] = 3100
     ml_service_port: Annotated[int, Meta(ge=1, le=65535, description="Port of the ML service with `make run`.")] = 8100

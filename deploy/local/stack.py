@@ -58,6 +58,7 @@ class LocalStack:
         """
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
+            self.data_dir.chmod(0o700)  # one of the time when others could read in it, too
             probe = self.data_dir / ".writable"
             probe.touch()
             probe.unlink()

@@ -1,6 +1,7 @@
 """What belongs to an account, kind by kind, and its end. The export shows what the API shows, under the same names."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from asyncpg import Record
@@ -15,63 +16,87 @@ _DELETE_SECONDS = 600
 SNAPSHOT = "set transaction isolation level repeatable read read only"
 STALL_LIMIT = "set local idle_in_transaction_session_timeout = '60s'"
 
+COLUMNS = """
+    select attname from pg_attribute
+    where attrelid = $1::text::regclass and attnum > 0 and not attisdropped order by attnum
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """A file of the export: the account's rows of one table, with every column that there is no reason to leave out.
+
+    A column is called as in the API: `sent_at` is `sentAt`, unless `renamed` says otherwise. `further` is what comes beside the columns.
+    """
+
+    table: str
+    where: str = "account_id = $1"
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Columns with the reason why they are in no export."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    further: Sequence[str] = ()
+
+
+_ONE_ACCOUNT = {"account_id": "the whole export is of one account"}
+_LOOKED_AT = "when the gateway looks after it again, and nothing about its owner"
+
 EXPORTS = {
-    "account": 'select id, created_at as "createdAt" from account where id = $1',
-    "devices": """
-        select id, name, hardware_id as "hardwareId", platform, os_version as "osVersion", status, created_at as "createdAt",
-            verified_at as "verifiedAt", last_seen_at as "lastSeenAt"
-        from device where account_id = $1 order by id
-    """,
-    "contacts": """
-        select id, apple_id as "appleId", phone_number as "phoneNumber", email, display_name as "displayName", avatar_hash as "avatarHash",
-            created_at as "createdAt", updated_at as "updatedAt",
-            array(select h.handle from contact_handle h where h.contact_id = contact.id order by h.handle) as handles
-        from contact where account_id = $1 order by id
-    """,
-    "conversations": """
-        select id, imessage_id as "imessageId", display_name as "displayName", is_group as "isGroup", message_count as "messageCount",
-            last_message_at as "lastMessageAt", created_at as "createdAt", updated_at as "updatedAt",
+    "account": Export(table="account", where="id = $1"),
+    "devices": Export(table="device", where="account_id = $1 order by id", left_out=_ONE_ACCOUNT),
+    "contacts": Export(
+        table="contact",
+        where="account_id = $1 order by id",
+        left_out=_ONE_ACCOUNT,
+        further=["array(select h.handle from contact_handle h where h.contact_id = contact.id order by h.handle) as handles"],
+    ),
+    "conversations": Export(
+        table="conversation",
+        where="account_id = $1 order by id",
+        left_out=_ONE_ACCOUNT,
+        further=[
+            """
             (select coalesce(jsonb_agg(jsonb_build_object('id', p.id, 'handle', p.handle, 'contactId', p.contact_id)), '[]')
                 from participant p where p.conversation_id = conversation.id) as participants
-        from conversation where account_id = $1 order by id
-    """,
-    "messages": """
-        select id, conversation_id as "conversationId", imessage_guid as "imessageGuid", sender_id as "senderId", direction,
-            message_type as "messageType", text, sent_at as "sentAt", edited_at as "editedAt", retracted_at as "retractedAt",
-            reply_to_guid as "replyToGuid", associated_message_guid as "associatedMessageGuid",
-            associated_message_type as "associatedMessageType", attachments
-        from message where account_id = $1
-    """,
-    "responses": """
-        select id, conversation_id as "conversationId", message_id as "messageId", device_id as "deviceId", status, text as response,
-            candidates, confidence, model_version as "modelVersion", tokens_used as "tokensUsed", cached, error,
-            created_at as "createdAt", completed_at as "completedAt", action, edited_response as "editedResponse",
-            rejection_reason as "rejectionReason", sample_id as "sampleId", acted_at as "actedAt"
-        from response where account_id = $1
-    """,
-    "samples": """
-        select id, source, messages, output, rejected_output as "rejectedOutput", quality, conversation_id as "conversationId",
-            response_id as "responseId", replied_at as "repliedAt", created_at as "createdAt",
+            """
+        ],
+    ),
+    "messages": Export(table="message", left_out=_ONE_ACCOUNT),
+    "responses": Export(
+        table="response",
+        left_out={
+            **_ONE_ACCOUNT,
+            "request": "what a queued draft asks the model for: its messages and settings once more, until it is written",
+            "look_at": _LOOKED_AT,
+            "key_hash": "the digest of a key that the client made up",
+        },
+        renamed={"text": "response"},
+    ),
+    "samples": Export(
+        table="sample",
+        left_out=_ONE_ACCOUNT,
+        further=[
+            """
             coalesce((
                 select turn ->> 'content' from jsonb_array_elements(messages) with ordinality as each (turn, number)
                 where turn ->> 'role' = 'user' order by number desc limit 1
             ), '') as input
-        from sample where account_id = $1
-    """,
-    "training_jobs": """
-        select id, status, progress, error, method, base_model as "baseModel", device_id as "deviceId", epochs,
-            learning_rate as "learningRate", sample_ids as "sampleIds", epoch, step, total_steps as "totalSteps", loss,
-            eval_loss as "evalLoss", baseline_eval_loss as "baselineEvalLoss", activated, activation_note as "activationNote",
-            adapter_id as "adapterId", history, comparisons, created_at as "createdAt", started_at as "startedAt",
-            completed_at as "completedAt"
-        from training_job where account_id = $1
-    """,
-    "adapters": """
-        select id, job_id as "jobId", base_model as "baseModel", created_at as "createdAt", eval_loss as "evalLoss",
-            baseline_eval_loss as "baselineEvalLoss", active, stale
-        from adapter where account_id = $1
-    """,
+            """
+        ],
+    ),
+    "training_jobs": Export(table="training_job", left_out={**_ONE_ACCOUNT, "look_at": _LOOKED_AT}),
+    "adapters": Export(table="adapter", left_out=_ONE_ACCOUNT),
 }
+"""By the files' names."""
+
+NOT_EXPORTED = {
+    "contact_handle": "with the contacts, as `handles`",
+    "participant": "with the conversations, as `participants`",
+    "pairing_code": "a secret",
+    "refresh_token": "a secret",
+    "idempotent_answer": "answers once more, encrypted, for a day",
+    "deletion_order": "what is still to be deleted",
+}
+"""Tables without a file of their own, and why."""
 
 FORGET_ANSWERS = "delete from idempotent_answer where scope = $1"
 DELETE = "delete from account where id = $1"
@@ -85,9 +110,21 @@ async def take_snapshot(db: Db) -> None:
 
 async def rows_of(db: Db, account_id: UUID, kind: str) -> AsyncIterator[list[Record]]:
     """All rows of a kind, a batch at a time; the server keeps the rest."""
-    cursor = await db.cursor(EXPORTS[kind], account_id)
+    cursor = await db.cursor(await export_statement(db, EXPORTS[kind]), account_id)
     while batch := await cursor.fetch(BATCH_ROWS):
         yield batch
+
+
+async def export_statement(db: Db, export: Export) -> str:
+    """The query of a file, for the columns that the table has now."""
+    columns = [row["attname"] for row in await db.fetch(COLUMNS, export.table) if row["attname"] not in export.left_out]
+    named = [f'"{column}" as "{export.renamed.get(column) or _in_the_api(column)}"' for column in columns]
+    return f"select {', '.join([*named, *export.further])} from {export.table} where {export.where}"  # noqa: S608  # of the schema's own words
+
+
+def _in_the_api(column: str) -> str:
+    first, *others = column.split("_")
+    return first + "".join(word.capitalize() for word in others)
 
 
 async def delete(db: Db, account_id: UUID) -> None:

@@ -1,4 +1,5 @@
-"""How WebSockets are opened: the token in the `Authorization` header, or where browsers can put it; refusals as HTTP gives them.
+"""How WebSockets are opened: the token in the `Authorization` header, or where browsers can put it; and how they, and requests that reach
+no handler, are refused: as HTTP does.
 
 A browser's WebSocket takes no headers, only subprotocols (RFC 6455 section 1.9): it offers two, `bearer` and the token, and gets `bearer`.
 """
@@ -11,6 +12,7 @@ from typing import Any
 import msgspec
 import structlog
 from litestar import WebSocket
+from litestar.enums import ScopeType
 from litestar.types import Scope, Send
 
 from gateway.errors import AppError, error_headers
@@ -37,22 +39,24 @@ def accepted_subprotocol(scope: Scope) -> str | None:
 
 
 async def refuse(scope: Scope, send: Send, error: AppError) -> None:
-    """Answer a WebSocket's opening request with an error, in the documented form. The socket never opens.
+    """Answer a request, or a WebSocket's opening request, with an error, in the documented form. The socket never opens.
 
-    Servers that know no such answers (ASGI's extension `websocket.http.response`) make it a plain 403.
+    Servers that know no such answers to WebSockets (ASGI's extension `websocket.http.response`) make it a plain 403.
     """
     extensions: Any = scope.get("extensions") or {}
-    if "websocket.http.response" not in extensions:
+    opens_socket = scope["type"] == ScopeType.WEBSOCKET
+    kind = "websocket.http.response" if opens_socket else "http.response"
+    if opens_socket and kind not in extensions:
         await send({"type": "websocket.close", "code": 4000 + error.status, "reason": error.message})
         return
     body = msgspec.json.encode(error_body(error.status, error.message, request_id_of(scope), error.details))
-    headers = {"content-type": "application/json", **error_headers(error)}
+    headers = {"content-type": "application/json", "content-length": str(len(body)), **error_headers(error)}
     start: Any = {
-        "type": "websocket.http.response.start",
+        "type": f"{kind}.start",
         "status": int(error.status),
         "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
     }
-    end: Any = {"type": "websocket.http.response.body", "body": body, "more_body": False}
+    end: Any = {"type": f"{kind}.body", "body": body, "more_body": False}
     await send(start)
     await send(end)
 

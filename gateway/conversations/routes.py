@@ -10,14 +10,13 @@ from gateway.conversations.schemas import ConversationPage, FoundPage, MessagePa
 from gateway.conversations.service import ConversationService
 from gateway.openapi import errors
 from gateway.parameters import PageQuery, PageSizeQuery
-
-_NO_NUL = r"^[^\x00]*$"
+from gateway.wire import NO_NUL
 
 NamePart = Annotated[
-    str | None, QueryParameter(name="q", min_length=1, max_length=200, pattern=_NO_NUL, description="Part of a thread's or person's name.")
+    str | None, QueryParameter(name="q", min_length=1, max_length=200, pattern=NO_NUL, description="Part of a thread's or person's name.")
 ]
 Words = Annotated[
-    str, QueryParameter(name="q", min_length=1, max_length=200, pattern=_NO_NUL, description='Words; `"a phrase"`, `or`, `-not` work.')
+    str, QueryParameter(name="q", min_length=1, max_length=200, pattern=NO_NUL, description='Words; `"a phrase"`, `or`, `-not` work.')
 ]
 ConversationFilter = Annotated[UUID | None, QueryParameter(name="conversationId", description="Only this thread.")]
 MessagesPageSize = Annotated[int, QueryParameter(name="pageSize", ge=1, le=200, description="Rows a page.")]

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from gateway.wire import Name, Wire
+from gateway.wire import NO_NUL, Name, Wire
 
 Platform = Literal["macos", "ios", "ipados", "watchos", "windows", "linux", "android", "web"]
 DeviceStatus = Literal["pending", "active", "deactivated"]
-OsVersion = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00]*$")]
+OsVersion = Annotated[str, Meta(min_length=1, max_length=100, pattern=NO_NUL)]
 
 
 class DeviceRegistration(Wire, frozen=True, kw_only=True):

@@ -7,15 +7,11 @@ from uuid import UUID
 from msgspec import Meta
 
 from gateway.conversations.prompt import DRAFT_HISTORY
-from gateway.wire import Wire
+from gateway.wire import NO_NUL, WRITTEN, Wire
 from shared.contracts.generation import FinishReason
 
 ResponseStatus = Literal["queued", "generating", "completed", "failed", "cancelled"]
 ActionName = Literal["accept", "edit", "reject"]
-
-# Not only white space, and no NUL, which PostgreSQL cannot store.
-_WRITTEN = r"^[^\x00]*[^\x00\s][^\x00]*$"
-_NO_NUL = r"^[^\x00]*$"
 
 CandidateNumber = Annotated[int, Meta(ge=0, le=3, description="Which of the candidates is meant, from 0, if several were asked for.")]
 
@@ -100,14 +96,14 @@ class Accept(Wire, frozen=True, kw_only=True, tag_field="action", tag="accept"):
 class Edit(Wire, frozen=True, kw_only=True, tag_field="action", tag="edit"):
     """The draft was changed into what the owner would have said."""
 
-    edited_response: Annotated[str, Meta(min_length=1, max_length=20_000, pattern=_WRITTEN)]
+    edited_response: Annotated[str, Meta(min_length=1, max_length=20_000, pattern=WRITTEN)]
     candidate: CandidateNumber = 0
 
 
 class Reject(Wire, frozen=True, kw_only=True, tag_field="action", tag="reject"):
     """The draft is nothing that the owner would say."""
 
-    rejection_reason: Annotated[str, Meta(max_length=2_000, pattern=_NO_NUL)] | None = None
+    rejection_reason: Annotated[str, Meta(max_length=2_000, pattern=NO_NUL)] | None = None
     candidate: CandidateNumber = 0
 
 

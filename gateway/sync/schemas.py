@@ -4,16 +4,14 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
 
-from gateway.wire import Wire
+from gateway.wire import NO_NUL, WRITTEN, Wire
 
 MAXIMUM_MESSAGES = 1_000
 MAXIMUM_CONTACTS = 1_000
 # Enough for the longest message there is, and little enough that its search index entry fits (PostgreSQL: a tsvector has at most 1 MB).
 MAXIMUM_TEXT = 100_000
-_NO_NUL = r"^[^\x00]*$"
-_SOMETHING = r"^[^\x00]*[^\s\x00][^\x00]*$"  # not blank
 # Documented here, checked in `batch.py` for all strings of a batch at once: a regular expression on each costs as much as storing them.
-_STORABLE = {"extra": {"pattern": _NO_NUL}}
+_STORABLE = {"extra": {"pattern": NO_NUL}}
 
 Direction = Literal["incoming", "outgoing"]
 MessageType = Literal["text", "attachment", "reaction", "system"]
@@ -90,10 +88,10 @@ class SyncedMessages(Wire, frozen=True, kw_only=True, gc=False):
 
 
 AppleId = Annotated[
-    str, Meta(min_length=1, max_length=320, pattern=_SOMETHING, description="An address, a telephone number, or an id of the client's own.")
+    str, Meta(min_length=1, max_length=320, pattern=WRITTEN, description="An address, a telephone number, or an id of the client's own.")
 ]
 PhoneNumber = Annotated[
-    str, Meta(min_length=1, max_length=60, pattern=_SOMETHING, description="With its country code, or of `defaultRegion`. Kept as E.164.")
+    str, Meta(min_length=1, max_length=60, pattern=WRITTEN, description="With its country code, or of `defaultRegion`. Kept as E.164.")
 ]
 Email = Annotated[str, Meta(max_length=320, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$", description="Kept in lower case.")]
 Region = Annotated[
@@ -107,8 +105,8 @@ class ContactCard(Wire, frozen=True, kw_only=True):
     apple_id: AppleId | None = None
     phone_number: PhoneNumber | None = None
     email: Email | None = None
-    display_name: Annotated[str, Meta(min_length=1, max_length=500, pattern=_NO_NUL)]
-    avatar_hash: Annotated[str, Meta(max_length=200, pattern=_NO_NUL)] | None = None
+    display_name: Annotated[str, Meta(min_length=1, max_length=500, pattern=NO_NUL)]
+    avatar_hash: Annotated[str, Meta(max_length=200, pattern=NO_NUL)] | None = None
 
 
 class ContactBatch(Wire, frozen=True, kw_only=True):

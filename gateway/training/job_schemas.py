@@ -6,10 +6,10 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from gateway.wire import Wire
+from gateway.wire import NO_NUL, Wire
 from shared.contracts.training import MOST_SAMPLES, DraftComparison, LossPoint, TrainingMethod, TrainingStatus
 
-ModelName = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00]*$", description="A name of the catalogue.")]
+ModelName = Annotated[str, Meta(min_length=1, max_length=100, pattern=NO_NUL, description="A name of the catalogue.")]
 
 
 class TrainingStart(Wire, frozen=True, kw_only=True):

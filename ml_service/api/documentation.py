@@ -19,13 +19,15 @@ MEANINGS = {
     404: "There is nothing with this id or name.",
     409: "It is being done already, it is over, or what it needs cannot be used now: an adapter of another base model.",
     413: "The body is larger than 4 MiB; the samples of a training may have 32.",
+    415: "The body is not sent as `application/json`.",
     503: "The engine or Redis is away, or the queue is full; `Retry-After` says when to try again.",
 }
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The documented error answers of an endpoint."""
-    return {status: {"model": ErrorBody, "description": MEANINGS[status]} for status in statuses}
+    """The documented error answers of an endpoint. One that takes a body, and may refuse it for its size (413), may for its kind, too."""
+    all_of_them = (*statuses, 415) if 413 in statuses else statuses
+    return {status: {"model": ErrorBody, "description": MEANINGS[status]} for status in all_of_them}
 
 
 def document(app: FastAPI, *, token_needed: bool) -> None:

@@ -10,7 +10,7 @@ from shared.contracts.service import ForgetRequest, Forgotten
 def forget_routes(forgetting: Forgetting) -> APIRouter:
     router = APIRouter(tags=["forget"])
 
-    @router.post("/forget", responses=errors(400, 503))
+    @router.post("/forget", responses=errors(400, 413, 503))
     async def forget(body: ForgetRequest) -> Forgotten:
         """Forget a scope's cached answers, and of it these jobs, trainings and adapters, or everything.
 

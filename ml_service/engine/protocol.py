@@ -105,8 +105,13 @@ class Engine(Protocol):
     @property
     def load(self) -> Load: ...
 
-    def generate(self, prompt: Sequence[int], sampling: Sampling, adapter: Adapter | None = None) -> AsyncGenerator[Delta, None]:
+    def generate(
+        self, prompt: Sequence[int], sampling: Sampling, adapter: Adapter | None = None, *, scope: str | None = None
+    ) -> AsyncGenerator[Delta, None]:
         """Generate `sampling.n` answers; the stream ends when all of them have.
+
+        What an engine keeps of a prompt, to begin the next one sooner, is used for prompts of the same `scope` only: how soon an answer
+        begins would tell others what a prompt was. None is a scope of its own.
 
         Cancelling the consumer, or closing the iterator, aborts the generation in the engine.
 

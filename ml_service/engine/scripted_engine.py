@@ -73,6 +73,8 @@ class ScriptedEngine:
         """How many generations were started, for tests that count them."""
         self.aborted = 0
         """How many of them were left before they ended."""
+        self.last_scope: str | None = None
+        """Whose the last one was."""
 
     @property
     def adapters(self) -> frozenset[str]:
@@ -94,8 +96,11 @@ class ScriptedEngine:
     def load(self) -> Load:
         return Load(running=self._answers, waiting=0)
 
-    async def generate(self, prompt: Sequence[int], sampling: Sampling, adapter: Adapter | None = None) -> AsyncGenerator[Delta, None]:
+    async def generate(
+        self, prompt: Sequence[int], sampling: Sampling, adapter: Adapter | None = None, *, scope: str | None = None
+    ) -> AsyncGenerator[Delta, None]:
         self._check_awake()
+        self.last_scope = scope
         if adapter is not None and adapter.name not in self._adapters:
             raise AdapterRefused("This adapter was not added")
         if self._answers + min(sampling.n, self.limit) > self.limit:

@@ -253,8 +253,8 @@ class EngineSupervisor:
     async def _try_start(self) -> None:
         try:
             self._current = await self._load(self._entry)
-        except Exception:  # whatever a loader raises, the service stays up, says so and tries again
-            log.exception("model could not be loaded", model=self._entry.name)
+        except Exception as error:  # whatever a loader raises, the service stays up, says so and tries again
+            log.exception("model could not be loaded", model=self._entry.name, reason=str(error))  # nobody's text is there yet
             self._state = "rebuilding"
         else:
             self._state = "ready"
@@ -386,7 +386,7 @@ class EngineSupervisor:
         try:
             return await self._load(entry)
         except Exception as error:
-            log.exception("model could not be loaded", model=entry.name)
+            log.exception("model could not be loaded", model=entry.name, reason=str(error))
             raise ModelNotLoaded(f"{entry.name} could not be loaded; {self._entry.name} keeps serving", retry_after=60) from error
 
     async def _give_up_current(self) -> None:

@@ -161,12 +161,15 @@ class VllmEngine:
         waiting = min(self._pulse.waiting, unfinished)  # the pulse does not hear of aborts
         return Load(running=unfinished - waiting, waiting=waiting)
 
-    async def generate(self, prompt: Sequence[int], sampling: Sampling, adapter: Adapter | None = None) -> AsyncGenerator[Delta, None]:
+    async def generate(
+        self, prompt: Sequence[int], sampling: Sampling, adapter: Adapter | None = None, *, scope: str | None = None
+    ) -> AsyncGenerator[Delta, None]:
         self._check_open()
         # Greedy answers are all the same, and vLLM refuses to generate more than one of them.
         copies = sampling.n if sampling.temperature == 0 else 1
         params = _sampling_params(sampling, sampling.n // copies)
-        outputs = self._llm.generate(tokens_input(list(prompt)), params, uuid4().hex, lora_request=_lora_request(adapter))
+        tokens = tokens_input(list(prompt), cache_salt=scope)
+        outputs = self._llm.generate(tokens, params, uuid4().hex, lora_request=_lora_request(adapter))
         with _vllm_errors():
             async with aclosing(outputs):
                 async for output in outputs:

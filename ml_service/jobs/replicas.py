@@ -15,7 +15,7 @@ from shared.errors import ErrorBody
 CONNECT_SECONDS: Final = 2.0
 IDLE_SECONDS: Final = 4.0
 """uvicorn closes connections that were idle for 5 s: one that might be closing is not used again."""
-PASSING: Final = frozenset({401, 403, 408, 429, 502, 503, 504})
+PASSING: Final = frozenset({401, 403, 408, 421, 429, 502, 503, 504})
 """Refusals that are not the request's fault and will pass; a wrong token too, once someone has put it right."""
 
 _encode = msgspec.json.encode

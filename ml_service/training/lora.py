@@ -83,7 +83,6 @@ def save_adapter(model: PeftModel, base_model: str, folder: Path) -> None:
         # "auto" would ask the hub about a model of that name.
         model.save_pretrained(str(working), selected_adapters=["default"], save_embedding_layers=False)
         (working / "README.md").unlink(missing_ok=True)  # a model card, with paths
-        working.chmod(0o755)
         if folder.exists():  # of a run that was killed between this and its last word
             shutil.rmtree(folder)
         working.rename(folder)

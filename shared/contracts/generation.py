@@ -36,7 +36,7 @@ class GenerateRequest:
     """An adapter that cannot be used (not there, damaged, made for another base model): refuse the request, or use the base model, which
     `model_version` then names alone."""
     scope: Annotated[str, MinLen(1), MaxLen(200)] = "default"
-    """Whose request it is (the account): cached answers are never shared between scopes."""
+    """Whose request it is (the account): neither cached answers nor what the engine keeps of prompts are shared between scopes."""
     cache_key: Annotated[str, MinLen(1), MaxLen(500)] | None = None
     """The caller's own name for this answer inside its scope; none means a digest of everything that decides the answer."""
     use_cache: bool = True

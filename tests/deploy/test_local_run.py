@@ -191,31 +191,39 @@ def test_each_child_is_killed_once_under_load_and_every_accepted_draft_ends(data
 
 
 @pytest.fixture(scope="module")
-def run_of_two(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[LocalRun]:
-    """One for the two tests that leave it as it was, or kill it: the latter comes last."""
+def shared_run(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[LocalRun]:
+    """One for the tests that leave it as it was, or kill it: the latter comes last."""
     with local_run(data_folder(tmp_path_factory.mktemp("run") / "data"), ENGINE="scripted") as run:
         yield run
 
 
-def test_the_answers_of_both_services_are_for_this_machine_only(run_of_two: LocalRun) -> None:
+def test_the_answers_of_both_services_are_for_this_machine_only(shared_run: LocalRun) -> None:
     listening = {
         connection.laddr.ip
-        for process in [*run_of_two.family()]
+        for process in [*shared_run.family()]
         for connection in connections(process)
         if connection.status == psutil.CONN_LISTEN
     }
     without_token = httpx.post(
-        f"http://127.0.0.1:{run_of_two.environment['ML_SERVICE_PORT']}/generate", json={"prompt": "Hello"}, timeout=PATIENCE_SECONDS
+        f"http://127.0.0.1:{shared_run.environment['ML_SERVICE_PORT']}/generate", json={"prompt": "Hello"}, timeout=PATIENCE_SECONDS
     )
 
     assert listening == {"127.0.0.1"}
     assert without_token.status_code == 401
 
 
-def test_nothing_is_left_running_when_it_is_killed_itself(run_of_two: LocalRun) -> None:
-    family = run_of_two.family()
-    run_of_two.process.kill()
-    run_of_two.process.communicate()
+def test_nobody_else_on_the_machine_can_read_in_the_data_folder(shared_run: LocalRun) -> None:
+    data_dir = Path(shared_run.environment["DATA_DIR"])
+    written = [path for path in data_dir.rglob("*") if not path.is_symlink()]
+
+    assert {"lock", "secrets.json", "logs", "postgres", "valkey"} <= {path.name for path in data_dir.iterdir()}
+    assert [path for path in [data_dir, *written] if path.exists() and path.stat().st_mode & 0o077] == []
+
+
+def test_nothing_is_left_running_when_it_is_killed_itself(shared_run: LocalRun) -> None:
+    family = shared_run.family()
+    shared_run.process.kill()
+    shared_run.process.communicate()
 
     assert len(family) > 5
     wait_for_ends(family)

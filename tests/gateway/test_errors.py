@@ -25,7 +25,7 @@ def test_a_body_that_is_not_json_is_400(caller: httpx.Client, content: bytes) ->
 
 @pytest.mark.parametrize("content", [b"null", b"[]", b'"text"', b"3"])
 def test_a_body_of_another_kind_is_400(caller: httpx.Client, content: bytes) -> None:
-    assert caller.post("/api/devices/register", content=content).status_code == 400
+    assert caller.post("/api/devices/register", content=content, headers={"Content-Type": "application/json"}).status_code == 400
 
 
 def test_a_bad_field_is_named(caller: httpx.Client) -> None:
@@ -79,13 +79,15 @@ def test_unknown_fields_are_ignored(caller: httpx.Client) -> None:
 
 @pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "a-key-of-enough-characters"}])
 def test_a_body_over_eight_mebibytes_is_413(caller: httpx.Client, key: dict[str, str]) -> None:
+    headers = {"Content-Type": "application/json", **key}
+
     def chunks() -> object:
         yield b'{"name": "'
         for _ in range(9):
             yield b"x" * 1024 * 1024
 
-    declared = caller.post("/api/devices/register", content=b" " * (8 * 1024 * 1024 + 1), headers=key)
-    chunked = caller.post("/api/devices/register", content=chunks(), headers=key)  # type: ignore[arg-type]
+    declared = caller.post("/api/devices/register", content=b" " * (8 * 1024 * 1024 + 1), headers=headers)
+    chunked = caller.post("/api/devices/register", content=chunks(), headers=headers)  # type: ignore[arg-type]
 
     assert (declared.status_code, chunked.status_code) == (413, 413)
     assert declared.json()["error"] == "Request Entity Too Large" or declared.json()["error"] == "Content Too Large"

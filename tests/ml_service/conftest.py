@@ -61,7 +61,10 @@ async def running(
     app = create_app(settings, load)
     transport = httpx.ASGITransport(app)
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://ml", headers=headers) as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client,
+    ):
         while (await client.get("/health")).json()["engine"] == "loading":
             await asyncio.sleep(0.005)
         yield InProcess(app, client, engines)

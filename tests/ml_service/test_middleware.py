@@ -8,6 +8,7 @@ from tests.ml_service.conftest import InProcess
 
 pytestmark = pytest.mark.anyio
 
+JSON = {"Content-Type": "application/json"}
 LARGE = b'{"prompt": "' + b"a" * MAX_BODY_BYTES + b'"}'
 
 
@@ -47,7 +48,7 @@ async def test_any_other_request_id_is_replaced(service: InProcess, request_id: 
 
 
 async def test_a_declared_large_body_is_refused(service: InProcess) -> None:
-    answer = await service.client.post("/generate", content=LARGE)
+    answer = await service.client.post("/generate", content=LARGE, headers=JSON)
     assert (answer.status_code, answer.json()["error"]) == (413, "Request Entity Too Large")
 
 
@@ -56,12 +57,12 @@ async def test_an_undeclared_large_body_is_refused(service: InProcess) -> None:
         for start in range(0, len(LARGE), 65536):
             yield LARGE[start : start + 65536]
 
-    assert (await service.client.post("/generate", content=chunks())).status_code == 413
+    assert (await service.client.post("/generate", content=chunks(), headers=JSON)).status_code == 413
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[1", b"\xff\xfe", b'{"prompt": "\xff"}', b"null", b"[]", b'"a"', b"1" * 5000])
 async def test_a_body_that_is_no_object_is_400(service: InProcess, body: bytes) -> None:
-    answer = await service.client.post("/generate", content=body, headers={"content-type": "application/json"})
+    answer = await service.client.post("/generate", content=body, headers=JSON)
     assert answer.status_code == 400, answer.text
     assert json.loads(answer.text)["statusCode"] == 400
     assert b"Traceback" not in answer.content

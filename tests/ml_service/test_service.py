@@ -50,6 +50,19 @@ def test_it_answers_a_question(client: httpx.Client) -> None:
     assert 5 < answer["tokens_used"] < 24
 
 
+def test_how_soon_an_answer_begins_tells_nobody_what_others_have_asked(client: httpx.Client) -> None:
+    asked = {"prompt": "Dinner on Saturday at eight, as always. " * 40, "max_tokens": 1, "use_cache": False}
+
+    def tokens_spared(scope: str) -> float:
+        before = metric(client, "vllm:prefix_cache_hits_total")
+        client.post("/generate", json={**asked, "scope": scope}).raise_for_status()
+        return metric(client, "vllm:prefix_cache_hits_total") - before
+
+    mine, anothers = uuid4().hex, uuid4().hex
+    assert [tokens_spared(mine), tokens_spared(anothers)] == [0, 0]
+    assert tokens_spared(mine) > 0
+
+
 def test_the_documented_request_is_answered(client: httpx.Client) -> None:
     body = {"prompt": "Them: How are you?\nMe:", "max_tokens": 256, "temperature": 0.7, "top_p": 0.9, "repeat_penalty": 1.1}
     answer = client.post("/generate", json={**body, "stop": ["\nThem:", "\nMe:"], "cache_key": "optional-custom-key"}).json()

@@ -21,6 +21,7 @@ from shared.ids import new_id
 from tests.factories import Device, paired_device
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
+from tests.fixtures.servers import kill_with_sessions
 from tests.fixtures.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.anyio
@@ -129,7 +130,7 @@ async def test_all_hear_that_the_database_is_away_and_the_next_ones_that_it_is_b
         reader = StandingReader(database)
         nobody = Principal(account_id=new_id(), device_id=new_id())
         assert await reader.standing(nobody) is None
-        server.kill()
+        await asyncio.to_thread(kill_with_sessions, server)
         answers = await asyncio.gather(*(reader.standing(nobody) for _ in range(20)), return_exceptions=True)
         assert [type(answer) for answer in answers] == [Unavailable] * 20
         server.start()

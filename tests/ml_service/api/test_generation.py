@@ -50,6 +50,12 @@ async def test_the_documented_request_gets_the_documented_answer(service: InProc
     }
 
 
+async def test_the_engine_is_told_whose_prompt_it_is(service: InProcess) -> None:
+    for scope in ("one", "another"):
+        await service.client.post("/generate", json=fresh(scope=scope))
+        assert service.engine.last_scope == scope
+
+
 async def test_a_stream_is_tokens_and_then_the_whole_answer(service: InProcess) -> None:
     streamed = events((await service.client.post("/generate", json=fresh(stream=True, n=2))).text)
     names = [name for name, _ in streamed]

@@ -112,7 +112,9 @@ async def test_samples_may_have_32_mib_and_other_bodies_4(service: InProcess) ->
     large = [{"input": "a" * 2**20, "output": "b"} for _ in range(31)]
     assert (await service.client.post("/training/start", json=training(samples=large))).status_code == 202
     large.append(large[0])
-    too_large = await service.client.post("/training/start", content=json.dumps(training(samples=large)))
+    too_large = await service.client.post(
+        "/training/start", content=json.dumps(training(samples=large)), headers={"Content-Type": "application/json"}
+    )
     assert too_large.status_code == 413
     assert "32 MiB" in too_large.json()["message"]
     assert (await service.client.post("/generate", json={"prompt": "a" * 5 * 2**20})).status_code == 413

@@ -49,6 +49,15 @@ def test_an_adapter_takes_the_place_of_one_that_was_written_before(tiny_ministra
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".adapter")]
 
 
+def test_nobody_else_on_the_machine_can_read_an_adapter(tiny_ministral: Path, tmp_path: Path) -> None:
+    spec = spec_of(tiny_ministral)
+    base = load_model(spec)
+
+    save_adapter(get_peft_model(base, lora_config(spec, base)), "tiny", tmp_path / "adapter")
+
+    assert (tmp_path / "adapter").stat().st_mode & 0o077 == 0
+
+
 def test_damaged_weights_are_said(tiny_ministral: Path) -> None:
     weights = tiny_ministral / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
