@@ -1,5 +1,6 @@
 """Starts a child again that has died, later each time, until it is plain that it will not stay."""
 
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -84,5 +85,7 @@ class Restarts:
 
 
 def _how_it_ended(process: ChildProcess) -> str:
+    if (process.exit_code or 0) < 0:  # its last words were about something else
+        return f"{process.name} was ended by {signal.Signals(-(process.exit_code or 0)).name}."
     words = process.last_words()
     return f"{process.name} ended with code {process.exit_code}: {words}{'' if words.endswith('.') else '.'}"

@@ -48,7 +48,7 @@ def test_who_dies_is_started_again_later_each_time(child: ChildProcess) -> None:
         clock.now += 31  # it runs for a while
 
     assert waited == [1, 2, 4, 8, 16, 30, 30]
-    assert "Example ended with code -9" in lines[0]
+    assert "Example was ended by SIGKILL." in lines[0]
     assert lines[1].endswith("Example was started again")
 
 
