@@ -65,8 +65,8 @@ class Reconciler:
                     pass
             except Unavailable:  # the database, the other service or Redis: nothing can be done, and nothing gets lost
                 pause = _AWAY_SECONDS
-            except Exception as error:  # only its kind is logged: what the database says of a value may quote it
-                _logger.error("reconciling failed", of=self._name, error=type(error).__name__)
+            except Exception as error:
+                _logger.error("reconciling failed", of=self._name, exc_info=error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._awake.wait()

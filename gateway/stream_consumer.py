@@ -146,8 +146,7 @@ class StreamConsumer(Generic[E]):
                 _logger.warning("events wait", stream=self._stream, count=len(events), reason=error.message)
             except Exception as error:
                 # One of them cannot be stored. It must not keep the others: each goes alone, and this one is given up.
-                # Only the error's kind is logged: what the database says of a value may quote it.
-                _logger.error("events cannot be taken in", stream=self._stream, count=len(events), error=type(error).__name__)
+                _logger.error("events cannot be taken in", stream=self._stream, count=len(events), exc_info=error)
                 return len(events) == 1 or all([await self._insist([event]) for event in events])
             if self._stopping:
                 return False

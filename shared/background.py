@@ -1,7 +1,6 @@
 """What a service does beside its requests, for as long as it runs."""
 
 import asyncio
-import traceback
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
@@ -69,8 +68,7 @@ class BackgroundTask:
                 if clock() - began > LONGEST_PAUSE_SECONDS:  # it went well for a while
                     pause = FIRST_PAUSE_SECONDS
                 FAILURES.labels(self._name).inc()
-                # Only the kind and the place: what a database says of a value may quote it.
-                log.error("background task failed", task=self._name, error=type(error).__name__, at=_place(error), again_in=pause)
+                log.error("background task failed", task=self._name, again_in=pause, exc_info=error)
             else:
                 return
             await asyncio.sleep(pause)
@@ -87,8 +85,3 @@ async def end(*tasks: "asyncio.Task[None]") -> None:
             task.cancel()
         await asyncio.wait(pending, timeout=_CANCEL_AGAIN_SECONDS)
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _place(error: BaseException) -> list[str]:
-    """Where it came from, innermost last: files, lines and functions, no values."""
-    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]

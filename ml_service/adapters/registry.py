@@ -187,7 +187,7 @@ class AdapterRegistry:
     def _deletion_ended(self, task: asyncio.Task[int]) -> None:
         self._deletions.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("adapters could not be deleted to the end", kind=type(error).__name__)
+            log.error("adapters could not be deleted to the end", exc_info=error)
 
     async def _watch(self) -> None:
         for look in itertools.count(1):

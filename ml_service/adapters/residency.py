@@ -198,7 +198,7 @@ class Residency:
             except EngineAway:  # asleep, or dying
                 await asyncio.sleep(REMOVE_AGAIN_SECONDS)
             except Exception as error:  # its place is free all the same: numbers are never used twice, and vLLM makes room by itself
-                log.error("adapter could not be removed from the engine", adapter=adapter.number, kind=type(error).__name__)
+                log.error("adapter could not be removed from the engine", adapter=adapter.number, exc_info=error)
                 return
             else:
                 return

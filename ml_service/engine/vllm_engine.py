@@ -389,5 +389,5 @@ def _vllm_errors() -> Iterator[None]:
         log.warning("engine refused a request", kind=type(error).__name__)
         raise RequestRefused("The engine refuses this prompt or one of its sampling fields") from error
     except VLLMError as error:
-        log.error("generation failed", kind=type(error).__name__, cause=type(error.__cause__).__name__)
+        log.error("generation failed", exc_info=error)
         raise GenerationFailed("The generation failed") from error
