@@ -240,6 +240,23 @@ async def test_what_the_engine_itself_refuses_takes_no_place(
     assert names(registry, model) == {"a"}
 
 
+async def test_an_adapter_that_the_engine_cannot_remove_holds_no_place(
+    registry: AdapterRegistry, store: AdapterStore, lora: Path, model: LoadedModel, engine: SlowEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await publish(store, lora, *"abcdef")
+
+    async def fail(adapter: Adapter) -> None:
+        raise RuntimeError("no such tensor")
+
+    monkeypatch.setattr(engine, "remove_adapter", fail)
+    for adapter_id in "abcdef":
+        await use(registry, model, adapter_id)
+    assert await registry.delete("ana", "f") == 1
+
+    assert len(names(registry, model)) <= CAPACITY
+    assert "f" not in names(registry, model)
+
+
 async def test_an_engine_that_dies_while_it_loads_is_away(
     registry: AdapterRegistry, store: AdapterStore, lora: Path, model: LoadedModel, engine: SlowEngine
 ) -> None:

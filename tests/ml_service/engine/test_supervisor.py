@@ -11,6 +11,7 @@ from ml_service.engine.protocol import EngineAway, LoadedModel, Sampling
 from ml_service.engine.scripted_engine import ScriptedEngine, ScriptedRenderer
 from ml_service.engine.supervisor import EngineSupervisor, ModelNotLoaded, Timing
 from ml_service.models.catalogue import ModelEntry, builtin_catalogue
+from shared import background
 from shared.errors import Conflict
 from tests.fixtures.waiting import until
 
@@ -81,6 +82,25 @@ async def test_a_dead_engine_is_away_at_once_and_replaced() -> None:
         await until(lambda: supervisor.state == "ready")
         assert len(garage.engines) == 2
         assert reasons == ["dead"]
+
+
+async def test_an_error_that_nobody_expected_does_not_end_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "FIRST_PAUSE_SECONDS", 0.01)
+    garage = Garage()
+    async with supervised(garage) as supervisor:
+        await until(lambda: supervisor.state == "ready")
+        failed = asyncio.Event()
+
+        def fail(_share: float) -> None:
+            failed.set()
+            raise LookupError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(garage.engines[0], "limit_admission", fail)
+            await failed.wait()
+        garage.engines[0].kill()
+
+        await until(lambda: len(garage.engines) == 2 and supervisor.state == "ready")
 
 
 async def test_a_stuck_engine_is_told_from_a_live_one() -> None:
