@@ -1,6 +1,7 @@
 """What a web page that somebody has open can make a browser send to the gateway: nothing that counts."""
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.factories import Device, calls_from, new_address, paired_device, regi
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ports import free_port
+from tests.fixtures.waiting import PATIENCE_SECONDS
 
 PAGE = "https://app.example.org"
 
@@ -63,6 +65,16 @@ def test_this_machines_own_names_are_answered(caller: httpx.Client, host: str) -
 @pytest.mark.parametrize("host", ["a.example.org", "b.a.example.org:443", "gateway.home.svc"])
 def test_the_names_that_the_operator_gave_are_answered(open_gateway: GatewayProcess, host: str) -> None:
     assert httpx.get(f"{open_gateway.url}/health/live", headers={"Host": host}).status_code == 200
+
+
+def test_a_load_balancer_that_gives_no_name_gets_the_health(gateway: GatewayProcess) -> None:
+    assert spoken(gateway, b"GET /health/live HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+
+
+def test_every_name_that_is_given_must_be_the_gateways(gateway: GatewayProcess) -> None:
+    request = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
+
+    assert spoken(gateway, request).startswith((b"HTTP/1.1 421 ", b"HTTP/1.1 400 "))
 
 
 def test_a_page_of_another_origin_changes_nothing(caller: httpx.Client, database_url: str) -> None:
@@ -170,6 +182,13 @@ def test_one_that_is_believed_is_not_warned_of(second_gateway: GatewayProcess) -
     httpx.get(f"{second_gateway.url}/health/live", headers=headers)
 
     assert "is not believed" not in second_gateway.log_with("through-the-proxy")
+
+
+def spoken(gateway: GatewayProcess, request: bytes) -> bytes:
+    """What comes back for these very bytes."""
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE_SECONDS) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 def refusal(gateway: GatewayProcess, device: Device, **headers: str) -> int | None:
