@@ -29,7 +29,7 @@ class Forgetting:
         Raises:
             Unavailable: Redis or the adapters' store is away; what was done stays done.
         """
-        complete = await (self._everything(request.scope) if request.everything else self._these(request))
+        complete = await (self._everything(request.scope) if request.extent == "everything" else self._these(request))
         await self._cache.forget(request.scope)
         await self._log.rewrite_soon()
         return Forgotten(complete=complete)

@@ -65,7 +65,7 @@ class Deletions:
             job_ids=[str(each) for each in row["job_ids"]],
             training_ids=[str(each) for each in row["training_ids"]],
             adapter_ids=[str(each) for each in row["adapter_ids"]],
-            everything=row["everything"],
+            extent="everything" if row["everything"] else "these",
         )
         if await self._ml.forget(wanted):
             async with self._database.connection() as db:

@@ -70,7 +70,7 @@ class ForgetRequest:
     job_ids: list[str] = field(default_factory=list)
     training_ids: list[str] = field(default_factory=list)
     adapter_ids: list[str] = field(default_factory=list)
-    everything: bool = False
+    extent: Literal["these", "everything"] = "these"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,7 +114,7 @@ async def test_what_an_account_has_can_be_listed_and_deleted(ml: MlClient) -> No
     await ml.start_training(training(account_id, job_id))
 
     await ml.forget(ForgetRequest(scope=str(account_id), adapter_ids=[str(job_id)]))
-    assert await ml.forget(ForgetRequest(scope=str(account_id), everything=True))
+    assert await ml.forget(ForgetRequest(scope=str(account_id), extent="everything"))
 
     assert await ml.adapters(account_id) == []
     assert await ml.training_state(job_id) is None

@@ -87,7 +87,7 @@ def ml_calls() -> Iterator[tuple[str, list[str]]]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if self.path == "/forget" and asked["everything"]:
+            if self.path == "/forget" and asked["extent"] == "everything":
                 calls.append(asked["scope"])
             body = b'{"complete": true}'
             self.send_response(200)
