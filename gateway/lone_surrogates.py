@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-
 _LARGEST = 1024 * 1024
 """Bytes of a body that is looked through. A larger one could take many times its memory."""
 
