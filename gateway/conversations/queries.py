@@ -139,11 +139,13 @@ SEARCH = f"""
 """  # noqa: S608 - our own words
 # A search of a common word in a long history; with what is stored beside each text none should come near it.
 LIMIT_SEARCH = "set local statement_timeout = '2s'"
+# Without regard to case and to how accents are written.
 _NAMED = """
-    ($2::text is null or strpos(lower(conversation.display_name), lower($2)) > 0 or exists (
+    ($2::text is null or strpos(lower(normalize(conversation.display_name, nfkc)), lower(normalize($2, nfkc))) > 0 or exists (
         select from participant left join contact on contact.account_id = $1 and contact.id = participant.contact_id
         where participant.conversation_id = conversation.id
-          and (strpos(lower(contact.display_name), lower($2)) > 0 or strpos(lower(participant.handle), lower($2)) > 0)
+          and (strpos(lower(normalize(contact.display_name, nfkc)), lower(normalize($2, nfkc))) > 0
+            or strpos(lower(participant.handle), lower($2)) > 0)
     ))
 """
 COUNT_CONVERSATIONS = f"select count(*) from conversation where account_id = $1 and {_NAMED}"  # noqa: S608 - our own words

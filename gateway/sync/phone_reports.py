@@ -5,10 +5,12 @@ A phone sends such a text when the other side cannot show the thing itself. It i
 have been synced. The forms are in `phone_report_texts`; all of a text has to be one of them, so "Loved the film “Heat”, you too?" is none.
 """
 
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from gateway.message_text import is_blank, normalized
 from gateway.sync.phone_report_texts import REPORT_TEXTS
@@ -23,6 +25,9 @@ _NO_EMOJI = frozenset((*_CLOSING, "(", ")"))
 _LONGEST_EMOJI = 30  # code points: families and flags are made of many
 _LONGEST_REACTION = 30
 _FULL_STOPS = ("", ".", "。", "!", "！")
+_LONGEST_UNQUOTED = 80  # characters of a report of a thing, with what may be invisible in it
+_QUOTATION_MARK = re.compile("[" + "".join({*_CLOSING, *"".join(_CLOSING.values())}) + "‘‚’]")
+_MOST_MARKS = 40  # of quotation in a report: what has more is looked at no further
 # Zero-width and direction marks, with which Google's Messages and right-to-left phones set off the parts. The joiner of emoji stays.
 _LEFT_OUT = dict.fromkeys([0xAD, 0x200B, 0x200C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF])
 _STRAIGHT = {ord("’"): "'", ord("‘"): "'", ord("‚"): "'", ord("ʼ"): "'"}
@@ -41,6 +46,8 @@ def is_phone_report(text: str) -> bool:
     """Whether a text is a phone's report of a reaction or an edit, in any language that is known."""
     if _has_marks_of_google(text):
         return True
+    if len(text) > _LONGEST_UNQUOTED and not _QUOTATION_MARK.search(text):
+        return False
     plain = _plain(text)
     return bool(plain) and any(_fits(form.parts, form.things, plain) for form in _candidates(plain))
 
@@ -57,6 +64,7 @@ def emoji_of(text: str) -> str | None:
     if opening is not None:
         end = max(plain.rfind(mark) for mark in _CLOSING[plain[opening]])
         plain = f"{plain[:opening]} {plain[end + 1 :]}"
+    plain = plain[:_LONGEST_UNQUOTED]
     places = (place for place in range(len(plain)) if place == 0 or plain[place - 1].isspace() or plain[place - 1].isalpha())
     return next((plain[place:end] for place in places if (end := place + _emoji_length(plain[place:])) > place), None)
 
@@ -109,12 +117,13 @@ def _quotation_length(rest: str) -> int:
     if opening not in closing and rest.count(opening) == 1:  # whatever else is in it: inches, a mark that was forgotten
         return max(rest.rfind(mark) for mark in closing) + 1
     depth = 1
-    for place, character in enumerate(rest[1:], 1):
-        if character in closing and not _is_apostrophe(rest, place):
+    for match in islice(_QUOTATION_MARK.finditer(rest, 1), _MOST_MARKS):
+        place, mark = match.start(), match[0]
+        if mark in closing and not _is_apostrophe(rest, place):
             depth -= 1
             if depth == 0:
                 return place + 1
-        elif character == opening and opening not in closing:
+        elif mark == opening and opening not in closing:
             depth += 1
     return 0
 

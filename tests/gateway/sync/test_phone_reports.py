@@ -84,3 +84,11 @@ def test_no_form_is_recognised_with_words_before_or_after_it(language: str) -> N
 )  # fmt: skip
 def test_the_emoji_of_a_reaction_is_found_outside_of_what_it_quotes(text: str, emoji: str | None) -> None:
     assert emoji_of(text) == emoji
+
+
+@pytest.mark.parametrize(
+    "text", ["“" * 50_000, "“x”" * 30_000, "“" + "x" * 90_000 + "”に", "'" * 99_999, "Loved " + "“a” " * 20_000, "👍" * 50_000]
+)
+def test_a_text_full_of_marks_is_no_report(text: str) -> None:
+    assert not is_phone_report(text)
+    assert emoji_of(text) in (None, "👍")
