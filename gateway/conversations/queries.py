@@ -137,8 +137,9 @@ SEARCH = f"""
     select counted.total, shown.* from (select count(*) as total from found) counted left join shown on true
     order by shown.sent_at desc, shown.id desc
 """  # noqa: S608 - our own words
-# A search of a common word in a long history; with what is stored beside each text none should come near it.
-LIMIT_SEARCH = "set local statement_timeout = '2s'"
+# It ends after two seconds. It is planned for its words each time: a plan for any words reads all of the account's messages, however rare
+# they are.
+SEARCH_SETTINGS = "set local statement_timeout = '2s'; set local plan_cache_mode = force_custom_plan"
 # Without regard to case and to how accents are written.
 _NAMED = """
     ($2::text is null or strpos(lower(normalize(conversation.display_name, nfkc)), lower(normalize($2, nfkc))) > 0 or exists (
@@ -217,7 +218,7 @@ async def search(db: Db, account_id: UUID, query: str, conversation_id: UUID | N
     Raises:
         asyncpg.QueryCanceledError: it took longer than two seconds.
     """
-    await db.execute(LIMIT_SEARCH)
+    await db.execute(SEARCH_SETTINGS)
     rows = await db.fetch(SEARCH, account_id, query, conversation_id, limit, offset)
     return [row for row in rows if row["id"] is not None], rows[0]["total"]
 

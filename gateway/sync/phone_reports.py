@@ -71,12 +71,13 @@ def emoji_of(text: str) -> str | None:
 
 def _has_marks_of_google(text: str) -> bool:
     """Google's Messages sets off the report with hair spaces and the emoji with zero-width characters, in every language."""
-    return text.startswith("\u200a") and (text.count("\u200b") >= 2 or text.count("\u200c") >= 2)
+    return text[:1] == "\u200a" and (text.count("\u200b") >= 2 or text.count("\u200c") >= 2)
 
 
 def _plain(text: str) -> str:
     """A text in the spelling of the forms: composed, single spaces, straight apostrophes, no invisible marks."""
-    return " ".join(normalized("NFC", text.translate(_PLAIN)).split())
+    spelled = text if text.isascii() else normalized("NFC", text.translate(_PLAIN))
+    return " ".join(spelled.split())
 
 
 def _fits(parts: tuple[str, ...], things: tuple[str, ...], rest: str) -> bool:
