@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.database import new_ids
 from gateway.errors import BadRequest
+from gateway.message_text import shown
 from gateway.sync.handles import handle_of
 from gateway.sync.merging import attachments_json
 from gateway.sync.phone_reports import emoji_of, is_wordless
@@ -89,7 +90,7 @@ def reaction_type(message: SyncedMessage) -> str | None:
     if kind is None:
         return None
     if str(kind) in ("2006", "emoji"):
-        return (message.associated_message_emoji or emoji_of(message.text or "") or str(kind)).strip()
+        return shown(message.associated_message_emoji) or emoji_of(message.text or "") or str(kind)
     return str(kind)
 
 

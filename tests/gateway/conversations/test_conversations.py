@@ -214,6 +214,7 @@ def test_reactions_are_shown_on_their_message(device: Device) -> None:
         ({"associatedMessageType": "2006", "text": "Reacted 🎉 to “hello 👍”"}, "🎉"),
         ({"associatedMessageType": "emoji", "associatedMessageEmoji": "🎉"}, "🎉"),
         ({"associatedMessageType": "🎉"}, "🎉"),
+        ({"associatedMessageType": 2006, "associatedMessageEmoji": " ", "text": "🎉"}, "🎉"),
         ({"associatedMessageType": 2006}, "emoji"),
         ({"associatedMessageType": "2007"}, "sticker"),
         ({"associatedMessageType": 2003}, "laugh"),
