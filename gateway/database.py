@@ -130,7 +130,8 @@ class Database:
             (`set local statement_timeout`).
         """
         try:
-            await asyncio.wait_for(self._heavy_reads.acquire(), timeout=_LONGEST_WAIT_SECONDS)
+            async with asyncio.timeout(_LONGEST_WAIT_SECONDS):
+                await self._heavy_reads.acquire()
         except TimeoutError as error:
             raise Unavailable("Other searches and exports are running; try again in a moment", retry_after=10) from error
         try:
