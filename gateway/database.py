@@ -30,6 +30,8 @@ Db: TypeAlias = "PoolConnectionProxy[Record]"
 # Any number that only we use: who holds it is the one that migrates.
 _MIGRATION_LOCK = 7_300_2100
 _LONGEST_WAIT_SECONDS = 10
+HEAVY_CONNECTIONS = 4
+"""For reads that may take seconds or wait for a slow client: searches and exports. Nothing else waits for one of these."""
 _AWAY = (
     OSError,
     TimeoutError,
@@ -53,12 +55,17 @@ class PoolUse:
 
 
 class Database:
-    """The pool and the two ways to use it: `transaction()` for whatever writes, `connection()` for single reads."""
+    """The pool and the two ways to use it: `transaction()` for whatever writes, `connection()` for single reads.
+
+    Heavy reads have a small pool of their own, `heavy_transaction()`, so that authentication and everything else never wait behind them.
+    """
 
     def __init__(self, url: str, pool_size: int = 10) -> None:
         self._url = url
         self._pool_size = pool_size
         self._pool: Pool[Record] | None = None
+        self._heavy_pool: Pool[Record] | None = None
+        self._heavy_reads = asyncio.Semaphore(HEAVY_CONNECTIONS)
         self._away = False
 
     async def open(self) -> None:
@@ -69,9 +76,8 @@ class Database:
         """
         for attempt in range(30):
             try:
-                self._pool = await asyncpg.create_pool(
-                    self._url, min_size=1, max_size=self._pool_size, init=_prepare_connection, reset=_keep_as_it_is, command_timeout=60
-                )
+                self._pool = await self._open_pool(min_size=1, max_size=self._pool_size)
+                self._heavy_pool = await self._open_pool(min_size=0, max_size=HEAVY_CONNECTIONS)
                 return
             except (OSError, asyncpg.PostgresConnectionError, asyncpg.exceptions.CannotConnectNowError) as error:
                 if attempt == 29:
@@ -79,11 +85,12 @@ class Database:
                 await asyncio.sleep(1)
 
     async def close(self) -> None:
-        if self._pool is not None:
-            try:
-                await asyncio.wait_for(self._pool.close(), timeout=5)
-            except TimeoutError:
-                self._pool.terminate()
+        for pool in (self._heavy_pool, self._pool):
+            if pool is not None:
+                try:
+                    await asyncio.wait_for(pool.close(), timeout=5)
+                except TimeoutError:
+                    pool.terminate()
 
     def pool_use(self) -> PoolUse:
         if self._pool is None:
@@ -101,11 +108,55 @@ class Database:
             Unavailable: a statement took too long, or the server takes no writes: there is another primary now, and it is looked for.
             Conflict: something that a statement refers to was deleted while it ran, such as the whole account.
         """
-        if self._pool is None or self._pool.is_closing():
+        async with self._acquired(self._pool) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Db]:
+        """A connection inside a transaction that commits when the block ends and rolls back when it raises.
+
+        Raises:
+            As `connection`. Nothing of the block is stored then, unless PostgreSQL went away while answering the COMMIT.
+        """
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def heavy_transaction(self) -> AsyncIterator[Db]:
+        """A transaction for reads that may take long, on one of the few connections for these.
+
+        Raises:
+            As `connection`; and Unavailable: all of these connections stay taken, or a statement took longer than the block allows
+            (`set local statement_timeout`).
+        """
+        try:
+            async with asyncio.timeout(_LONGEST_WAIT_SECONDS):
+                await self._heavy_reads.acquire()
+        except TimeoutError as error:
+            raise Unavailable("Other searches and exports are running; try again in a moment", retry_after=10) from error
+        try:
+            async with self._acquired(self._heavy_pool) as connection:
+                try:
+                    async with connection.transaction():
+                        yield connection
+                except asyncpg.QueryCanceledError as error:
+                    raise Unavailable("That took too long; narrow it down, or try again later") from error
+        finally:
+            self._heavy_reads.release()
+
+    async def _open_pool(self, *, min_size: int, max_size: int) -> Pool[Record]:
+        return await asyncpg.create_pool(
+            self._url, min_size=min_size, max_size=max_size, init=_prepare_connection, reset=_keep_as_it_is, command_timeout=60
+        )
+
+    @asynccontextmanager
+    async def _acquired(self, pool: Pool[Record] | None) -> AsyncIterator[Db]:
+        """A connection of a pool, with PostgreSQL's errors as ours."""
+        if pool is None or pool.is_closing():
             raise Unavailable("The database is not open")
         try:
             # A timer is set only where there is something to wait for: it costs as much as the rest of taking a connection.
-            async with self._pool.acquire(timeout=None if self._pool.get_idle_size() else _LONGEST_WAIT_SECONDS) as connection:
+            async with pool.acquire(timeout=None if pool.get_idle_size() else _LONGEST_WAIT_SECONDS) as connection:
                 try:
                     yield connection
                 except asyncpg.InterfaceError as error:  # the driver's word for every wrong use of it, of a closed connection, too
@@ -118,7 +169,7 @@ class Database:
             raise Unavailable("The database is away; try again in a moment") from error
         except asyncpg.ReadOnlySQLTransactionError as error:
             self._noticed(error)
-            await self._pool.expire_connections()
+            await pool.expire_connections()
             raise Unavailable("The database is away; try again in a moment") from error
         except asyncpg.QueryCanceledError as error:
             raise Unavailable("The database took too long; try again in a moment") from error
@@ -126,16 +177,6 @@ class Database:
             raise Unavailable("Another request changed the same things; try again in a moment", retry_after=1) from error
         except asyncpg.ForeignKeyViolationError as error:
             raise Conflict("Something that this request refers to was deleted meanwhile; look again and retry") from error
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Db]:
-        """A connection inside a transaction that commits when the block ends and rolls back when it raises.
-
-        Raises:
-            As `connection`. Nothing of the block is stored then, unless PostgreSQL went away while answering the COMMIT.
-        """
-        async with self.connection() as connection, connection.transaction():
-            yield connection
 
     def _noticed(self, error: Exception | None) -> None:
         """One line for each outage, with what began it, and one when it is over."""

@@ -41,7 +41,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     min_training_samples: Annotated[
         int, Meta(ge=FEWEST_COMPARED, le=10_000, description="A training with fewer samples, or preference pairs, is refused.")
     ] = 10
-    database_pool_size: Annotated[int, Meta(ge=1, le=200, description="PostgreSQL connections held by this process.")] = 10
+    database_pool_size: Annotated[
+        int, Meta(ge=1, le=200, description="PostgreSQL connections held by this process, and up to 4 more while searches and exports run.")
+    ] = 10
     allowed_hosts: Annotated[list[HostName], Meta(description=ALLOWED_HOSTS)] = []
     cors_origins: Annotated[
         list[Origin],

@@ -4,6 +4,7 @@ Left alone, Litestar decodes a body into dictionaries first and converts those l
 messages costs twice the time.
 """
 
+import asyncio
 from functools import lru_cache
 from typing import Any
 
@@ -12,12 +13,22 @@ from litestar import Request
 from litestar.datastructures import State
 from litestar.exceptions import ClientException
 
+from gateway.errors import BadRequest
+from gateway.lone_surrogates import place_of_lone_surrogate
+
 _LARGEST_DECODED_TWICE = 64 * 1024
 """Bytes of a body that is decoded once more where it has 1.0 for 1. A large one would take seconds, and many times its memory."""
 
 
 class StrictRequest(Request[Any, Any, State]):
     """A request whose JSON body has exactly the handler's types, or is refused with the field's name."""
+
+    async def body(self) -> bytes:
+        body = await super().body()
+        field = self.route_handler.parsed_fn_signature.parameters.get("data")
+        if not body and field is not None and not field.has_default:
+            raise ClientException("Send a JSON body")
+        return body
 
     async def json(self) -> Any:
         field = self.route_handler.parsed_fn_signature.parameters.get("data")
@@ -26,9 +37,13 @@ class StrictRequest(Request[Any, Any, State]):
         body = await self.body()
         try:
             return _decode(body, field.annotation)
-        except msgspec.DecodeError as error:  # its message ends with where the fault is, which the error renderer turns into `details`
+        except msgspec.ValidationError as error:  # its message ends with where the fault is, which the error renderer turns into `details`
             raise ClientException(str(error)) from None
-        except (UnicodeDecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            if (place := await asyncio.to_thread(place_of_lone_surrogate, body)) is not None:
+                raise BadRequest.field(place or "body", "must not contain half a character (a lone surrogate)") from None
+            if isinstance(error, msgspec.DecodeError):
+                raise ClientException(str(error)) from None
             raise ClientException("The body is not JSON in UTF-8") from None
 
 

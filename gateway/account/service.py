@@ -16,7 +16,7 @@ from gateway.training import deletions
 from gateway.wire import utc_now
 
 _EXPORTS_AT_ONCE = 2
-"""In this process: each holds a connection of the pool for as long as its client reads."""
+"""In this process: each holds one of the connections for heavy reads for as long as its client reads."""
 _EXPORT_SECONDS = 3600
 
 _logger = structlog.get_logger(__name__)
@@ -61,7 +61,7 @@ class AccountService:
     async def _archive(self, account_id: UUID) -> AsyncIterator[bytes]:
         archive = StreamedZip()
         date = utc_now().timetuple()[:6]
-        async with self._exports, asyncio.timeout(_EXPORT_SECONDS), self._database.transaction() as db:
+        async with self._exports, asyncio.timeout(_EXPORT_SECONDS), self._database.heavy_transaction() as db:
             await queries.take_snapshot(db)
             for kind in queries.EXPORTS:
                 yield archive.begin(f"{kind}.ndjson", date)

@@ -93,7 +93,7 @@ def _exchange(reply: PastReply, before: list[Record], after: list[Record]) -> Ex
         thread=thread,
         lines=lines,
         said=following[0].lines,
-        answerable=chosen["chosen_type"] == "text" and chosen["chosen_has_text"],
+        answerable=chosen["chosen_has_text"],
     )
 
 

@@ -7,8 +7,8 @@ Pure functions, so that a draft and a sample made from the same messages are the
 - What others wrote is `user`, what the owner wrote is `assistant`. People write one thought in several messages: those of one sender that
   follow each other within two minutes are one turn, a line each.
 - In a group the sender's name leads a turn. Who has no name, or is not to be named, is "Person 1", "Person 2" by appearance.
-- Reactions, system rows, retracted messages and rows that say nothing are left out. A picture that somebody sent without words stays as
-  "[image]", because the next line is often about it; the owner's own stay out, or the model would learn to answer "[image]".
+- Reactions (as texts, too), system rows, retracted messages and rows that say nothing are left out. A picture that somebody sent without
+  words stays as "[image]", because the next line is often about it; the owner's own stay out, or the model would learn to answer "[image]".
 - Handles (telephone numbers, addresses) never enter a prompt.
 """
 
@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
+from gateway.message_text import shown
 from shared.contracts.generation import Turn
 
 DRAFT_HISTORY = 10
@@ -26,8 +27,6 @@ BURST_GAP = timedelta(minutes=2)
 """Messages of one sender that are at most this far apart are one turn."""
 _MOST_NAMES = 12
 _LONGEST_NAME = 60
-# What iMessage puts into a text where an attachment sits (U+FFFC OBJECT REPLACEMENT CHARACTER).
-_ATTACHMENT_MARK = "\ufffc"
 
 _VOICE = (
     "Write your next message in the same voice: the same language, tone, length, spelling and punctuation."
@@ -61,7 +60,7 @@ class Line:
     @property
     def content(self) -> str:
         """What the line says; empty when it says nothing."""
-        text = (self.text or "").replace(_ATTACHMENT_MARK, "").strip()
+        text = shown(self.text)
         if self.attachment is None or self.direction == "outgoing":
             return text
         return f"{_attachment_tag(self.attachment)} {text}".rstrip()

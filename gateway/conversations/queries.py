@@ -7,10 +7,11 @@ from asyncpg import Record
 from gateway.conversations.cursor import Place
 from gateway.database import Db
 
-# What a prompt has use for. Characters trimmed: white space and U+FFFC.
-_SAYS_SOMETHING = r"""
+# What a prompt has use for. Which texts are nobody's words is written with each message, by `gateway.sync.phone_reports`.
+_HAS_WORDS = "(text is not null and not wordless)"
+_SAYS_SOMETHING = f"""
     message_type in ('text', 'attachment') and retracted_at is null
-    and (btrim(text, E' \t\r\n\uFFFC') <> '' or (direction = 'incoming' and attachments is not null))
+    and ({_HAS_WORDS} or (direction = 'incoming' and attachments is not null))
 """
 
 # A thread's messages are read by their thread alone, and whose they are is asked of what was read. Asked before, PostgreSQL takes the
@@ -20,14 +21,14 @@ _SAYS_SOMETHING = r"""
 
 def _context(chosen: str, text: str, fence: str = "") -> str:
     """The chosen messages, each with its thread and the last $3 lines up to it; what says nothing is left out before counting."""
-    return rf"""
+    return f"""
         with chosen as {fence} (
-            select id, conversation_id, direction, message_type, retracted_at, text, sent_at from message
+            select id, conversation_id, direction, message_type, retracted_at, {_HAS_WORDS} as has_text, sent_at from message
             where account_id = $1 and id = {chosen}
         )
         select chosen.id as chosen_id, chosen.conversation_id, chosen.direction as chosen_direction, chosen.message_type as chosen_type,
                chosen.retracted_at is not null as chosen_retracted,
-               coalesce(btrim(chosen.text, E' \t\r\n\uFFFC'), '') <> '' as chosen_has_text,
+               chosen.has_text as chosen_has_text,
                conversation.is_group, conversation.display_name as title, others.names,
                line.id, line.direction, line.sender_id, line.text, line.sent_at, line.attachment, contact.id as contact_id,
                contact.display_name as sender_name
@@ -121,25 +122,31 @@ REACTIONS = f"""
     )
     {_WITH_SENDER} order by page.sent_at, page.id
 """  # noqa: S608 - our own words
+# All matches are counted, but only those of the page are read in full. One row at least comes back, for the count.
 SEARCH = f"""
-    with page as (
-        select {_COLUMNS}, count(*) over () as total from message
-        where account_id = $1 and text is not null and to_tsvector('simple', text) @@ websearch_to_tsquery('simple', $2)
-          and ($3::uuid is null or conversation_id = $3)
-        order by sent_at desc, id desc limit $4 offset $5
+    with found as materialized (
+        select id, sent_at from message
+        where account_id = $1 and search @@ $2::text::tsquery and ($3::uuid is null or conversation_id = $3)
+    ), chosen as (
+        select id from found order by sent_at desc, id desc limit $4 offset $5
+    ), page as (
+        select {_COLUMNS} from message join chosen on message.account_id = $1 and message.id = chosen.id
+    ), shown as (
+        {_WITH_SENDER}
     )
-    {_WITH_SENDER} order by page.sent_at desc, page.id desc
+    select counted.total, shown.* from (select count(*) as total from found) counted left join shown on true
+    order by shown.sent_at desc, shown.id desc
 """  # noqa: S608 - our own words
-COUNT_FOUND = """
-    select count(*) from message
-    where account_id = $1 and text is not null and to_tsvector('simple', text) @@ websearch_to_tsquery('simple', $2)
-      and ($3::uuid is null or conversation_id = $3)
-"""
+# It ends after two seconds. It is planned for its words each time: a plan for any words reads all of the account's messages, however rare
+# they are.
+SEARCH_SETTINGS = "set local statement_timeout = '2s'; set local plan_cache_mode = force_custom_plan"
+# Without regard to case and to how accents are written.
 _NAMED = """
-    ($2::text is null or strpos(lower(conversation.display_name), lower($2)) > 0 or exists (
+    ($2::text is null or strpos(lower(normalize(conversation.display_name, nfkc)), lower(normalize($2, nfkc))) > 0 or exists (
         select from participant left join contact on contact.account_id = $1 and contact.id = participant.contact_id
         where participant.conversation_id = conversation.id
-          and (strpos(lower(contact.display_name), lower($2)) > 0 or strpos(lower(participant.handle), lower($2)) > 0)
+          and (strpos(lower(normalize(contact.display_name, nfkc)), lower(normalize($2, nfkc))) > 0
+            or strpos(lower(participant.handle), lower($2)) > 0)
     ))
 """
 COUNT_CONVERSATIONS = f"select count(*) from conversation where account_id = $1 and {_NAMED}"  # noqa: S608 - our own words
@@ -205,14 +212,15 @@ async def reactions(db: Db, account_id: UUID, guids: list[str]) -> list[Record]:
     return list(await db.fetch(REACTIONS, account_id, guids))
 
 
-async def search(db: Db, account_id: UUID, words: str, conversation_id: UUID | None, limit: int, offset: int) -> list[Record]:
-    """Messages whose text matches, newest first, each with the `total` that do. Retracted ones have no text to match."""
-    return list(await db.fetch(SEARCH, account_id, words, conversation_id, limit, offset))
+async def search(db: Db, account_id: UUID, query: str, conversation_id: UUID | None, limit: int, offset: int) -> tuple[list[Record], int]:
+    """Messages whose words match a query (`search_query`), newest first, and how many there are in all. Retracted ones have no words.
 
-
-async def count_found(db: Db, account_id: UUID, words: str, conversation_id: UUID | None) -> int:
-    """How many messages match: for a page past the end, whose rows cannot say it."""
-    return int(await db.fetchval(COUNT_FOUND, account_id, words, conversation_id))
+    Raises:
+        asyncpg.QueryCanceledError: it took longer than two seconds.
+    """
+    await db.execute(SEARCH_SETTINGS)
+    rows = await db.fetch(SEARCH, account_id, query, conversation_id, limit, offset)
+    return [row for row in rows if row["id"] is not None], rows[0]["total"]
 
 
 async def hold(db: Db, account_id: UUID, conversation_id: UUID) -> bool:

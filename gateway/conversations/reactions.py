@@ -1,7 +1,8 @@
 """Which reactions stand on a message.
 
-A reaction is a message about another one. Its type is a word (love, like, dislike, laugh, emphasize, question, an emoji); a leading `-`
-takes it back. iMessage's own numbers are read as these words: 2000 to 2005 set, 3000 to 3005 take back.
+A reaction is a message about another one. Its type is a word (love, like, dislike, laugh, emphasize, question, sticker, an emoji); a
+leading `-` takes it back. iMessage's own numbers are read as these words: 2000 to 2007 set, 3000 to 3007 take back. Of 2006, a reaction
+with an emoji, the sync keeps the emoji.
 """
 
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from datetime import datetime
 
 from gateway.sync.schemas import Direction
 
-_WORDS = ("love", "like", "dislike", "laugh", "emphasize", "question")
+_WORDS = ("love", "like", "dislike", "laugh", "emphasize", "question", "emoji", "sticker")
 _NUMBERS = {f"200{index}": word for index, word in enumerate(_WORDS)} | {f"300{index}": f"-{word}" for index, word in enumerate(_WORDS)}
 
 

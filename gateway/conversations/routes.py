@@ -16,7 +16,14 @@ NamePart = Annotated[
     str | None, QueryParameter(name="q", min_length=1, max_length=200, pattern=NO_NUL, description="Part of a thread's or person's name.")
 ]
 Words = Annotated[
-    str, QueryParameter(name="q", min_length=1, max_length=200, pattern=NO_NUL, description='Words; `"a phrase"`, `or`, `-not` work.')
+    str,
+    QueryParameter(
+        name="q",
+        min_length=1,
+        max_length=200,
+        pattern=NO_NUL,
+        description='Words; `"a phrase"`, `or`, `-not` work. In scripts without spaces any part of a text.',
+    ),
 ]
 ConversationFilter = Annotated[UUID | None, QueryParameter(name="conversationId", description="Only this thread.")]
 MessagesPageSize = Annotated[int, QueryParameter(name="pageSize", ge=1, le=200, description="Rows a page.")]
@@ -76,5 +83,7 @@ class MessageController(Controller):
         page: PageQuery = 1,
         page_size: PageSizeQuery = 20,
     ) -> FoundPage:
-        """Messages that have all the words, newest first. Retracted messages are never found."""
+        """Messages that have all the words, newest first. Retracted messages are never found. A search that says only what to leave out is
+        400, one that takes longer than two seconds 503.
+        """
         return await conversations.search(principal.account_id, q, conversation_id, page, page_size)

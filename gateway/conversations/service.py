@@ -25,8 +25,10 @@ from gateway.conversations.schemas import (
 from gateway.database import Database, Db
 from gateway.errors import BadRequest, NotFound
 from gateway.events.publisher import EventPublisher
+from gateway.message_text import shown
 from gateway.sync.forgetting import ForgetsConversations, Wakes
 from gateway.sync.schemas import Attachment
+from gateway.sync.search_words import search_query
 
 _PREVIEW = 140  # characters
 
@@ -88,10 +90,17 @@ class ConversationService:
         )
 
     async def search(self, account_id: UUID, words: str, conversation_id: UUID | None, page: int, page_size: int) -> FoundPage:
-        """Messages whose text matches, newest first. `words` may have quotes, `or` and `-`; nothing a person types is an error."""
-        async with self._database.connection() as db:
-            rows = await queries.search(db, account_id, words, conversation_id, page_size, (page - 1) * page_size)
-            total = rows[0]["total"] if rows else await queries.count_found(db, account_id, words, conversation_id)
+        """Messages whose text has the words, newest first. `words` may have quotes, `or` and `-`; without any word nothing is found.
+
+        Raises:
+            BadRequest: it says only what to leave out.
+            Unavailable: it took too long.
+        """
+        query = search_query(words)
+        if query is None:
+            return FoundPage(messages=[], total=0, page=page, page_size=page_size)
+        async with self._database.heavy_transaction() as db:
+            rows, total = await queries.search(db, account_id, query, conversation_id, page_size, (page - 1) * page_size)
             about = await _reactions(db, account_id, rows)
         return FoundPage(messages=[_found(row, about) for row in rows], total=total, page=page, page_size=page_size)
 
@@ -184,7 +193,7 @@ def _conversation(row: Record, participants: "list[Participant]") -> Conversatio
 
 def _preview(text: str | None, attachment: str | None) -> str | None:
     """A message in one short line; an attachment without words is its file's name."""
-    line = " ".join((text or "").replace("\ufffc", " ").split()) or attachment
+    line = " ".join(shown(text).split()) or attachment
     if line is None or len(line) <= _PREVIEW:
         return line
     return line[: _PREVIEW - 1].rstrip() + "…"

@@ -6,6 +6,7 @@ from asyncpg import Record
 
 from gateway.database import Database, Db
 from gateway.errors import BadRequest, Conflict, NotFound
+from gateway.message_text import is_blank, same_words
 from gateway.responses import queries
 from gateway.responses.schemas import Accept, Action, ActionName, ActionResult, Candidate, Edit, Reject
 from gateway.training.history_import import ChosenDraft
@@ -26,9 +27,11 @@ class ActionService:
 
         Raises:
             NotFound: no such draft, or another account's.
-            BadRequest: it has no such candidate.
+            BadRequest: it has no such candidate, or an edit that says nothing.
             Conflict: it is not completed, or something else was done with it.
         """
+        if isinstance(action, Edit) and is_blank(action.edited_response):
+            raise BadRequest.field("editedResponse", "has no text; reject the draft if there is nothing to say")
         async with self._database.transaction() as db:
             row = await queries.lock(db, account_id, response_id)
             if row is None:
@@ -97,7 +100,7 @@ def _sample(row: Record, action: Action, draft: str) -> NewSample:
         case Accept():
             output, rejected = draft, None
         case Edit(edited_response=edited):
-            output, rejected = edited, draft
+            output, rejected = edited, None if same_words(edited, draft) else draft
         case Reject():
             output, rejected = None, draft
     return NewSample(

@@ -21,8 +21,8 @@ def check_answerable(start: DraftContext, *, begun: bool) -> None:
         raise BadRequest.field("messageId", "this is a message of your own; choose one that you received")
     if start.retracted:
         raise BadRequest.field("messageId", "this message was retracted; choose another one")
-    if start.message_type != "text" or not start.has_text:
-        raise BadRequest.field("messageId", "this message has no text to answer; choose a text message")
+    if start.message_type not in ("text", "attachment") or not start.has_text:
+        raise BadRequest.field("messageId", "this message has no text to answer, or one that a phone wrote by itself; choose another one")
     if not begun:  # it came, or came to be answerable, between the two statements
         raise NotFound("No message with this id; sync it first")
 

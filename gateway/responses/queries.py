@@ -18,7 +18,7 @@ BEGIN = f"""
         select conversation.id, set_config('synchronous_commit', 'off', true)
         from message join conversation on conversation.account_id = $1 and conversation.id = message.conversation_id
         where message.account_id = $1 and message.id = $3
-          and message.direction = 'incoming' and message.message_type = 'text' and message.retracted_at is null
+          and message.direction = 'incoming' and message.message_type in ('text', 'attachment') and message.retracted_at is null
         for share of conversation
     )
     insert into response (account_id, id, conversation_id, message_id, device_id, status, message_ids, cached, created_at)

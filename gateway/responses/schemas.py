@@ -7,7 +7,7 @@ from uuid import UUID
 from msgspec import Meta
 
 from gateway.conversations.prompt import DRAFT_HISTORY
-from gateway.wire import NO_NUL, WRITTEN, Wire
+from gateway.wire import NO_NUL, Wire
 from shared.contracts.generation import FinishReason
 
 ResponseStatus = Literal["queued", "generating", "completed", "failed", "cancelled"]
@@ -96,7 +96,7 @@ class Accept(Wire, frozen=True, kw_only=True, tag_field="action", tag="accept"):
 class Edit(Wire, frozen=True, kw_only=True, tag_field="action", tag="edit"):
     """The draft was changed into what the owner would have said."""
 
-    edited_response: Annotated[str, Meta(min_length=1, max_length=20_000, pattern=WRITTEN)]
+    edited_response: Annotated[str, Meta(min_length=1, max_length=20_000, pattern=NO_NUL, description="Something has to show.")]
     candidate: CandidateNumber = 0
 
 

@@ -7,9 +7,12 @@ import msgspec
 
 from gateway.database import new_ids
 from gateway.errors import BadRequest
+from gateway.message_text import shown
 from gateway.sync.handles import handle_of
 from gateway.sync.merging import attachments_json
+from gateway.sync.phone_reports import emoji_of, is_wordless
 from gateway.sync.schemas import Attachment, MessageBatch, SyncedMessage
+from gateway.sync.search_words import search_document
 
 _FIRST_YEAR, _LAST_YEAR = 1970, 2199
 _TIMES = ("sent_at", "edited_at", "retracted_at")
@@ -41,20 +44,24 @@ class Batch:
         """
         messages = self.messages.values()
         spelling = self.sender_of
+        texts = [message.text if message.retracted_at is None else None for message in messages]
+        reactions = [reaction_type(message) for message in messages]
         return [
             list(self.ids.values()),
             list(self.messages),
             [spelling[message.sender_id] for message in messages],
             [message.direction for message in messages],
             [message.message_type for message in messages],
-            [message.text if message.retracted_at is None else None for message in messages],
+            texts,
             [message.sent_at for message in messages],
             _or_empty([message.edited_at for message in messages]),
             _or_empty([message.retracted_at for message in messages]),
             _or_empty([message.reply_to_guid for message in messages]),
             _or_empty([target_guid(message.associated_message_guid) for message in messages]),
-            _or_empty([message.associated_message_type for message in messages]),
+            _or_empty(reactions),
             _or_empty([attachments_json(stored_attachments(message)) for message in messages]),
+            _or_empty([is_wordless(text, reaction) or None for text, reaction in zip(texts, reactions, strict=True)]),
+            _or_empty([search_document(text) for text in texts]),
         ]
 
 
@@ -75,6 +82,16 @@ def target_guid(associated: str | None) -> str | None:
         return associated
     part, _, guid = associated.partition("/" if associated.startswith("p:") else ":")
     return guid or part
+
+
+def reaction_type(message: SyncedMessage) -> str | None:
+    """Which reaction a message is, as it is stored: of one with an emoji (Apple's 2006) the emoji, which phones write beside it."""
+    kind = message.associated_message_type
+    if kind is None:
+        return None
+    if str(kind) in ("2006", "emoji"):
+        return shown(message.associated_message_emoji) or emoji_of(message.text or "") or str(kind)
+    return str(kind)
 
 
 def _distinct(messages: list[SyncedMessage]) -> dict[str, SyncedMessage]:
@@ -112,7 +129,8 @@ def _check_text(sent: MessageBatch) -> None:
         [message.text for message in messages],
         [message.reply_to_guid for message in messages],
         [message.associated_message_guid for message in messages],
-        [message.associated_message_type for message in messages],
+        [kind for message in messages if isinstance(kind := message.associated_message_type, str)],
+        [message.associated_message_emoji for message in messages],
         [text for attachment in attachments for text in (attachment.guid, attachment.mime_type, attachment.filename)],
     ]
     if any("\0" in "".join(filter(None, column)) for column in columns):

@@ -4,7 +4,8 @@
   not bring back what an edit removed.
 - Of two copies edited at the same time (or never) the one that came last holds, but what it leaves out stays as it is known.
 - A retraction holds against everything: the text is gone for good, whatever comes later.
-- A message stays in the conversation that it was first seen in, and keeps its place there if it comes in a batch of another one.
+- A message stays in the conversation that it was first seen in, and keeps its place there if it comes in a batch of another one: nothing
+  that was made of it gets lost, and devices that disagree do not move it to and fro. The answer says where it is.
 """
 
 from dataclasses import dataclass, replace

@@ -8,6 +8,8 @@ from asyncpg import Record
 
 from gateway.database import Db
 from gateway.sync.merging import Content, KnownMessage, attachments_json
+from gateway.sync.phone_reports import is_wordless
+from gateway.sync.search_words import search_document
 from shared.ids import new_id
 
 # The thread, locked, and which of the given handles are not among its participants yet.
@@ -45,16 +47,17 @@ INSERT = """
     with created as (
         insert into message (
             id, account_id, conversation_id, imessage_guid, sender_id, direction, message_type, text, sent_at, edited_at, retracted_at,
-            reply_to_guid, associated_message_guid, associated_message_type, attachments
+            reply_to_guid, associated_message_guid, associated_message_type, attachments, wordless, search
         )
         select sent.id, $1, $2, sent.guid, sent.sender_id, sent.direction, sent.message_type, sent.text, sent.sent_at, sent.edited_at,
-               sent.retracted_at, sent.reply_to_guid, sent.associated_guid, sent.associated_type, sent.attachments::jsonb
+               sent.retracted_at, sent.reply_to_guid, sent.associated_guid, sent.associated_type, sent.attachments::jsonb,
+               coalesce(sent.wordless, false), sent.search::tsvector
         from unnest(
             $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::timestamptz[], $10::timestamptz[],
-            $11::timestamptz[], $12::text[], $13::text[], $14::text[], $15::text[]
+            $11::timestamptz[], $12::text[], $13::text[], $14::text[], $15::text[], $16::boolean[], $17::text[]
         ) sent (
             id, guid, sender_id, direction, message_type, text, sent_at, edited_at, retracted_at, reply_to_guid, associated_guid,
-            associated_type, attachments
+            associated_type, attachments, wordless, search
         )
         order by sent.guid
         on conflict on constraint message_guid do nothing
@@ -87,13 +90,13 @@ UPDATE = """
         sender_id = sent.sender_id, direction = sent.direction, message_type = sent.message_type, text = sent.text, sent_at = sent.sent_at,
         edited_at = sent.edited_at, retracted_at = sent.retracted_at, reply_to_guid = sent.reply_to_guid,
         associated_message_guid = sent.associated_guid, associated_message_type = sent.associated_type,
-        attachments = sent.attachments::jsonb
+        attachments = sent.attachments::jsonb, wordless = sent.wordless, search = sent.search::tsvector
     from unnest(
         $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[], $9::timestamptz[],
-        $10::text[], $11::text[], $12::text[], $13::text[]
+        $10::text[], $11::text[], $12::text[], $13::text[], $14::boolean[], $15::text[]
     ) sent (
         id, sender_id, direction, message_type, text, sent_at, edited_at, retracted_at, reply_to_guid, associated_guid, associated_type,
-        attachments
+        attachments, wordless, search
     )
     where message.account_id = $1 and message.id = sent.id
 """
@@ -155,10 +158,12 @@ async def find_known(db: Db, account_id: UUID, guids: list[str]) -> dict[str, Kn
 
 
 async def update_messages(db: Db, account_id: UUID, contents: dict[UUID, Content]) -> None:
-    """Replace the content of messages."""
+    """Replace the content of messages, and what is known by it."""
     columns = [[getattr(content, name) for content in contents.values()] for name in _CHANGING[:-1]]
     attachments = [attachments_json(content.attachments) for content in contents.values()]
-    await db.execute(UPDATE, account_id, list(contents), *columns, attachments)
+    wordless = [is_wordless(content.text, content.associated_message_type) for content in contents.values()]
+    search = [search_document(content.text) for content in contents.values()]
+    await db.execute(UPDATE, account_id, list(contents), *columns, attachments, wordless, search)
 
 
 async def find_last(db: Db, account_id: UUID, conversation_id: UUID) -> None:

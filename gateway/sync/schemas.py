@@ -49,8 +49,21 @@ class SyncedMessage(Wire, frozen=True, kw_only=True, gc=False):
             Meta(
                 min_length=1,
                 max_length=50,
-                description="Which reaction: love, like, dislike, laugh, emphasize, question, an emoji; with a leading `-` it is taken"
-                " back. Apple's numbers (2000, 3000, …) are understood.",
+                description="Which reaction: love, like, dislike, laugh, emphasize, question, sticker, an emoji; with a leading `-` it is"
+                " taken back. Apple's numbers (2000 to 2007, 3000 to 3007) are understood, as text or as numbers.",
+                extra_json_schema=_STORABLE,
+            ),
+        ]
+        | Annotated[int, Meta(ge=0, le=9_999)]
+        | None
+    ) = None
+    associated_message_emoji: (
+        Annotated[
+            str,
+            Meta(
+                max_length=50,
+                description="The emoji of a reaction with one (2006). It is kept as the reaction's type. Left out, it is looked for in"
+                " `text`.",
                 extra_json_schema=_STORABLE,
             ),
         ]
@@ -70,8 +83,11 @@ class MessageBatch(Wire, frozen=True, kw_only=True, gc=False):
 
 
 class MessageId(Wire, frozen=True, kw_only=True, gc=False):
+    """`conversationId` is there if the message lies in another thread than the batch's: the one that it was first synced in."""
+
     imessage_guid: str
     id: UUID
+    conversation_id: UUID | UnsetType = UNSET
 
 
 class SyncedMessages(Wire, frozen=True, kw_only=True, gc=False):

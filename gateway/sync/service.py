@@ -10,7 +10,7 @@ from gateway.errors import Unavailable
 from gateway.events.publisher import EventPublisher
 from gateway.events.schemas import SyncCompleted
 from gateway.sync import queries
-from gateway.sync.batch import Batch, stored_attachments, target_guid
+from gateway.sync.batch import Batch, reaction_type, stored_attachments, target_guid
 from gateway.sync.forgetting import ForgetsMessages, Forgotten, Wakes
 from gateway.sync.merging import Content, KnownMessage, merge, text_went
 from gateway.sync.schemas import MessageBatch, MessageId, SyncedMessage, SyncedMessages, SyncState, ThreadState
@@ -18,10 +18,13 @@ from gateway.sync.schemas import MessageBatch, MessageId, SyncedMessage, SyncedM
 
 @dataclass(slots=True)
 class _Outcome:
-    """What a batch did: the id of every message in it, the new contents, and whose text went, by conversation."""
+    """What a batch did: the id of every message in it, the threads of those that lie in others, by guid; the new contents, and whose text
+    went, by conversation.
+    """
 
     ids: dict[str, UUID]
     created: int
+    elsewhere: dict[str, UUID] = field(default_factory=dict)
     changed: dict[UUID, Content] = field(default_factory=dict)
     forgotten: dict[UUID, list[UUID]] = field(default_factory=lambda: defaultdict(list))
     moved_in_time: bool = False
@@ -74,7 +77,10 @@ class SyncService:
             created=outcome.created,
             updated=len(outcome.changed),
             unchanged=len(ids) - outcome.created - len(outcome.changed),
-            messages=[MessageId(imessage_guid=guid, id=ids[guid]) for guid in [message.imessage_guid for message in sent.messages]],
+            messages=[
+                MessageId(imessage_guid=guid, id=ids[guid], conversation_id=outcome.elsewhere.get(guid, UNSET))
+                for guid in [message.imessage_guid for message in sent.messages]
+            ],
             learnt_by_adapter_id=next((each.active_adapter_id for each in forgotten if each.active_adapter_id), UNSET),
         )
         if synced.created or synced.updated:
@@ -155,6 +161,8 @@ class SyncService:
             known = known_messages[guid]
             if known.id == batch.ids[guid]:  # this batch has just stored it
                 continue
+            if known.conversation_id != conversation_id:
+                outcome.elsewhere[guid] = known.conversation_id
             merged = merge(known.content, _content(batch, message, known, conversation_id))
             if merged is known.content:
                 continue
@@ -180,7 +188,7 @@ def _content(batch: Batch, message: SyncedMessage, known: KnownMessage, conversa
         retracted_at=message.retracted_at,
         reply_to_guid=message.reply_to_guid,
         associated_message_guid=target_guid(message.associated_message_guid),
-        associated_message_type=message.associated_message_type,
+        associated_message_type=reaction_type(message),
         attachments=stored_attachments(message),
     )
     return content if known.conversation_id == conversation_id else replace(content, sent_at=known.content.sent_at)

@@ -60,7 +60,10 @@ class Participant(Table):
 
 
 class Message(Table):
-    """One message; unique by (account, imessage_guid). A retracted one has no text."""
+    """One message; unique by (account, imessage_guid). A retracted one has no text.
+
+    A column that Piccolo has no type for is in the database only: `search` (tsvector), the words of the text (`search_words`).
+    """
 
     id = UUID(primary_key=True, default=None)
     account_id = ForeignKey(references=Account, on_delete=OnDelete.cascade, null=False)
@@ -70,6 +73,8 @@ class Message(Table):
     direction = Varchar(length=10)
     message_type = Varchar(length=20)
     text = Text(null=True, default=None)
+    wordless = Boolean(default=False)
+    """Whether the text is nobody's words: nothing of it shows, or a phone wrote it to report a reaction or an edit."""
     sent_at = Timestamptz()
     edited_at = Timestamptz(null=True, default=None)
     retracted_at = Timestamptz(null=True, default=None)

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from stdnum import iban, luhn
 
+from gateway.message_text import is_blank
 from shared.contracts.generation import Turn
 
 EMAIL, IBAN, CARD, PHONE, NUMBER, CODE = PLACEHOLDERS = ("[email]", "[iban]", "[card]", "[phone]", "[number]", "[code]")
@@ -83,7 +84,7 @@ def mask_turns(turns: Iterable[Turn], mask: Callable[[str, str], str] = mask) ->
 def says_something(masked: str) -> bool:
     """Whether a masked text has more to say than placeholders. (A lone emoji says something.)"""
     rest, placeholders = _PLACEHOLDER.subn("", masked)
-    return placeholders == 0 or any(character.isalnum() for character in rest)
+    return not is_blank(rest) if placeholders == 0 else any(character.isalnum() for character in rest)
 
 
 def _masked(text: str, before: str) -> str:

@@ -56,8 +56,9 @@ FORGET = "delete from sample where account_id = $1 and conversation_id = $2 and 
 FORGET_CONVERSATION = "delete from sample where account_id = $1 and conversation_id = $2 returning id"
 
 COUNT_KNOWN = "select count(*) from sample where account_id = $1 and id = any($2)"
-_TAUGHT = r"""
-    account_id = $1 and quality > 0 and btrim(output, E' \t\r\n') <> '' and messages <> '[]'
+# Outputs that say nothing are left out by who reads these: there is one rule for that, and SQL has no part in it.
+_TAUGHT = """
+    account_id = $1 and quality > 0 and output is not null and messages <> '[]'
     and ($2::uuid[] is null or id = any($2))
 """
 OUTPUTS = f"""
@@ -65,14 +66,14 @@ OUTPUTS = f"""
     order by replied_at desc, id desc limit $3
 """  # noqa: S608 - our own words
 # What the owner said instead of a draft: of the same draft (an edit), or of another one to the same message.
-PREFERENCES = rf"""
+PREFERENCES = f"""
     with chosen as (
         select id, answered_id, source, messages, output, rejected_output, quality, replied_at from sample where {_TAUGHT}
     ), refused as (
         select id, answered_id, rejected_output from sample
-        where account_id = $1 and source = 'reject' and btrim(rejected_output, E' \t\r\n') <> '' and ($2::uuid[] is null or id = any($2))
+        where account_id = $1 and source = 'reject' and rejected_output is not null and ($2::uuid[] is null or id = any($2))
     ), pair as (
-        select *, id as rejected_id from chosen where btrim(rejected_output, E' \t\r\n') <> ''
+        select *, id as rejected_id from chosen where rejected_output is not null
         union all
         select chosen.id, answered_id, source, messages, output, refused.rejected_output, quality, replied_at, refused.id
         from chosen join refused using (answered_id)
@@ -153,7 +154,7 @@ async def count_known(db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> i
 
 
 async def outputs(db: Db, account_id: UUID, sample_ids: Sequence[UUID] | None, limit: int) -> list[Record]:
-    """Samples that have something to say, of these or of all, newest first."""
+    """Samples with an output, of these or of all, newest first."""
     return list(await db.fetch(OUTPUTS, account_id, sample_ids, limit))
 
 

@@ -10,6 +10,7 @@ from asyncpg import Record
 
 from gateway.database import Db
 from gateway.errors import BadRequest
+from gateway.message_text import is_blank, same_words
 from gateway.training import queries
 from gateway.training.personal_data import mask, mask_turns, says_something
 from shared.contracts.generation import Turn
@@ -49,7 +50,7 @@ def _training_set(rows: Sequence[Record], method: TrainingMethod) -> TrainingSet
     for row in rows:
         rejected = row["rejected_output"] if method == "dpo" else None
         sample = _sample(row, rejected)
-        if not says_something(sample.output) or (rejected is not None and _same(row["output"], rejected)):
+        if not says_something(sample.output) or (rejected is not None and (is_blank(rejected) or same_words(row["output"], rejected))):
             continue
         samples.append(sample)
         sources.update(dict.fromkeys([row["id"], row["rejected_id"]] if method == "dpo" else [row["id"]]))
@@ -72,7 +73,3 @@ def _sample(row: Record, rejected: str | None) -> TrainingSample:
         thread=str(row["conversation_id"]) if row["source"] == "history" and rejected is None else None,
         at=row["replied_at"],
     )
-
-
-def _same(one: str, other: str) -> bool:
-    return one.split() == other.split()

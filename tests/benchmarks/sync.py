@@ -24,10 +24,10 @@ _START = datetime(2024, 1, 1, tzinfo=UTC)
 UPSERT = """
     insert into message (
         id, account_id, conversation_id, imessage_guid, sender_id, direction, message_type, text, sent_at, edited_at, retracted_at,
-        reply_to_guid, associated_message_guid, associated_message_type, attachments
+        reply_to_guid, associated_message_guid, associated_message_type, attachments, search
     )
     select sent.id, $1, $2, sent.guid, sent.sender_id, sent.direction, sent.message_type, sent.text, sent.sent_at, null, null, null, null,
-           null, null
+           null, null, to_tsvector('simple', sent.text)
     from unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::timestamptz[])
         sent (id, guid, sender_id, direction, message_type, text, sent_at)
     on conflict on constraint message_guid do update set text = excluded.text, edited_at = excluded.edited_at

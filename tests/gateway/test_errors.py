@@ -1,3 +1,5 @@
+from uuid import uuid4
+
 import httpx
 import pytest
 
@@ -21,6 +23,17 @@ def test_a_body_that_is_not_json_is_400(caller: httpx.Client, content: bytes) ->
 
     assert answer.status_code == 400
     assert answer.json()["error"] == "Bad Request"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/sync/messages", "/api/sync/contacts", "/api/responses/generate", f"/api/responses/{uuid4()}/action", "/api/training/start"],
+)
+def test_a_body_that_is_missing_is_asked_for(device: Device, path: str) -> None:
+    answer = device.client.post(path, headers={"Content-Type": "application/json"})
+
+    assert (answer.status_code, answer.json()["message"]) == (400, "Send a JSON body")
+    assert device.client.request("DELETE", "/api/account").json()["message"] == "Send a JSON body"
 
 
 @pytest.mark.parametrize("content", [b"null", b"[]", b'"text"', b"3"])

@@ -1,16 +1,23 @@
 """Reading threads: lists, pages, cursors, reactions, search, deletion."""
 
+import asyncio
+import threading
 from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import httpx
 import pytest
 
 from tests.factories import Device, message, paired_device, sync
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
+from tests.fixtures.waiting import PATIENCE_SECONDS, eventually
 
 FILE = {"guid": "a", "mimeType": "image/png", "filename": None, "byteSize": 10}
 
@@ -76,7 +83,7 @@ def test_finds_threads_by_name_and_by_who_is_in_them(device: Device) -> None:
     def found(words: str) -> list[str]:
         return [each["imessageId"] for each in get(device, "/api/conversations", q=words)["conversations"]]
 
-    assert found("rome") == found("MÜLLER") == found("anna@") == found("0%") == ["one"]
+    assert found("rome") == found("MÜLLER") == found("mu\u0308ller") == found("anna@") == found("0%") == ["one"]
     assert found("o") == ["two", "one"]
     assert found("_") == found("%%") == []
     assert get(device, "/api/conversations", q="work")["total"] == 1
@@ -199,6 +206,49 @@ def test_reactions_are_shown_on_their_message(device: Device) -> None:
     assert page["total"] == len(page["messages"]) == 7
 
 
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ({"associatedMessageType": "2006", "associatedMessageEmoji": "🎉"}, "🎉"),
+        ({"associatedMessageType": 2006, "text": "🎉"}, "🎉"),
+        ({"associatedMessageType": "2006", "text": "Reacted 🎉 to “hello 👍”"}, "🎉"),
+        ({"associatedMessageType": "emoji", "associatedMessageEmoji": "🎉"}, "🎉"),
+        ({"associatedMessageType": "🎉"}, "🎉"),
+        ({"associatedMessageType": 2006, "associatedMessageEmoji": " ", "text": "🎉"}, "🎉"),
+        ({"associatedMessageType": 2006}, "emoji"),
+        ({"associatedMessageType": "2007"}, "sticker"),
+        ({"associatedMessageType": 2003}, "laugh"),
+        ({"associatedMessageType": "laugh"}, "laugh"),
+    ],
+)
+@pytest.mark.parametrize("removed", [{"associatedMessageType": "3006", "associatedMessageEmoji": "🎉"}, {"associatedMessageType": 3007}])
+def test_a_reaction_is_shown_until_it_is_taken_back(device: Device, sent: dict[str, Any], shown: str, removed: dict[str, Any]) -> None:
+    about: dict[str, Any] = {"messageType": "reaction", "associatedMessageGuid": "target", "text": None}
+    conversation = sync(device, [at(0, imessageGuid="target"), at(1, **{**about, **sent})])["conversationId"]
+
+    [target] = [each for each in messages_of(device, conversation)["messages"] if each["imessageGuid"] == "target"]
+    assert [each["type"] for each in target["reactions"]] == [shown]
+
+    sync(device, [at(2, **{**about, **removed})])
+
+    [target] = [each for each in messages_of(device, conversation)["messages"] if each["imessageGuid"] == "target"]
+    assert target["reactions"] == []
+
+
+@pytest.mark.parametrize("index", range(8))
+@pytest.mark.parametrize("spelling", [str, int])
+def test_every_number_of_apples_sets_and_takes_back(device: Device, index: int, spelling: type[str] | type[int]) -> None:
+    about = {"messageType": "reaction", "associatedMessageGuid": "target"}
+
+    def reactions(*kinds: str | int) -> list[dict[str, Any]]:
+        sent = [at(1 + place, text=None, associatedMessageType=kind, **about) for place, kind in enumerate(kinds)]
+        conversation = sync(device, [at(0, imessageGuid="target"), *sent])["conversationId"]
+        return list(messages_of(device, conversation)["messages"][-1]["reactions"])
+
+    assert len(reactions(spelling(2000 + index))) == 1
+    assert reactions(spelling(2000 + index), spelling(3000 + index)) == []
+
+
 def found(device: Device, words: str, **query: Any) -> list[str]:
     return texts(get(device, "/api/messages/search", q=words, **query))
 
@@ -219,6 +269,79 @@ def test_search_finds_words_newest_first_and_never_what_was_retracted(device: De
     assert get(device, "/api/messages/search", q="dinner", page=5, pageSize=2)["total"] == 3
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("今晚一起吃饭吗", ["吃饭", "今晚", "饭", "吗", "一起 吃饭", "今晚一起吃饭吗"]),
+        ("ラーメンを食べよう", ["ラーメン", "食べ", "ﾗｰﾒﾝ"]),
+        ("ไปกินข้าวกัน", ["กินข้าว"]),
+        ("학교에서 만나", ["학교", "만나"]),
+        ("e\u0301tude de cas", ["étude", "e\u0301tude", "ÉTUDE cas"]),
+        ("Straße", ["strasse", "STRASSE"]),
+        ("“quoted” and/or don\u2019t", ["quoted", "or", "don't"]),
+        ("हिन्दी में लिखो", ["हिन्दी"]),
+        ("party 🎉!", ["🎉"]),
+    ],
+)
+def test_search_finds_words_of_any_script_and_spelling(device: Device, text: str, words: list[str]) -> None:
+    sync(device, [message(text=text), message(text="Something else 起一 tude")])
+
+    assert [found(device, each) for each in words] == [[text]] * len(words)
+
+
+def test_search_follows_an_edit(device: Device) -> None:
+    sync(device, [message("m", text="at eight")])
+    sync(device, [message("m", text="at nine", editedAt="2024-01-01T12:01:00Z")])
+
+    assert (found(device, "eight"), found(device, "nine")) == ([], ["at nine"])
+
+
+def test_a_search_that_takes_too_long_ends_and_nothing_else_waits_for_it(device: Device, database_url: str) -> None:
+    """The table is locked, so that no search can be answered. Who a device is is read from other tables."""
+    sync(device, [message(text="Hello")])
+    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%tsquery%'"
+
+    def search(_: int) -> httpx.Response:
+        return device.client.get("/api/messages/search", params={"q": "hello"})
+
+    with locked(database_url, "message"), ThreadPoolExecutor(8) as pool:
+        searches = [pool.submit(search, number) for number in range(8)]
+        eventually(lambda: rows(database_url, waiting)[0]["count"] > 0)
+        assert device.client.get("/api/devices").status_code == 200
+        assert not all(each.done() for each in searches)
+        answers = [each.result() for each in searches]
+
+    assert {answer.status_code for answer in answers} == {503}
+    assert {answer.json()["message"] for answer in answers} == {"That took too long; narrow it down, or try again later"}
+    assert "Retry-After" in answers[0].headers
+    assert found(device, "hello") == ["Hello"]
+
+
+@contextmanager
+def locked(database_url: str, table: str) -> Iterator[None]:
+    """Nobody else reads the table meanwhile."""
+    begun, done = threading.Event(), threading.Event()
+
+    async def hold() -> None:
+        connection = await asyncpg.connect(database_url)
+        try:
+            async with connection.transaction():
+                await connection.execute(f"lock table {table} in access exclusive mode")
+                begun.set()
+                await asyncio.to_thread(done.wait)
+        finally:
+            await connection.close()
+
+    with ThreadPoolExecutor(1) as holder:
+        held = holder.submit(asyncio.run, hold())
+        assert begun.wait(PATIENCE_SECONDS)
+        try:
+            yield
+        finally:
+            done.set()
+        held.result()
+
+
 @pytest.mark.parametrize("words", ["'", '"', "a & | !", ":*", "\\", "-", "or", "((", "%", "<->", "x" * 200, "😀", "' or 1=1 --"])
 def test_nothing_that_a_person_types_is_an_error(device: Device, words: str) -> None:
     sync(device, [message(text="Hello there")])
@@ -226,7 +349,9 @@ def test_nothing_that_a_person_types_is_an_error(device: Device, words: str) -> 
     assert found(device, words) in ([], ["Hello there"])
 
 
-@pytest.mark.parametrize("query", [{}, {"q": ""}, {"q": "x" * 201}, {"q": "a\0b"}, {"q": "a", "pageSize": "101"}])
+@pytest.mark.parametrize(
+    "query", [{}, {"q": ""}, {"q": "-zzz"}, {"q": "hello or -zzz"}, {"q": "x" * 201}, {"q": "a\0b"}, {"q": "a", "pageSize": "101"}]
+)
 def test_a_search_that_cannot_be_is_400(device: Device, query: dict[str, str]) -> None:
     assert device.client.get("/api/messages/search", params=query).status_code == 400
 

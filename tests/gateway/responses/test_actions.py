@@ -69,6 +69,14 @@ def test_makes_a_sample(
     assert sample["conversationId"] == read(owner, response_id)["conversationId"]
 
 
+@pytest.mark.parametrize("edited", [DRAFT, f" {DRAFT}\n", DRAFT.replace(" ", "  ")])
+def test_an_edit_that_changes_nothing_is_no_preference(owner: Device, response_id: str, edited: str) -> None:
+    act(owner, response_id, {"action": "edit", "editedResponse": edited})
+
+    (sample,) = samples(owner)
+    assert (sample["source"], sample["output"], sample["rejectedOutput"], sample["quality"]) == ("edit", edited, None, 1.0)
+
+
 def test_the_sample_has_the_drafts_very_prompt(owner: Device, response_id: str, database_url: str) -> None:
     act(owner, response_id, ACCEPT)
 
@@ -159,6 +167,8 @@ def test_an_unfinished_draft_is_a_conflict(gateway: GatewayProcess) -> None:
         ("", {"action": "edit"}),
         ("editedResponse", {"action": "edit", "editedResponse": ""}),
         ("editedResponse", {"action": "edit", "editedResponse": " \n\t"}),
+        ("editedResponse", {"action": "edit", "editedResponse": "\u200b\u00a0"}),
+        ("editedResponse", {"action": "edit", "editedResponse": "\ufffc\ufffd"}),
         ("editedResponse", {"action": "edit", "editedResponse": "a\0b"}),
         ("editedResponse", {"action": "edit", "editedResponse": None}),
         ("editedResponse", {"action": "edit", "editedResponse": "a" * 20_001}),

@@ -195,6 +195,14 @@ def test_a_strangers_message_is_as_unknown_as_no_message(owner: Device, drafting
         pytest.param(line(None, messageType="attachment", attachments=[{"mimeType": "image/png"}]), id="a picture"),
         pytest.param(line("Liked", messageType="reaction", associatedMessageGuid="x", associatedMessageType="like"), id="a reaction"),
         pytest.param(line("  "), id="blank"),
+        pytest.param(line("\u00a0\u2003"), id="wide space"),
+        pytest.param(line("\u200b\ufeff"), id="nothing that shows"),
+        pytest.param(line("\u0301\ufe0f"), id="marks alone"),
+        pytest.param(line("Liked “see you at 8”"), id="a reaction as text"),
+        pytest.param(line("Gefällt mir: „bis 8“"), id="a reaction as text, in German"),
+        pytest.param(line("“また明日”に👀でリアクションしました"), id="a reaction as text, in Japanese"),
+        pytest.param(line("Edited to “at nine”"), id="an edit as text"),
+        pytest.param(line("Loved “x”", associatedMessageGuid="x", associatedMessageType=2000), id="a reaction that says it is a text"),
     ],
 )
 def test_what_cannot_be_answered_is_refused(owner: Device, message: dict[str, Any]) -> None:
@@ -202,6 +210,34 @@ def test_what_cannot_be_answered_is_refused(owner: Device, message: dict[str, An
 
     assert answer.status_code == 400
     assert answer.json()["details"][0]["field"] == "messageId"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        line("❤️"),
+        line("Loved the film “Heat”, you too?"),
+        line("\ufffcWhat is this?", messageType="attachment", attachments=[{"mimeType": "image/png"}]),
+        line("A caption", messageType="attachment"),
+    ],
+    ids=["an emoji", "words that resemble a reaction", "a picture with a caption", "a caption alone"],
+)
+def test_whatever_has_words_can_be_answered(owner: Device, message: dict[str, Any]) -> None:
+    assert drafted(owner, synced(owner, [message])[0])["response"] == DRAFT
+
+
+def test_reports_of_reactions_and_edits_are_in_the_thread_but_not_in_the_prompt(owner: Device, database_url: str) -> None:
+    reports = [line("Liked “Dinner?”", "outgoing"), line("Edited to “at eight”", "outgoing"), line("👍 to “at eight”")]
+    ids = synced(owner, [line("Dinner?"), line("at eight", "outgoing"), *reports, line("Where?")])
+
+    draft = drafted(owner, ids[-1])
+
+    (row,) = rows(database_url, "select message_ids, messages::text from response where id = $1", UUID(draft["responseId"]))
+    assert [str(message_id) for message_id in row["message_ids"]] == [ids[0], ids[1], ids[-1]]
+    assert "Liked" not in row["messages"]
+    thread = owner.client.get(f"/api/conversations/{draft['conversationId']}/messages").json()
+    assert thread["total"] == 6
+    assert {"Liked “Dinner?”", "👍 to “at eight”"} <= {message["text"] for message in thread["messages"]}
 
 
 @pytest.mark.parametrize(

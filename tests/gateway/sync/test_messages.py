@@ -142,11 +142,21 @@ def test_a_message_stays_in_the_thread_it_was_first_seen_in(device: Device, data
 
     second = sync(device, [message("m", text="Edited", editedAt="2024-01-01T12:01:00Z")], name="two")
 
-    assert second["messages"] == first["messages"]
+    assert second["messages"] == [{**first["messages"][0], "conversationId": first["conversationId"]}]
     assert second["conversationId"] != first["conversationId"]
     row = stored(database_url, device, "m")
     assert (str(row["conversation_id"]), row["text"]) == (first["conversationId"], "Edited")
     assert counters(database_url, device) == [(1, 1), (0, 0)]
+
+
+def test_a_message_of_another_thread_changes_neither_threads_counters_nor_last_message(device: Device) -> None:
+    sync(device, [message("early"), message("m", sentAt="2024-01-03T12:00:00Z")], name="one")
+
+    answer = sync(device, [message("m", sentAt="2025-01-03T12:00:00Z"), message("late", sentAt="2024-01-02T12:00:00Z")], name="two")
+
+    assert [entry.get("conversationId") is None for entry in answer["messages"]] == [False, True]
+    states = device.client.get("/api/sync/state").json()["conversations"]
+    assert [(state["messageCount"], state["lastMessageGuid"]) for state in states] == [(2, "m"), (1, "late")]
 
 
 def test_a_corrected_time_moves_the_last_message(device: Device) -> None:
@@ -226,7 +236,8 @@ BAD = {
     "messages[1].imessageGuid": [message(imessageGuid=""), message("x" * 201), message("a\0b"), message(imessageGuid=None)],
     "messages[1].senderId": [message(senderId=""), message(senderId="  "), message(senderId="a\0b"), message(senderId="x" * 321)],
     "messages[1].replyToGuid": [message(replyToGuid="\0")],
-    "messages[1].associatedMessageType": [message(associatedMessageType="\0")],
+    "messages[1].associatedMessageType": [message(associatedMessageType="\0"), message(associatedMessageType=-1)],
+    "messages[1].associatedMessageEmoji": [message(associatedMessageEmoji="\0")],
     "messages[1].attachments[0].filename": [message(attachments=[{"filename": "\0"}])],
     "messages[1].attachments[0].byteSize": [message(attachments=[{"byteSize": -1}])],
 }  # fmt: skip
@@ -238,6 +249,23 @@ def test_one_bad_message_refuses_the_batch_and_is_named(device: Device, database
 
     assert answer.status_code == 400
     assert [problem["field"] for problem in answer.json()["details"]] == [field]
+    assert counters(database_url, device) == []
+
+
+HALVES = ['"a\\ud83d"', '"\\udc00b"', '"\\ud83dab"', '"\\udc00\\ud83d"', '"\\\\ud83d\\ud83d"']
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize("field", ["text", "imessageGuid", "senderId", "replyToGuid"])
+def test_half_a_character_in_one_message_is_named(device: Device, database_url: str, field: str, half: str) -> None:
+    batch = json.dumps(thread([message() for _ in range(37)] + [message(**{field: "HALF"})] + [message(text="😀")] * 2))
+    body = batch.replace('"HALF"', half)
+
+    answer = device.client.post("/api/sync/messages", content=body, headers={"Content-Type": "application/json"})
+
+    assert answer.status_code == 400
+    assert [problem["field"] for problem in answer.json()["details"]] == [f"messages[37].{field}"]
+    assert answer.json()["message"].startswith(f"messages[37].{field}: must not contain half a character")
     assert counters(database_url, device) == []
 
 
@@ -284,7 +312,10 @@ def test_the_longest_text_fits_the_search_index(device: Device) -> None:
     assert answer["created"] == 2
 
 
-@pytest.mark.parametrize("body", [b'{"messages": [', b"\xff\xfe", b'{"conversationImessageId": "\\ud800", "messages": []}', b"[]", b""])
+@pytest.mark.parametrize(
+    "body",
+    [b'{"messages": [', b'{"messages": "\xed\xa0\x80"}', b"\xff\xfe", b'{"conversationImessageId": "\\ud800", "messages": []}', b"[]", b""],
+)
 def test_a_body_that_is_no_batch_is_400(device: Device, body: bytes) -> None:
     answer = device.client.post("/api/sync/messages", content=body, headers={"Content-Type": "application/json"})
 

@@ -117,6 +117,49 @@ def test_what_is_no_reply_is_not_looked_at(owner: Device) -> None:
     assert (answer["imported"], answer["known"], skipped(answer)) == (0, 0, {})
 
 
+PHONE = [
+    "Liked “see you at 8”", "Loved an image", "Removed a heart from “ok”", "Gefällt mir: „bis 8“", "A ajouté un rire à « à demain »",
+    "👍 to “see you at 8”", "Edited to “at nine”", "Bearbeitet zu „um neun“",
+]  # fmt: skip
+NOTHING = ["\u00a0\u2003", "\u200b\ufeff", "\ufffd", "\ufffc", "\u0301"]
+
+
+@pytest.mark.parametrize("text", [*PHONE, *NOTHING])
+def test_what_a_phone_wrote_or_what_shows_nothing_is_no_reply(owner: Device, text: str) -> None:
+    sync(owner, [them(0, "See you at 8"), me(1, text), them(60, "Where are you?"), me(61, text), me(62, "on my way")])
+
+    answer = imported(owner)
+
+    assert (answer["imported"], skipped(answer)) == (1, {})
+    (sample,) = samples(owner)
+    assert (sample["input"], sample["output"]) == ("Where are you?", "on my way")
+    assert text not in str(sample["messages"])
+
+
+def test_what_looks_like_a_reaction_and_is_none_is_a_reply(owner: Device) -> None:
+    sync(owner, [them(0, "And?"), me(1, "Liked it a lot"), them(60, "What did you see?"), me(61, "Loved the film “Heat”, you too?")])
+
+    imported(owner)
+
+    assert said(owner) == [("What did you see?", "Loved the film “Heat”, you too?"), ("And?", "Liked it a lot")]
+
+
+def test_an_edited_reply_is_learnt_without_what_the_phone_says_about_it(owner: Device) -> None:
+    edited = me(1, "at nine", editedAt="2026-01-01T12:05:00Z")
+    sync(owner, [them(0, "When?"), edited, me(2, "Edited to “at nine”"), them(30, "👍 to “at nine”")])
+
+    imported(owner)
+
+    assert said(owner) == [("When?", "at nine")]
+
+
+def test_a_reply_to_a_caption_and_one_of_a_single_emoji_count(owner: Device) -> None:
+    picture = {"messageType": "attachment", "attachments": [{"mimeType": "image/heic"}]}
+    sync(owner, [them(0, "\ufffcWhat is this?", **picture), me(1, "❤️")])
+
+    assert (imported(owner)["imported"], said(owner)) == (1, [("[image] What is this?", "❤️")])
+
+
 @pytest.mark.parametrize(("minutes", "count"), [(60, 1), (59, 0), (None, 1)])
 def test_a_late_reply_is_none(owner: Device, minutes: int | None, count: int) -> None:
     sync(owner, [them(0, "Are you there?"), me(60, "now I am"), them(70, "Good"), me(70 + 24 * 60 + 1, "a day later")])

@@ -1,0 +1,166 @@
+"""How messages are found: the words of a text as PostgreSQL's `tsvector`, and what somebody looks for as its `tsquery`.
+
+PostgreSQL's own parser depends on the database's locale and needs spaces between words, so the words are made here, of both sides alike:
+
+- Text is compared in Unicode's NFKC and without regard to case: "étude" is found however its accent is written.
+- A word is a run of letters and digits with the marks on them; an emoji is a word of its own.
+- Of scripts that are written without spaces (Chinese, Japanese, Thai, …), and of Korean, whose words carry their endings, each pair of
+  neighbouring characters is a word: any part of a text is found by its pairs, one after the other.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from gateway.errors import BadRequest
+from gateway.message_text import normalized
+
+# Thai, Lao; Myanmar; Hangul; Khmer; Tai Tham; Han, Kana, Bopomofo, Yi; half-width forms; the planes of more Kana and Han.
+_WITHOUT_SPACES = (
+    "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u2e80-\u2fff\u3005-\u3007\u3021-\u3029\u3031-\u3035"
+    "\u303b\u3040-\u30fa\u30fc-\u318f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\ua4cf\ua960-\ua97f\ua9e0-\ua9ff\uaa60-\uaa7f\uac00-\ud7ff"
+    "\uf900-\ufaff\uff66-\uffdc\U0001b000-\U0001b16f\U00020000-\U0003ffff"
+)
+_PIECE = re.compile(rf"([{_WITHOUT_SPACES}]+)|([^\W{_WITHOUT_SPACES}]+)|([^\w\s])")
+_RUN, _WORD = 1, 2
+_ASCII_WORD = re.compile(r"[a-z0-9_]+")
+_SHORT = 200  # characters: no word can be longer than the longest, nor have more positions than are kept
+_LONGEST_WORD = 200  # characters; PostgreSQL takes 2,046 bytes
+_LAST_POSITION = 16_383  # PostgreSQL counts no further; what comes later in a text is not found
+_MOST_POSITIONS = 254  # of one word, beside the first; PostgreSQL keeps no more
+
+
+class _Lexeme(NamedTuple):
+    """A word as it is stored. `is_beginning`: it stands for all words that begin so."""
+
+    text: str
+    position: int
+    is_beginning: bool = False
+
+
+def search_document(text: str | None) -> str | None:
+    """A text's words and their positions, as a `tsvector` is written; None if it has none."""
+    if text is None:
+        return None
+    if len(text) <= _SHORT and text.isascii():  # most of what most people write, at a quarter of the cost; PostgreSQL joins repetitions
+        return " ".join([f"{word}:{position}" for position, word in enumerate(_ASCII_WORD.findall(text.lower()), 1)]) or None
+    places: dict[str, str] = {}
+    for position, word in enumerate(islice(_words(text), _LAST_POSITION), 1):
+        if word not in places:
+            places[word] = str(position)
+        elif places[word].count(",") < _MOST_POSITIONS:
+            places[word] += f",{position}"
+    return " ".join([f"'{word}':{positions}" for word, positions in places.items()]) or None
+
+
+def search_query(words: str) -> str | None:
+    """What somebody typed as a `tsquery` is written; None if there is no word in it, so that nothing can be found.
+
+    All words have to be there, in any order. `"Quotes"` make a phrase, `or` means either side, a leading `-` leaves out.
+
+    Raises:
+        BadRequest: it only says what to leave out, or one side of an `or` does.
+    """
+    alternatives: list[str] = []
+    for group in _groups(words):
+        wanted = [term for term, is_left_out in group if not is_left_out]
+        if not wanted:
+            raise BadRequest.field("q", "says only what to leave out; add a word to look for")
+        alternatives.append(" & ".join(f"!({term})" if is_left_out else f"({term})" for term, is_left_out in group))
+    return " | ".join(f"({alternative})" for alternative in alternatives) or None
+
+
+def _words(text: str) -> Iterator[str]:
+    """The words of a text as they are stored."""
+    if text.isascii():
+        yield from (word[:_LONGEST_WORD] for word in _ASCII_WORD.findall(text.lower()))
+        return
+    for run, has_spaces in _runs(text):
+        if has_spaces:
+            yield run
+        else:
+            yield from (run[place : place + 2] for place in range(len(run)))
+
+
+def _runs(text: str) -> Iterator[tuple[str, bool]]:
+    """The words and emoji of a text, each with True, and its runs of characters without spaces, with False; in the spelling compared."""
+    word, end = "", -1
+    for match in _PIECE.finditer(_folded(text)):
+        piece, kind, start = match[0], match.lastindex, match.start()
+        is_mark = kind not in (_RUN, _WORD) and unicodedata.category(piece)[0] == "M"
+        if word and start == end and (is_mark or (kind == _WORD and unicodedata.category(word[-1])[0] == "M")):
+            word, end = (word + piece)[:_LONGEST_WORD], match.end()
+            continue
+        if word:
+            yield word, True
+        word, end = (piece[:_LONGEST_WORD] if kind == _WORD else ""), match.end()
+        if kind == _RUN:
+            yield piece, False
+        elif kind != _WORD and unicodedata.category(piece) in ("So", "Cn", "Co"):
+            yield piece, True
+    if word:
+        yield word, True
+
+
+def _folded(text: str) -> str:
+    if text.isascii():
+        return text.lower()
+    return normalized("NFKC", normalized("NFKC", text).casefold())
+
+
+def _groups(words: str) -> Iterator[list[tuple[str, bool]]]:
+    """The sides of each `or`: terms that have to be there together, each with whether it is left out. Sides without terms are dropped."""
+    group: list[tuple[str, bool]] = []
+    pieces = list(_pieces(words))
+    for place, (text, is_left_out, is_quoted) in enumerate(pieces):
+        if text.lower() == "or" and not is_quoted and not is_left_out and 0 < place < len(pieces) - 1:
+            if group:
+                yield group
+            group = []
+        elif term := _term(text):
+            group.append((term, is_left_out))
+    if group:
+        yield group
+
+
+def _pieces(words: str) -> Iterator[tuple[str, bool, bool]]:
+    """What is between spaces or quotation marks, with whether a `-` stands before it and whether it was quoted."""
+    place = 0
+    while place < len(words):
+        if words[place].isspace():
+            place += 1
+            continue
+        is_left_out = words[place] == "-"
+        place += is_left_out
+        is_quoted = words[place : place + 1] == '"'
+        place += is_quoted
+        end = place
+        while end < len(words) and words[end] != '"' and (is_quoted or not words[end].isspace()):
+            end += 1
+        yield words[place:end], is_left_out, is_quoted
+        place = end + (is_quoted and end < len(words))
+
+
+def _term(text: str) -> str:
+    """A piece as a `tsquery` is written: its words, one right after the other; empty if it has none."""
+    written, before = "", 0
+    for lexeme in _lexemes(text):
+        if written:
+            written += f" <{lexeme.position - before}> "
+        written += f"'{lexeme.text}'" + (":*" if lexeme.is_beginning else "")
+        before = lexeme.position
+    return written
+
+
+def _lexemes(text: str) -> Iterator[_Lexeme]:
+    position = 1
+    for run, has_spaces in _runs(text):
+        if has_spaces:
+            yield _Lexeme(run, position)
+        elif len(run) == 1:  # stored with the character after it, if there is one
+            yield _Lexeme(run, position, is_beginning=True)
+        else:
+            yield from (_Lexeme(run[place : place + 2], position + place) for place in range(len(run) - 1))
+        position += 1 if has_spaces else len(run)
