@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,6 +12,7 @@ from redis import Redis
 from gateway.database import migrate
 from ml_service.models.bundled import unpack
 from ml_service.models.catalogue import builtin_catalogue, bundled_folder
+from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ml_service import DATA_DIR, MlServiceProcess
 from tests.fixtures.ports import free_port
@@ -46,6 +48,17 @@ def database_url(postgres: Server) -> str:
     """A migrated database. Tests share it: each makes accounts of its own, which see nothing of each other."""
     asyncio.run(migrate(postgres.url))
     return postgres.url
+
+
+@pytest.fixture(scope="module")
+def own_database_url(postgres: Server) -> Iterator[str]:
+    """A migrated database that nobody else uses: gateways that share one take each other's orders for the ML service."""
+    name = f"own_{uuid4().hex}"
+    rows(postgres.url, f"create database {name}")
+    url = postgres.url.replace("/assistant", f"/{name}")
+    asyncio.run(migrate(url))
+    yield url
+    rows(postgres.url, f"drop database {name} (force)")
 
 
 @pytest.fixture(scope="session")

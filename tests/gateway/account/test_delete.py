@@ -106,9 +106,11 @@ def ml_calls() -> Iterator[tuple[str, list[str]]]:
         thread.join()
 
 
-def test_the_ml_service_is_told_to_forget_it(run_folder: Path, database_url: str, redis_url: str, ml_calls: tuple[str, list[str]]) -> None:
+def test_the_ml_service_is_told_to_forget_it(
+    run_folder: Path, own_database_url: str, redis_url: str, ml_calls: tuple[str, list[str]]
+) -> None:
     url, calls = ml_calls
-    gateway = GatewayProcess(run_folder, database_url=database_url, redis_url=redis_url, ml_service_url=url)
+    gateway = GatewayProcess(run_folder, database_url=own_database_url, redis_url=redis_url, ml_service_url=url)
     gateway.start()
     try:
         device = paired_device(gateway.url)

@@ -67,8 +67,8 @@ def cache() -> Iterator[Cache]:
 
 
 @pytest.fixture(scope="module")
-def caching_gateway(run_folder: Path, database_url: str, redis_url: str, cache: Cache) -> Iterator[GatewayProcess]:
-    process = GatewayProcess(run_folder, database_url=database_url, redis_url=redis_url, ml_service_url=cache.url)
+def caching_gateway(run_folder: Path, own_database_url: str, redis_url: str, cache: Cache) -> Iterator[GatewayProcess]:
+    process = GatewayProcess(run_folder, database_url=own_database_url, redis_url=redis_url, ml_service_url=cache.url)
     process.start()
     yield process
     process.stop()
