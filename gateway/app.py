@@ -106,11 +106,11 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
         StreamConsumer(redis, JOB_EVENTS, JobEvent, results),
         StreamConsumer(redis, TRAINING_EVENTS, TrainingEvent, training_results),
     ]
-    forgetting = Reconciler("deletions", database, deletions.take_due, Deletions(database, ml).look)
+    forgetting = Reconciler("deletions", database, deletions.take_due, Deletions(database, ml))
     reconcilers = [
         forgetting,
-        Reconciler("drafts", database, job_queries.take_due, DraftReconciliation(database, ml, results).look),
-        Reconciler("trainings", database, training_job_queries.take_due, trainings.look, at_once=4),
+        Reconciler("drafts", database, job_queries.take_due, DraftReconciliation(database, ml, results)),
+        Reconciler("trainings", database, training_job_queries.take_due, trainings, at_once=4),
     ]
     samples = SampleService(database)
     actions = ActionService(database, samples)
