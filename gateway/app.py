@@ -120,7 +120,7 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
     draft_queue = DraftQueue(database, ml, publisher, allowances)
 
     services = {
-        "account": AccountService(database, forgetting, publisher),
+        "account": AccountService(database, forgetting, publisher, authenticator, allowances.export_places()),
         "actions": actions,
         "adapters": AdapterService(database, ml),
         "contact_sync": ContactSyncService(database, allowances),
