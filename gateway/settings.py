@@ -80,7 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="Requests, WebSockets and event streams that this process serves at the same time; more are refused with 503,"
             " except for `/health`.",
         ),
-    ] = 1_000
+    ] = 2_000
     database_pool_size: Annotated[
         int, Meta(ge=1, le=200, description="PostgreSQL connections held by this process, and up to 4 more while searches and exports run.")
     ] = 10

@@ -34,7 +34,7 @@ class Allowances:
     def draft_places(self) -> Places:
         return Places(
             self.drafts,
-            _waits(f"{self.drafts} drafts of this account are being written", "wait for one of them, or cancel one", "MAX_DRAFTS"),
+            _sentence(f"{self.drafts} drafts of this account are being written", "wait for one of them, or cancel one", "MAX_DRAFTS"),
             retry_after=_DRAFT_SECONDS,
         )
 
@@ -47,16 +47,18 @@ class Allowances:
         return Places(10, "Ten imports of this account are running; wait for their end", retry_after=_EXPORT_SECONDS)
 
     def too_many_queued(self) -> TooManyRequests:
-        message = _waits(f"{self.queued_drafts} drafts of this account are waiting", "wait for them, or cancel some", "MAX_QUEUED_DRAFTS")
+        message = _sentence(
+            f"{self.queued_drafts} drafts of this account are waiting", "wait for them, or cancel some", "MAX_QUEUED_DRAFTS"
+        )
         return TooManyRequests(message, retry_after=_QUEUE_SECONDS)
 
     def too_many_streams(self) -> TooManyRequests:
-        message = _waits(f"{self.event_streams} event streams of this account are open", "close one of them", "MAX_EVENT_STREAMS")
+        message = _sentence(f"{self.event_streams} event streams of this account are open", "close one of them", "MAX_EVENT_STREAMS")
         return TooManyRequests(message, retry_after=_STREAM_SECONDS)
 
     def too_many_devices(self) -> TooManyRequests:
         return TooManyRequests(
-            _waits(
+            _sentence(
                 f"This account has {self.devices} devices",
                 "deactivate one that is not used any more (POST /api/devices/:id/deactivate)",
                 "MAX_DEVICES",
@@ -65,7 +67,7 @@ class Allowances:
 
     def too_many_adapters(self) -> TooManyRequests:
         return TooManyRequests(
-            _waits(
+            _sentence(
                 f"This account has {self.adapters} adapters, with those that are being trained",
                 "delete one that is not used any more (DELETE /api/training/adapters/:id)",
                 "MAX_ADAPTERS",
@@ -74,7 +76,7 @@ class Allowances:
 
     def too_much_stored(self) -> PayloadTooLarge:
         return PayloadTooLarge(
-            _waits(
+            _sentence(
                 f"This account stores {self.stored_mib} MiB of messages and samples",
                 "delete conversations (DELETE /api/conversations/:id) or samples that are not needed",
                 "MAX_STORED_MIB",
@@ -83,7 +85,7 @@ class Allowances:
 
     def too_many_handles(self) -> PayloadTooLarge:
         return PayloadTooLarge(
-            _waits(
+            _sentence(
                 f"This account's contacts have {self.contact_handles} telephone numbers, addresses and ids",
                 "send only the contacts that messages come from",
                 "MAX_CONTACT_HANDLES",
@@ -97,7 +99,7 @@ class Allowances:
     def trained_too_long(self, seconds_left: int) -> TooManyRequests:
         """`seconds_left`: until some of the trainings are a day old."""
         return TooManyRequests(
-            _waits(
+            _sentence(
                 f"This account has trained for {self.training_seconds_a_day} seconds within a day",
                 f"start the training again in {seconds_left} seconds",
                 "MAX_TRAINING_SECONDS_A_DAY",
@@ -108,10 +110,10 @@ class Allowances:
     def training_took_too_long(self) -> str:
         """Why a training that ran was ended."""
         return (
-            f"This account has trained for {self.training_seconds_a_day} seconds within a day, which is as much as it may; train with fewer"
+            f"This account has trained for {self.training_seconds_a_day} seconds within a day, which is the limit; train with fewer"
             " samples or epochs, or ask the operator to raise MAX_TRAINING_SECONDS_A_DAY_PER_ACCOUNT"
         )
 
 
-def _waits(have: str, remedy: str, setting: str) -> str:
-    return f"{have}, which is as much as it may; {remedy}, or ask the operator to raise {setting}_PER_ACCOUNT"
+def _sentence(have: str, remedy: str, setting: str) -> str:
+    return f"{have}, which is the limit; {remedy}, or ask the operator to raise {setting}_PER_ACCOUNT"
