@@ -39,6 +39,9 @@ from gateway.health.routes import HealthController
 from gateway.health.service import HealthService
 from gateway.housekeeping import Housekeeping
 from gateway.idempotency.middleware import IdempotencyMiddleware
+from gateway.limits.allowances import Allowances
+from gateway.limits.bodies import BodyLimits
+from gateway.limits.connections import RequestLimit
 from gateway.metrics.measurements import Metrics
 from gateway.metrics.routes import MetricsController
 from gateway.ml_client import MlClient
@@ -77,15 +80,13 @@ from shared.background import Background
 from shared.host_guard import AllowedHosts, HostGuard
 from shared.redis_events import JOB_EVENTS, TRAINING_EVENTS, JobEvent, TrainingEvent
 
-MAXIMUM_BODY = 8 * 1024 * 1024
-"""Bytes of a request body; more is 413."""
-
 
 def create_app(settings: Settings, registry: CollectorRegistry | None = None) -> RequestContext:
     """Put the service together; nothing is opened before its lifespan starts. `registry` is for metrics; without one it makes its own."""
     database = Database(settings.database_url, settings.database_pool_size)
     redis = Redis.from_url(settings.redis_url, socket_connect_timeout=1, socket_timeout=2)
     ml = MlClient(settings.ml_service_url, settings.ml_service_token, settings.ml_timeout_seconds)
+    allowances = _allowances(settings)
     keys = KeyRing(settings.jwt_keys)
     tokens = DeviceTokens(keys)
     authenticator = Authenticator(tokens, database)
@@ -93,44 +94,46 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
     journal = Journal(events_redis)
     listeners = TokenListeners(journal)
     publisher = EventPublisher(journal, listeners)
-    hub = EventHub(events_redis, journal, listeners, authenticator)
+    hub = EventHub(events_redis, journal, listeners, authenticator, allowances)
     metrics = Metrics(registry or CollectorRegistry(), database, hub, settings.metrics_token)
     housekeeping = Housekeeping(database, publisher, longest_draft=timedelta(seconds=settings.ml_timeout_seconds + 60))
     running = RunningDrafts(database)
     unwanted = UnwantedJobs(ml)
     results = JobResults(database, publisher, unwanted)
-    jobs = JobService(database, ml, publisher, settings.min_training_samples)
-    training_results = TrainingResults(database, publisher)
+    jobs = JobService(database, ml, publisher, settings.min_training_samples, allowances)
+    training_results = TrainingResults(database, publisher, allowances)
     trainings = TrainingReconciliation(database, ml, training_results, settings.min_training_samples)
     consumers: list[StreamConsumer[Any]] = [
         StreamConsumer(redis, JOB_EVENTS, JobEvent, results),
         StreamConsumer(redis, TRAINING_EVENTS, TrainingEvent, training_results),
     ]
-    forgetting = Reconciler("deletions", database, deletions.take_due, Deletions(database, ml).look)
+    forgetting = Reconciler("deletions", database, deletions.take_due, Deletions(database, ml))
     reconcilers = [
         forgetting,
-        Reconciler("drafts", database, job_queries.take_due, DraftReconciliation(database, ml, results).look),
-        Reconciler("trainings", database, training_job_queries.take_due, trainings.look, at_once=4),
+        Reconciler("drafts", database, job_queries.take_due, DraftReconciliation(database, ml, results)),
+        Reconciler("trainings", database, training_job_queries.take_due, trainings, at_once=4),
     ]
     samples = SampleService(database)
     actions = ActionService(database, samples)
     drafts_of_messages = DraftsOfMessages(samples)
+    pairing_limit = PairingRateLimit(redis, settings.max_registrations_per_address)
+    draft_queue = DraftQueue(database, ml, publisher, allowances)
 
     services = {
-        "account": AccountService(database, forgetting, publisher),
+        "account": AccountService(database, forgetting, publisher, authenticator, allowances.export_places()),
         "actions": actions,
         "adapters": AdapterService(database, ml),
-        "contact_sync": ContactSyncService(database),
+        "contact_sync": ContactSyncService(database, allowances),
         "conversations": ConversationService(database, forgetting, publisher, [drafts_of_messages]),
         "events": hub,
-        "devices": DeviceService(database, keys, tokens, PairingRateLimit(redis), settings.registration, publisher, [jobs]),
-        "history_import": HistoryImportService(database, actions),
+        "devices": DeviceService(database, keys, tokens, pairing_limit, settings.registration, publisher, [jobs], allowances),
+        "history_import": HistoryImportService(database, actions, allowances),
         "health": HealthService(database, redis, ml),
         "jobs": jobs,
         "metrics": metrics,
-        "responses": ResponseService(database, ml, publisher, running, DraftQueue(database, ml, publisher), unwanted),
+        "responses": ResponseService(database, ml, publisher, running, draft_queue, unwanted, allowances.draft_places()),
         "samples": samples,
-        "sync": SyncService(database, forgetting, publisher, [drafts_of_messages]),
+        "sync": SyncService(database, forgetting, publisher, allowances, [drafts_of_messages]),
     }
 
     @asynccontextmanager
@@ -168,17 +171,17 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
             "optional_principal": Provide(provide_optional_principal, sync_to_thread=False),
             **{name: _provide(service) for name, service in services.items()},
         },
-        middleware=[AuthenticationMiddleware(authenticator), IdempotencyMiddleware(database, MAXIMUM_BODY)],
+        middleware=[BodyLimits(), AuthenticationMiddleware(authenticator), IdempotencyMiddleware(database)],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],
         cors_config=_cors(settings),
         openapi_config=openapi_config(),
         request_class=StrictRequest,
-        request_max_body_size=MAXIMUM_BODY,
+        request_max_body_size=None,  # `BodyLimits` sees to it
         logging_config=None,
     )
     guarded = HostGuard(app, hosts=AllowedHosts(settings.host, settings.allowed_hosts), origins=settings.cors_origins, refuse=refuse)
-    return RequestContext(guarded, metrics.observe, hub.end_streams)
+    return RequestContext(RequestLimit(guarded, settings.max_connections), metrics.observe, hub.end_streams)
 
 
 def _cors(settings: Settings) -> CORSConfig | None:
@@ -190,6 +193,19 @@ def _cors(settings: Settings) -> CORSConfig | None:
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Accept", "Idempotency-Key", "Last-Event-ID", "Prefer", "X-Request-Id"],
         expose_headers=["Content-Disposition", "Location", "Retry-After", "X-Request-Id"],
+    )
+
+
+def _allowances(settings: Settings) -> Allowances:
+    return Allowances(
+        drafts=settings.max_drafts_per_account,
+        queued_drafts=settings.max_queued_drafts_per_account,
+        devices=settings.max_devices_per_account,
+        event_streams=settings.max_event_streams_per_account,
+        contact_handles=settings.max_contact_handles_per_account,
+        adapters=settings.max_adapters_per_account,
+        stored_mib=settings.max_stored_mib_per_account,
+        training_seconds_a_day=settings.max_training_seconds_a_day_per_account,
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Protocol
 
 import structlog
 from asyncpg import Record
@@ -17,6 +18,30 @@ _AWAY_SECONDS = 2.0
 _logger = structlog.get_logger(__name__)
 
 
+MOST_ATTEMPTS = 10
+"""So often a row is looked at in vain, one look after the other, before it is given up: also if each look killed its gateway."""
+
+
+class LooksAfterRows(Protocol):
+    """What there is to do about a row."""
+
+    async def look(self, row: Record) -> None:
+        """Do it.
+
+        Raises:
+            Unavailable: the other service, Redis or the database is away; the row comes again, however often.
+        """
+        ...
+
+    async def went_well(self, row: Record) -> None:
+        """Note that no attempt was in vain."""
+        ...
+
+    async def give_up(self, row: Record) -> None:
+        """Say of the row that it failed, so that it does not come again."""
+        ...
+
+
 class Reconciler:
     """Looks at rows that are due, once a second.
 
@@ -29,20 +54,20 @@ class Reconciler:
         name: str,
         database: Database,
         take_due: Callable[[Db, int], Awaitable[list[Record]]],
-        look: Callable[[Record], Awaitable[None]],
+        caretaker: LooksAfterRows,
         *,
         at_once: int = 32,
     ) -> None:
         """
         Args:
-            take_due: takes up to so many due rows, so that no other gateway gets them now.
-            look: does what there is to do about one; it may raise `Unavailable`, and then the row comes again.
+            take_due: takes up to so many due rows, so that no other gateway gets them now, and counts the attempt in each (`attempts`).
+            caretaker: does what there is to do about one.
             at_once: how many rows are looked at side by side.
         """
         self._name = name
         self._database = database
         self._take_due = take_due
-        self._look = look
+        self._caretaker = caretaker
         self._at_once = at_once
         self._awake = asyncio.Event()
         self._task = BackgroundTask(f"reconciler of {name}", self._run)
@@ -83,8 +108,29 @@ class Reconciler:
         """
         async with self._database.transaction() as db:
             rows = await self._take_due(db, self._at_once)
-        outcomes = await asyncio.gather(*(self._look(row) for row in rows), return_exceptions=True)
-        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-        if failures:
-            raise next((failure for failure in failures if not isinstance(failure, Unavailable)), failures[0])
+        outcomes = await asyncio.gather(*(self._attend(row) for row in rows), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
         return len(rows)
+
+    async def _attend(self, row: Record) -> None:
+        """Look at a row, unless that was in vain too often.
+
+        Raises:
+            Unavailable: it could not be looked at.
+        """
+        row_id = str(row["id"])
+        try:
+            if row["attempts"] > MOST_ATTEMPTS:
+                _logger.error("row given up", of=self._name, id=row_id, attempts=row["attempts"] - 1)
+                await self._caretaker.give_up(row)
+                return
+            await self._caretaker.look(row)
+        except Unavailable:
+            await self._caretaker.went_well(row)  # which says nothing against the row
+            raise
+        except Exception as error:
+            _logger.error("reconciling failed", of=self._name, id=row_id, attempts=row["attempts"], exc_info=error)
+            return
+        await self._caretaker.went_well(row)

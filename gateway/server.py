@@ -10,6 +10,7 @@ from types import FrameType
 import uvicorn
 from litestar.types import ASGIApp
 
+from gateway.limits.connections import allow_open_files, http_protocol
 from gateway.settings import Settings
 
 PING_SECONDS = 20.0
@@ -40,6 +41,7 @@ class _Server(uvicorn.Server):
 
 def serve(settings: Settings, app: ASGIApp, end_streams: Callable[[], Awaitable[None]]) -> None:
     """Run until a signal says otherwise. `end_streams` ends what would never end by itself; it is called first when the server stops."""
+    allow_open_files()
     server = _Server(_config(settings, app), end_streams)
     with suppress(KeyboardInterrupt):  # the signal has been answered already
         server.run()
@@ -53,6 +55,7 @@ def _config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
         app,
         host=settings.host,
         port=settings.port,
+        http=http_protocol(settings.max_connections),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -41,6 +41,46 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     min_training_samples: Annotated[
         int, Meta(ge=FEWEST_COMPARED, le=10_000, description="A training with fewer samples, or preference pairs, is refused.")
     ] = 10
+    max_drafts_per_account: Annotated[
+        int, Meta(ge=1, description="Drafts of one account that this process writes at the same time; more are refused with 429.")
+    ] = 64
+    max_queued_drafts_per_account: Annotated[
+        int, Meta(ge=1, description="Drafts of one account that may wait for their turn; more are refused with 429.")
+    ] = 1_000
+    max_devices_per_account: Annotated[
+        int, Meta(ge=1, description="Devices of one account, without those that were deactivated; more are refused with 429.")
+    ] = 50
+    max_event_streams_per_account: Annotated[
+        int, Meta(ge=1, description="WebSockets and event streams of one account at this process; more are refused with 429.")
+    ] = 50
+    max_contact_handles_per_account: Annotated[
+        int, Meta(ge=1, description="Telephone numbers, addresses and ids of one account's contacts; more are refused with 413.")
+    ] = 100_000
+    max_adapters_per_account: Annotated[
+        int, Meta(ge=1, description="Adapters of one account, with those being trained; more trainings are refused with 429.")
+    ] = 20
+    max_stored_mib_per_account: Annotated[
+        int, Meta(ge=1, description="MiB of messages and samples that one account may store, by estimate; more are refused with 413.")
+    ] = 4_096
+    max_training_seconds_a_day_per_account: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Seconds that one account may train within 24 hours; then a training that runs ends as failed, and new ones are"
+            " refused with 429.",
+        ),
+    ] = 43_200
+    max_registrations_per_address: Annotated[
+        int, Meta(ge=1, description="Registrations that one client address may send within 15 minutes; more are refused with 429.")
+    ] = 100
+    max_connections: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Requests, WebSockets and event streams that this process serves at the same time; more are refused with 503,"
+            " except for `/health`.",
+        ),
+    ] = 2_000
     database_pool_size: Annotated[
         int, Meta(ge=1, le=200, description="PostgreSQL connections held by this process, and up to 4 more while searches and exports run.")
     ] = 10

@@ -28,6 +28,7 @@ from ml_service.api.model import OpenAiApi, model_routes
 from ml_service.api.training import training_routes
 from ml_service.cache.response_cache import ResponseCache
 from ml_service.engine.core_process import preload
+from ml_service.engine.places import FairPlaces
 from ml_service.engine.protocol import EngineFactory, LoadedModel
 from ml_service.engine.scripted_engine import scripted_factory
 from ml_service.engine.supervisor import EngineSupervisor, Timing
@@ -41,6 +42,7 @@ from ml_service.jobs.training_requests import TrainingRequests
 from ml_service.metrics import Metrics
 from ml_service.middleware import MAX_SAMPLES_BYTES, BodyLimit, RequestContext, ServiceToken, refuse
 from ml_service.models.catalogue import CatalogueError, ModelEntry, default_model, has_gpu, load_catalogue
+from ml_service.models.number_format import CPU_STEP_TOKENS, cpu_number_format
 from ml_service.processes import uncollected
 from ml_service.redis_log import RedisLog
 from ml_service.settings import Settings
@@ -82,12 +84,13 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
         load_beside=settings.reload_mode == "beside" or (settings.reload_mode == "auto" and not has_gpu()),
         on_rebuild=lambda reason: metrics.rebuilds.labels(reason).inc(),
     )
-    metrics.observe_engine(supervisor)
+    places = FairPlaces(settings.max_num_seqs, settings.max_queued_requests)
+    metrics.observe_engine(supervisor, places)
     cache = ResponseCache(settings.redis_url, settings.cache_ttl_seconds)
     store = AdapterStore.open(settings, catalogue)
     adapters = AdapterRegistry(store, capacity=settings.max_loaded_adapters, check_seconds=settings.adapter_check_seconds, metrics=metrics)
     metrics.observe_adapters(lambda: len(adapters.loaded(supervisor.engine)))
-    generation = GenerationService(supervisor, cache, metrics, adapters)
+    generation = GenerationService(supervisor, cache, metrics, adapters, places, prompt_tokens(settings))
     redis = Redis(connection_pool=connection_pool(settings.redis_url, REDIS_TIMEOUT_SECONDS))
     queue = JobQueue(redis, settings)
     job_metrics = JobMetrics(queue)
@@ -122,7 +125,7 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
     app.include_router(adapter_routes(supervisor, adapters))
     app.include_router(cache_routes(cache))
     app.include_router(forget_routes(forgetting))
-    app.include_router(health_routes(supervisor, adapters, cache, metrics, [job_metrics, training_metrics], version))
+    app.include_router(health_routes(supervisor, places, adapters, cache, metrics, [job_metrics, training_metrics], version))
     app.mount("/v1", OpenAiApi(supervisor))
     document(app, token_needed=bool(settings.ml_service_token))
     errors.install(app)
@@ -137,6 +140,15 @@ def _own_hosts(settings: Settings) -> AllowedHosts:
     """The names that this service goes by; where workers look for it is one of them."""
     called = [name for url in settings.ml_service_url if (name := urlsplit(url).hostname) is not None]
     return AllowedHosts(settings.host, [*settings.allowed_hosts, *called])
+
+
+def prompt_tokens(settings: Settings) -> int | None:
+    """How many tokens a prompt may have whose oldest turns may be dropped; None: as many as fit the context window."""
+    if settings.max_prompt_tokens is not None:
+        return settings.max_prompt_tokens
+    if settings.engine == "scripted" or has_gpu():
+        return None
+    return CPU_STEP_TOKENS[cpu_number_format(settings.cpu_number_format)]
 
 
 def default_engine_factory(settings: Settings) -> EngineFactory:

@@ -16,16 +16,19 @@ from ml_service.adapters.storage import StoreAway
 from ml_service.cache.flights import Flights, Seat
 from ml_service.cache.keys import answer_key, named_key
 from ml_service.cache.response_cache import Found, ResponseCache
+from ml_service.engine.places import FairPlaces
 from ml_service.engine.protocol import Delta, EngineAway, LoadedModel, Sampling
 from ml_service.engine.supervisor import EngineSupervisor
 from ml_service.errors import body_of
 from ml_service.metrics import Metrics, Outcome
-from ml_service.models.prompts import Fitted, fit_turns, too_long
+from ml_service.models.prompts import Fitted, check_characters, fit_turns, too_long, without_oldest_characters
 from shared.contracts.generation import Candidate, FinishReason, GenerateRequest, GenerateResponse, TokenEvent
 from shared.errors import AppError, BadRequest, Conflict, NotFound, Unavailable
 
 LONG_PROMPT_CHARACTERS: Final = 20_000
 """Longer ones are tokenised in a thread, so that they do not hold up other requests' tokens."""
+MOST_ANSWER_TOKENS: Final = 4096
+"""Tokens that all answers of one request may have together: with several answers each may be shorter than `max_tokens`."""
 
 _encode = msgspec.json.encode
 log = structlog.get_logger(__name__)
@@ -48,11 +51,22 @@ class Prepared:
 class GenerationService:
     """Generates answers, or finds them."""
 
-    def __init__(self, supervisor: EngineSupervisor, cache: ResponseCache, metrics: Metrics, adapters: AdapterRegistry) -> None:
+    def __init__(
+        self,
+        supervisor: EngineSupervisor,
+        cache: ResponseCache,
+        metrics: Metrics,
+        adapters: AdapterRegistry,
+        places: FairPlaces,
+        prompt_tokens: int | None,
+    ) -> None:
+        """`prompt_tokens`: how many a prompt may have whose oldest turns may be dropped; None: as many as fit the context window."""
         self._supervisor = supervisor
         self._cache = cache
         self._metrics = metrics
         self._adapters = adapters
+        self._places = places
+        self._prompt_tokens = prompt_tokens
         self._flights = Flights()
 
     async def generate(self, request: GenerateRequest) -> GenerateResponse:
@@ -150,9 +164,10 @@ class GenerationService:
 
     async def _prepare(self, request: GenerateRequest, model: LoadedModel) -> Prepared:
         adapter = await self._adapters.find(model, request.scope, request.adapter_id) if request.adapter_id is not None else None
-        fitted = await _render(model, request)
+        max_tokens = min(request.max_tokens, MOST_ANSWER_TOKENS // request.n)
+        fitted = await self._render(model, request, max_tokens)
         sampling = Sampling(
-            max_tokens=request.max_tokens,
+            max_tokens=max_tokens,
             temperature=request.temperature,
             top_p=request.top_p,
             repetition_penalty=request.repeat_penalty,
@@ -195,6 +210,7 @@ class GenerationService:
     async def _timed(self, prepared: Prepared) -> AsyncGenerator[Delta, None]:
         started = time.perf_counter()
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._places.held(prepared.scope, prepared.sampling.n))
             # The generation holds the adapter, not who asked for it: it must have been aborted before the adapter may leave the engine.
             loaded = await stack.enter_async_context(self._adapters.use(prepared.model, prepared.adapter)) if prepared.adapter else None
             deltas = prepared.model.engine.generate(prepared.prompt, prepared.sampling, loaded, scope=prepared.scope)
@@ -204,6 +220,33 @@ class GenerationService:
                     self._metrics.first_token.observe(time.perf_counter() - started)
                     started = 0.0
                 yield delta
+
+    async def _render(self, model: LoadedModel, request: GenerateRequest, max_tokens: int) -> Fitted:
+        """The prompt's tokens. A prompt fits when `max_tokens` more still fit the window, so that no answer is cut short by it.
+
+        What cannot fit by its characters alone goes, or is refused, before it is tokenised: that takes 3 s for a million of them.
+        """
+        limit = model.engine.context_length - max_tokens
+        may_be_cut = request.overflow == "drop_oldest" and request.messages is not None
+        if may_be_cut and self._prompt_tokens is not None:
+            limit = min(limit, self._prompt_tokens)
+        turns, dropped = request.messages or [], 0
+        if may_be_cut:
+            turns, dropped = without_oldest_characters(turns, limit)
+        else:
+            check_characters(request.prompt, turns, limit)
+        characters = len(request.prompt or "") + sum(len(turn.content) for turn in turns)
+
+        def render() -> Fitted:
+            if request.messages is not None:
+                fitted = fit_turns(model.renderer, turns, limit, drop_oldest=may_be_cut, cut_last=may_be_cut)
+                return Fitted(fitted.tokens, dropped + fitted.dropped)
+            tokens = model.renderer.text(request.prompt or "")
+            if len(tokens) > limit:
+                raise too_long("prompt", len(tokens), limit)
+            return Fitted(tokens, 0)
+
+        return render() if characters < LONG_PROMPT_CHARACTERS else await asyncio.to_thread(render)
 
 
 class _Outcome:
@@ -231,22 +274,6 @@ class _Outcome:
 def _check_prompt(request: GenerateRequest) -> None:
     if (request.prompt is None) == (request.messages is None):
         raise BadRequest.field("prompt", "exactly one of prompt and messages must be given")
-
-
-async def _render(model: LoadedModel, request: GenerateRequest) -> Fitted:
-    """The prompt's tokens. A prompt fits when `max_tokens` more still fit the window, so that no answer is cut short by it."""
-    limit = model.engine.context_length - request.max_tokens
-    characters = len(request.prompt or "") + sum(len(turn.content) for turn in request.messages or [])
-
-    def render() -> Fitted:
-        if request.messages is not None:
-            return fit_turns(model.renderer, request.messages, limit, drop_oldest=request.overflow == "drop_oldest")
-        tokens = model.renderer.text(request.prompt or "")
-        if len(tokens) > limit:
-            raise too_long("prompt", len(tokens), limit)
-        return Fitted(tokens, 0)
-
-    return render() if characters < LONG_PROMPT_CHARACTERS else await asyncio.to_thread(render)
 
 
 def _candidates(deltas: list[Delta]) -> list[Candidate]:

@@ -39,6 +39,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_model_len: Annotated[
         Annotated[int, Meta(ge=256)] | None, Meta(description="Context window in tokens, when it shall be smaller than the catalogue's.")
     ] = None
+    max_prompt_tokens: Annotated[
+        Annotated[int, Meta(ge=256)] | None,
+        Meta(
+            description="Tokens that a draft's prompt may have; older messages, and the beginning of a long one that is answered, are left "
+            "out. None: on a CPU what two cores read in about a second (512 in float32, 1024 in bfloat16), on a GPU the context window."
+        ),
+    ] = None
     max_num_seqs: Annotated[Annotated[int, Meta(ge=1)], Meta(description="Answers generated at the same time, in one batch.")] = 64
     max_queued_requests: Annotated[
         Annotated[int, Meta(ge=0)], Meta(description="Answers that may wait for a place in the batch; more are refused with 503.")

@@ -53,6 +53,12 @@ class NotFound(AppError):
     status = HTTPStatus.NOT_FOUND
 
 
+class RequestTimeout(AppError):
+    """The client did not send in time what it began."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+
+
 class Conflict(AppError):
     status = HTTPStatus.CONFLICT
 

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from gateway.events.journal import Journal
 from gateway.events.publisher import EventPublisher
 from gateway.events.token_listeners import TokenListeners
+from gateway.limits.allowances import Allowances
 from tests.fixtures.waiting import PATIENCE_SECONDS
 
 # Nothing here speaks TLS; loading the system's certificates for every client would take longer than the tests.
@@ -31,6 +32,12 @@ class Device:
     token: str
     refresh_token: str
     client: httpx.Client
+
+
+def allowances(**changes: int) -> Allowances:
+    """More than any test uses, but for `changes`."""
+    much = {field.name: 1_000_000 for field in fields(Allowances)}
+    return Allowances(**{**much, **changes})
 
 
 def registration(**changes: str) -> dict[str, str]:

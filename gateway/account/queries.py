@@ -38,7 +38,7 @@ class Export:
 
 
 _ONE_ACCOUNT = {"account_id": "the whole export is of one account"}
-_LOOKED_AT = "when the gateway looks after it again, and nothing about its owner"
+_LOOKED_AT = "when the gateway looks after it again or how often it did, and nothing about its owner"
 
 EXPORTS = {
     "account": Export(table="account", where="id = $1"),
@@ -67,6 +67,7 @@ EXPORTS = {
             **_ONE_ACCOUNT,
             "request": "what a queued draft asks the model for: its messages and settings once more, until it is written",
             "look_at": _LOOKED_AT,
+            "attempts": _LOOKED_AT,
             "key_hash": "the digest of a key that the client made up",
         },
         renamed={"text": "response"},
@@ -83,7 +84,7 @@ EXPORTS = {
             """
         ],
     ),
-    "training_jobs": Export(table="training_job", left_out={**_ONE_ACCOUNT, "look_at": _LOOKED_AT}),
+    "training_jobs": Export(table="training_job", left_out={**_ONE_ACCOUNT, "look_at": _LOOKED_AT, "attempts": _LOOKED_AT}),
     "adapters": Export(table="adapter", left_out=_ONE_ACCOUNT),
 }
 """By the files' names."""

@@ -1,5 +1,7 @@
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
 from uuid import UUID
 
 import msgspec
@@ -7,10 +9,13 @@ import structlog
 
 from gateway.account import queries
 from gateway.account.archive import StreamedZip
+from gateway.auth.authentication import Authenticator
 from gateway.auth.principal import Principal
+from gateway.auth.tokens import VerifiedToken
 from gateway.database import Database
 from gateway.errors import BadRequest, Unavailable
 from gateway.events.publisher import EventPublisher
+from gateway.limits.places import Places
 from gateway.sync.forgetting import Wakes
 from gateway.training import deletions
 from gateway.wire import utc_now
@@ -18,6 +23,8 @@ from gateway.wire import utc_now
 _EXPORTS_AT_ONCE = 2
 """In this process: each holds one of the connections for heavy reads for as long as its client reads."""
 _EXPORT_SECONDS = 3600
+CHECK_SECONDS = 0.5
+"""How often it is looked whether an export's device may still have it."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -25,21 +32,27 @@ _logger = structlog.get_logger(__name__)
 class AccountService:
     """All of an account's data, to take along and to delete."""
 
-    def __init__(self, database: Database, deletions: Wakes, events: EventPublisher) -> None:
+    def __init__(self, database: Database, deletions: Wakes, events: EventPublisher, authenticator: Authenticator, places: Places) -> None:
+        """`places` are those of exports."""
         self._database = database
         self._deletions = deletions
         self._events = events
+        self._authenticator = authenticator
+        self._places = places
         self._exports = asyncio.Semaphore(_EXPORTS_AT_ONCE)
 
-    def export(self, principal: Principal) -> AsyncIterator[bytes]:
-        """A zip with one NDJSON file a kind, as the data was at one moment. If the iterator raises, what it gave is no complete zip.
+    def export(self, token: VerifiedToken) -> AsyncGenerator[bytes, None]:
+        """A zip with one NDJSON file a kind, as the data was at one moment. If the iterator raises, what it gave is no complete zip: so it
+        does when the token's device is deactivated meanwhile, or the account deleted.
 
         Raises:
+            TooManyRequests: an export of the account is running.
             Unavailable: other exports are running.
         """
+        self._places.check(token.principal.account_id)
         if self._exports.locked():
             raise Unavailable("Other exports are running; try again in a moment", retry_after=30)
-        return self._archive(principal.account_id)
+        return self._archive(token)
 
     async def delete(self, principal: Principal, confirm: UUID) -> None:
         """Delete the account and everything that belongs to it, at once and for good.
@@ -58,15 +71,34 @@ class AccountService:
         self._events.forget_account(principal.account_id)
         self._deletions.wake()
 
-    async def _archive(self, account_id: UUID) -> AsyncIterator[bytes]:
+    async def _archive(self, token: VerifiedToken) -> AsyncGenerator[bytes, None]:
+        account_id = token.principal.account_id
         archive = StreamedZip()
         date = utc_now().timetuple()[:6]
-        async with self._exports, asyncio.timeout(_EXPORT_SECONDS), self._database.heavy_transaction() as db:
+        checked_at = time.monotonic()
+        async with AsyncExitStack() as stack:
+            stack.enter_context(self._places.taken(account_id))
+            await stack.enter_async_context(self._exports)
+            await stack.enter_async_context(asyncio.timeout(_EXPORT_SECONDS))
+            db = await stack.enter_async_context(self._database.heavy_transaction())
             await queries.take_snapshot(db)
             for kind in queries.EXPORTS:
                 yield archive.begin(f"{kind}.ndjson", date)
                 async for batch in queries.rows_of(db, account_id, kind):
+                    if time.monotonic() > checked_at + CHECK_SECONDS:
+                        await self._check(token)
+                        checked_at = time.monotonic()
                     lines = b"".join(msgspec.json.encode(dict(row)) + b"\n" for row in batch)
                     if chunk := await archive.write(lines):
                         yield chunk
         yield archive.end()
+
+    async def _check(self, token: VerifiedToken) -> None:
+        """See that the token's device may still have the data.
+
+        Raises:
+            Unauthorized, Forbidden: it may not.
+        """
+        (refusal,) = await self._authenticator.refusals([token])
+        if refusal is not None:
+            raise refusal

@@ -9,6 +9,7 @@ Pure functions, so that a draft and a sample made from the same messages are the
 - In a group the sender's name leads a turn. Who has no name, or is not to be named, is "Person 1", "Person 2" by appearance.
 - Reactions (as texts, too), system rows, retracted messages and rows that say nothing are left out. A picture that somebody sent without
   words stays as "[image]", because the next line is often about it; the owner's own stay out, or the model would learn to answer "[image]".
+- The last messages are taken, as many as were asked for and `MOST_CHARACTERS` hold.
 - Handles (telephone numbers, addresses) never enter a prompt.
 """
 
@@ -25,6 +26,10 @@ DRAFT_HISTORY = 10
 """How many messages a draft's prompt has if nobody says otherwise."""
 BURST_GAP = timedelta(minutes=2)
 """Messages of one sender that are at most this far apart are one turn."""
+LONGEST_LINE = 16_000
+"""Characters of a message that a prompt has at most: its end, since that is what an answer is to."""
+MOST_CHARACTERS = 64_000
+"""Of all messages in a prompt; the oldest are left out. That is some 16,000 tokens; the ML service takes what its model can read."""
 _MOST_NAMES = 12
 _LONGEST_NAME = 60
 
@@ -100,7 +105,7 @@ def render(thread: Thread, lines: Sequence[Line], *, include_contact_info: bool)
     """The prompt of `lines`, which are in order, oldest first, and end with the message to answer."""
     prompt = Prompt([Turn(role="system", content=system_text(thread, include_contact_info=include_contact_info))], [()])
     strangers: dict[str, str] = {}
-    for burst in bursts(thread, lines):
+    for burst in bursts(thread, _last(lines)):
         if burst.direction == "outgoing":
             turn = Turn(role="assistant", content=burst.text)
         elif thread.is_group:
@@ -111,6 +116,16 @@ def render(thread: Thread, lines: Sequence[Line], *, include_contact_info: bool)
         prompt.turns.append(turn)
         prompt.turn_message_ids.append(burst.message_ids)
     return prompt
+
+
+def _last(lines: Sequence[Line]) -> Sequence[Line]:
+    """The newest lines that have room together; the last one always has."""
+    characters = 0
+    for count, line in enumerate(reversed(lines)):
+        characters += len(line.content)
+        if count and characters > MOST_CHARACTERS:
+            return lines[len(lines) - count :]
+    return lines
 
 
 def bursts(thread: Thread, lines: Sequence[Line]) -> list[Burst]:

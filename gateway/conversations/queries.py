@@ -5,6 +5,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from gateway.conversations.cursor import Place
+from gateway.conversations.prompt import LONGEST_LINE
 from gateway.database import Db
 
 # What a prompt has use for. Which texts are nobody's words is written with each message, by `gateway.sync.phone_reports`.
@@ -53,7 +54,7 @@ def _context(chosen: str, text: str, fence: str = "") -> str:
     """  # noqa: S608 - our own words
 
 
-DRAFT_CONTEXT = _context("$2", "text")
+DRAFT_CONTEXT = _context("$2", f"right(text, {LONGEST_LINE})")
 # Of texts that are too long only as much as tells that. Fenced, or the threads may be looked for first and searched for the messages.
 CONTEXTS = _context("any($2::uuid[])", "left(text, $4)", "materialized")
 

@@ -113,11 +113,11 @@ class ConversationService:
         async with self._database.transaction() as db:
             if not await queries.hold(db, account_id, conversation_id):
                 raise NotFound("No conversation with this id")
-            for keeper in self._forgetful:
-                await keeper.forget_conversation(db, account_id, conversation_id)
+            ended = [event for keeper in self._forgetful for event in await keeper.forget_conversation(db, account_id, conversation_id)]
             await queries.delete(db, account_id, conversation_id)
         self._deletions.wake()
         self._events.forget(account_id, conversation_id)
+        self._events.publish_all(account_id, ended)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from gateway.database import Database, Db
 from gateway.devices import queries
 from gateway.devices.schemas import DeviceRegistration, Pairing, Platform
 from gateway.errors import NotFound
+from gateway.limits.allowances import Allowances
 from gateway.wire import utc_now
 from shared.ids import new_id
 
@@ -22,10 +23,18 @@ class Announcements:
         self._database = database
         self._keys = keys
 
-    async def register(self, account_id: UUID | None, registration: DeviceRegistration) -> Pairing:
-        """A device of this account, or of a new one; the account's device with the same hardware id is the same device."""
+    async def register(self, account_id: UUID | None, registration: DeviceRegistration, allowances: Allowances) -> Pairing:
+        """A device of this account, or of a new one; the account's device with the same hardware id is the same device.
+
+        Raises:
+            TooManyRequests: the account has as many other devices as it may.
+        """
         async with self._database.transaction() as db:
-            return await self._add(db, account_id or await _new_account(db), new_id(), registration)
+            if account_id is None:
+                account_id = await _new_account(db)
+            elif await queries.other_devices(db, account_id, registration.hardware_id) >= allowances.devices:
+                raise allowances.too_many_devices()
+            return await self._add(db, account_id, new_id(), registration)
 
     async def announce(self, account_id: UUID | None, name: str, platform: Platform) -> Pairing:
         """The operator's way in, whatever REGISTRATION says: a device of a new account, or of a known one whose devices are lost.

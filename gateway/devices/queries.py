@@ -18,6 +18,15 @@ REGISTER = """
         set name = excluded.name, platform = excluded.platform, os_version = excluded.os_version
     returning id
 """
+# Registrations of an account take turns, so that two at once do not both take the last place.
+HOLD_ACCOUNT = "select from account where id = $1 for no key update"
+# A deactivated one with a code is about to come back.
+OTHER_DEVICES = """
+    select count(*) from device where account_id = $1 and hardware_id <> $2 and (
+        status <> 'deactivated'
+        or exists (select from pairing_code where pairing_code.device_id = device.id and pairing_code.expires_at > now())
+    )
+"""
 SET_CODE = """
     insert into pairing_code (device_id, code_hash, expires_at) values ($1, $2, $3)
     on conflict (device_id) do update set code_hash = excluded.code_hash, expires_at = excluded.expires_at
@@ -65,6 +74,12 @@ async def register(
     """The id of the account's device with this hardware: `device_id` if it is a new one."""
     found: UUID = await db.fetchval(REGISTER, account_id, device_id, name, hardware_id, platform, os_version, now)
     return found
+
+
+async def other_devices(db: Db, account_id: UUID, hardware_id: str) -> int:
+    """How many devices the account has, or may have in a moment, beside that of this hardware; no more come before the transaction ends."""
+    await db.execute(HOLD_ACCOUNT, account_id)
+    return int(await db.fetchval(OTHER_DEVICES, account_id, hardware_id))
 
 
 async def set_code(db: Db, device_id: UUID, code_hash: bytes, expires_at: datetime) -> None:

@@ -1,4 +1,4 @@
-"""How often pairing codes may be tried: an exact sliding window over all gateway processes, kept in Redis."""
+"""How often devices may register and pairing codes may be tried: an exact sliding window over all gateway processes, kept in Redis."""
 
 import ipaddress
 import math
@@ -20,7 +20,7 @@ _logger = structlog.get_logger(__name__)
 
 # One script, so that no two processes can both take the last attempt; Redis's clock, so that theirs need not agree.
 # A sorted set a key holds one member an attempt, scored by its time in milliseconds; it never outgrows its limit and goes with its window.
-# Returns {the number of this attempt of the device, 0}, or {0, milliseconds until one is free}.
+# Returns {how many the first key has with this one, 0}, or {0, milliseconds until one is free}.
 _ADMIT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -57,9 +57,12 @@ class Attempt:
 
 
 class PairingRateLimit:
-    """5 attempts a device and 50 wrong ones a client address in any 15 minutes; a device that does not exist is limited alike."""
+    """5 attempts a device and 50 wrong ones a client address in any 15 minutes; a device that does not exist is limited alike. And so many
+    registrations a client address.
+    """
 
-    def __init__(self, redis: "Redis") -> None:
+    def __init__(self, redis: "Redis", registrations: int) -> None:
+        self._registrations = registrations
         self._admit = redis.register_script(_ADMIT)
         self._redis = redis
 
@@ -72,17 +75,31 @@ class PairingRateLimit:
         """
         member = str(new_id())
         address_key = f"{{pairing}}:address:{_network(client_address)}"
+        number = await self._count(
+            "pairing attempts", member, {f"{{pairing}}:device:{device_id}": DEVICE_ATTEMPTS, address_key: ADDRESS_FAILURES}
+        )
+        return Attempt(number=number, member=member, address_key=address_key)
+
+    async def admit_registration(self, client_address: str) -> None:
+        """Count a registration.
+
+        Raises:
+            TooManyRequests: the address has sent as many as it may; says when it may again.
+            Unavailable: Redis is away. What was registered could not be verified either.
+        """
+        key = f"{{pairing}}:registrations:{_network(client_address)}"
+        await self._count("registrations from this address", str(new_id()), {key: self._registrations})
+
+    async def _count(self, what: str, member: str, limits: dict[str, int]) -> int:
+        """Note one under each key, if none has as many as it may; how many the first has then."""
         try:
-            number, wait = await self._admit(
-                keys=[f"{{pairing}}:device:{device_id}", address_key],
-                args=[WINDOW_SECONDS * 1000, member, DEVICE_ATTEMPTS, ADDRESS_FAILURES],
-            )
+            number, wait = await self._admit(keys=list(limits), args=[WINDOW_SECONDS * 1000, member, *limits.values()])
         except (RedisError, OSError, TimeoutError) as error:
-            raise Unavailable("Pairing codes cannot be checked now; try again in a moment") from error
+            raise Unavailable("Devices cannot be registered or verified now; try again in a moment") from error
         if not number:
             seconds = math.ceil(wait / 1000)
-            raise TooManyRequests(f"Too many pairing attempts; try again in {seconds} seconds", retry_after=seconds)
-        return Attempt(number=number, member=member, address_key=address_key)
+            raise TooManyRequests(f"Too many {what}; try again in {seconds} seconds", retry_after=seconds)
+        return int(number)
 
     async def forgive(self, attempt: Attempt) -> None:
         """The code was right: the attempt does not count against the address (it still does against the device)."""

@@ -9,6 +9,7 @@ from gateway.auth.authentication import OPTIONAL, PUBLIC, Caller, OptionalCaller
 from gateway.devices.schemas import DeviceAnswer, DeviceList, DeviceRegistration, Pairing, Refresh, Tokens, Verification
 from gateway.devices.service import DeviceService
 from gateway.idempotency.middleware import IDEMPOTENT
+from gateway.limits.bodies import SMALL_BODY
 from gateway.openapi import MAYBE_TOKEN, NO_TOKEN, errors
 
 
@@ -26,26 +27,31 @@ class DeviceController(Controller):
     @post(
         "/register",
         summary="Register a device",
-        opt={**OPTIONAL, **IDEMPOTENT},
+        opt={**OPTIONAL, **IDEMPOTENT, **SMALL_BODY},
         security=MAYBE_TOKEN,
-        responses=errors(400, 401, 403, 409, 413, 422, 503),
+        responses=errors(400, 401, 403, 408, 409, 413, 422, 429, 503),
     )
     async def register(
-        self, optional_principal: OptionalCaller, devices: NamedDependency[DeviceService], data: JSONBody[DeviceRegistration]
+        self,
+        optional_principal: OptionalCaller,
+        devices: NamedDependency[DeviceService],
+        client_address: NamedDependency[str],
+        data: JSONBody[DeviceRegistration],
     ) -> Pairing:
         """Without a token this makes a new account and its first device (403 where the operator has closed that). With the token of an
         active device it adds a device to that account: type `deviceId` and `code` into the new one. The same `hardwareId` again is the
-        same device with a new code. The code works once, for 10 minutes.
+        same device with a new code. The code works once, for 10 minutes. 429 if the address registers too often, or the account has as many
+        devices as it may.
         """
-        return await devices.register(optional_principal, data)
+        return await devices.register(optional_principal, data, client_address)
 
     @post(
         "/verify",
         status_code=200,
         summary="Trade a pairing code for tokens",
-        opt={**PUBLIC, **IDEMPOTENT},
+        opt={**PUBLIC, **IDEMPOTENT, **SMALL_BODY},
         security=NO_TOKEN,
-        responses=errors(400, 401, 409, 413, 422, 429, 503),
+        responses=errors(400, 401, 408, 409, 413, 422, 429, 503),
     )
     async def verify(
         self, devices: NamedDependency[DeviceService], client_address: NamedDependency[str], data: JSONBody[Verification]
@@ -59,9 +65,9 @@ class DeviceController(Controller):
         "/refresh",
         status_code=200,
         summary="Trade a refresh token for new tokens",
-        opt={**PUBLIC, **IDEMPOTENT},
+        opt={**PUBLIC, **IDEMPOTENT, **SMALL_BODY},
         security=NO_TOKEN,
-        responses=errors(400, 401, 409, 413, 422, 503),
+        responses=errors(400, 401, 408, 409, 413, 422, 503),
     )
     async def refresh(self, devices: NamedDependency[DeviceService], data: JSONBody[Refresh]) -> Tokens:
         """A refresh token works once. Using it twice revokes all tokens that came from it: send an `Idempotency-Key` to be able to ask

@@ -16,6 +16,7 @@ from gateway.devices.schemas import Device, DeviceRegistration, Pairing, Refresh
 from gateway.errors import Forbidden, NotFound, Unauthorized
 from gateway.events.publisher import EventPublisher
 from gateway.events.schemas import DeviceDeactivated
+from gateway.limits.allowances import Allowances
 from gateway.wire import utc_now
 from shared.ids import new_id
 
@@ -46,6 +47,7 @@ class DeviceService:
         registration: str,
         events: EventPublisher,
         followers: Sequence[FollowsDevices],
+        allowances: Allowances,
     ) -> None:
         """`registration` is the setting: `open` or `closed`."""
         self._database = database
@@ -56,21 +58,25 @@ class DeviceService:
         self._limit = limit
         self._registration = registration
         self._followers = followers
+        self._allowances = allowances
 
-    async def register(self, principal: Principal | None, registration: DeviceRegistration) -> Pairing:
+    async def register(self, principal: Principal | None, registration: DeviceRegistration, client_address: str) -> Pairing:
         """Announce a device: of the caller's account, or with no caller of a new account.
 
         The account's device with the same hardware id is the same device and gets a new code; its status changes only with a verification.
 
         Raises:
             Forbidden: there is no caller, and new accounts are not for everybody here.
+            TooManyRequests: too many registrations from the address, or the account has as many devices as it may.
+            Unavailable: registrations cannot be counted, or the database is away.
         """
         if principal is None and self._registration == "closed":
             raise Forbidden(
                 "New accounts are closed here: register from a device that is paired already, or ask the operator to run `gateway pair`"
                 " and verify with the device id and code that it prints"
             )
-        return await self._announcements.register(principal.account_id if principal is not None else None, registration)
+        await self._limit.admit_registration(client_address)
+        return await self._announcements.register(principal.account_id if principal is not None else None, registration, self._allowances)
 
     async def verify(self, verification: Verification, client_address: str) -> Tokens:
         """Trade a code for tokens. The code is used up; tokens that the device had before are void.
@@ -115,8 +121,8 @@ class DeviceService:
             return await queries.devices_of(db, principal.account_id, principal.device_id)
 
     async def deactivate(self, principal: Principal, device_id: UUID) -> Device:
-        """Shut a device out, the caller's own too: its next request is refused, its event streams end, its refresh tokens and
-        pairing code are void, its running training is cancelled.
+        """Shut a device out, the caller's own too: its next request is refused, its event streams, drafts and exports end, its refresh
+        tokens and pairing code are void, its running training is cancelled.
 
         Doing it again changes nothing. The way back is to register it again and verify the code.
 

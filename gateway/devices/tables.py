@@ -1,4 +1,4 @@
-from piccolo.columns import UUID, Bytea, ForeignKey, Timestamptz, Varchar
+from piccolo.columns import UUID, BigInt, Bytea, ForeignKey, Timestamptz, Varchar
 from piccolo.columns.base import OnDelete
 from piccolo.constraints import Unique
 from piccolo.table import Table
@@ -9,6 +9,8 @@ class Account(Table):
 
     id = UUID(primary_key=True, default=None)
     created_at = Timestamptz()
+    sample_bytes = BigInt(default=0)
+    """Of its samples, kept by whoever stores and deletes them; see `Conversation.stored_bytes`."""
 
 
 class Device(Table):

@@ -28,6 +28,7 @@ from gateway.events.journal import (
 )
 from gateway.events.subscription import DEACTIVATED, STOPPING, TOKEN_VOID, Subscription
 from gateway.events.token_listeners import TokenListeners
+from gateway.limits.allowances import Allowances
 from gateway.wire import utc_now
 from shared.background import BackgroundTask
 
@@ -66,11 +67,14 @@ class EventHub:
     or not.
     """
 
-    def __init__(self, redis: "Redis", journal: Journal, tokens: TokenListeners, authenticator: Authenticator) -> None:
+    def __init__(
+        self, redis: "Redis", journal: Journal, tokens: TokenListeners, authenticator: Authenticator, allowances: Allowances
+    ) -> None:
         self._redis = redis
         self._journal = journal
         self._tokens = tokens
         self._authenticator = authenticator
+        self._allowances = allowances
         self._channels: dict[UUID, _Channel] = {}
         self._pubsub: Any = None
         self._sending = asyncio.Lock()
@@ -109,10 +113,13 @@ class EventHub:
         """A subscription to the token's account: from when the block begins nothing is missed.
 
         Raises:
+            TooManyRequests: the account has as many streams here as it may.
             Unavailable: Redis is away, or this gateway is stopping.
         """
         account_id = token.principal.account_id
         channel = self._channels.setdefault(account_id, _Channel())
+        if channel.users >= self._allowances.event_streams:
+            raise self._allowances.too_many_streams()
         channel.users += 1
         subscription = Subscription(token, self._journal, wants_tokens=wants_tokens)
         try:

@@ -57,7 +57,7 @@ class EventController(Controller):
         body = error_body(HTTPStatus.UPGRADE_REQUIRED, _USE_A_SOCKET, request_id_of(request.scope))
         return Response(body, status_code=HTTPStatus.UPGRADE_REQUIRED, headers={"Upgrade": "websocket", "Connection": "Upgrade"})
 
-    @get("/stream", summary="Live events", responses={**_STREAM, **errors(400, 401, 403, 503)})
+    @get("/stream", summary="Live events", responses={**_STREAM, **errors(400, 401, 403, 429, 503)})
     async def stream(
         self,
         caller_token: CallerToken,

@@ -14,7 +14,7 @@ from litestar.types import ASGIApp, HTTPRequestEvent, Message, Receive, Scope, S
 
 from gateway.auth.principal import Principal
 from gateway.database import Database
-from gateway.errors import BadRequest, Conflict, PayloadTooLarge, Unavailable, UnprocessableEntity
+from gateway.errors import BadRequest, Conflict, Unavailable, UnprocessableEntity
 from gateway.idempotency import queries, sealing
 
 IDEMPOTENT = {"idempotent": True}
@@ -37,9 +37,8 @@ class IdempotencyMiddleware(ASGIMiddleware):
 
     scopes = (ScopeType.HTTP,)
 
-    def __init__(self, database: Database, maximum_body: int) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._maximum_body = maximum_body
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         key = Headers.from_scope(scope).get("idempotency-key")
@@ -92,15 +91,11 @@ class IdempotencyMiddleware(ASGIMiddleware):
 
     async def _read_body(self, receive: Receive) -> bytes:
         parts: list[bytes] = []
-        size = 0
         while True:
             message = await receive()
             if message["type"] != "http.request":
                 raise BadRequest("The request was broken off")
             parts.append(message["body"])
-            size += len(message["body"])
-            if size > self._maximum_body:
-                raise PayloadTooLarge("The body is larger than this address takes; send it in smaller parts")
             if not message.get("more_body"):
                 return b"".join(parts)
 

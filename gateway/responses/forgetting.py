@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from gateway.database import Db
+from gateway.events.publisher import PendingEvent
 from gateway.idempotency import queries as idempotency
 from gateway.responses import queries
 from gateway.responses.announcing import details_of_row, event_of
@@ -10,6 +11,7 @@ from gateway.training import deletions
 from gateway.training.service import SampleService
 from gateway.wire import utc_now
 
+_DELETED = "The conversation of this draft was deleted"
 _WITHDRAWN = "A message that this draft was made from was edited or retracted; ask for a new one"
 
 
@@ -36,9 +38,13 @@ class DraftsOfMessages:
             active_adapter_id=learnt.active_adapter_id,
         )
 
-    async def forget_conversation(self, db: Db, account_id: UUID, conversation_id: UUID) -> None:
-        """Remove the samples that came from a conversation, and order the ML service to forget its drafts; their rows go with it."""
+    async def forget_conversation(self, db: Db, account_id: UUID, conversation_id: UUID) -> list[PendingEvent]:
+        """End the drafts that are not finished, whose rows go with the thread in a moment; remove the samples, and order the ML service to
+        forget its drafts. Whoever writes one of them finds it gone, and ends without a word of its own.
+        """
+        rows = await queries.end_of_conversation(db, account_id, conversation_id, _DELETED, utc_now())
         job_ids = await queries.recent_of(db, account_id, conversation_id)
         learnt = await self._samples.forget_conversation(db, account_id, conversation_id)
         await deletions.order(db, account_id, job_ids=job_ids, training_ids=learnt.training_ids)
         await idempotency.forget(db, str(account_id))
+        return [event_of(details_of_row(row)) for row in rows]

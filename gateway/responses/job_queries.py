@@ -25,6 +25,7 @@ ACCEPTED_BEFORE = """
     select id from response
     where account_id = $1 and key_hash = $2 and status <> 'failed' and created_at > now() - interval '24 hours'
 """
+WAITING = "select count(*) from (select from response where account_id = $1 and request is not null limit $2) as waiting"
 # Its first look comes when everything that goes well has long gone well.
 ACCEPT = """
     insert into response (account_id, id, conversation_id, message_id, device_id, status, messages, message_ids, cached, created_at,
@@ -64,12 +65,14 @@ CUT_PROMPT = "update response set messages = $3, message_ids = $4 where account_
 
 # For all accounts: what nobody asked about comes to whichever gateway gets to it first. A draft that waits long is looked at less and less.
 TAKE_DUE = f"""
-    update response set look_at = now() + greatest(interval '10 seconds', least((now() - created_at) / 2, interval '60 seconds'))
+    update response set attempts = attempts + 1,
+        look_at = now() + greatest(interval '10 seconds', least((now() - created_at) / 2, interval '60 seconds'))
     where id in (
         select id from response where request is not null and look_at <= now() order by look_at limit $1 for update skip locked
     )
-    returning account_id, id, created_at, messages, request, {_OPEN} as open
+    returning account_id, id, attempts, created_at, messages, request, {_OPEN} as open
 """  # noqa: S608 - our own words
+WENT_WELL = "update response set attempts = 0 where account_id = $1 and id = $2 and attempts > 0"
 
 
 async def hold_thread(db: Db, account_id: UUID, message_id: UUID) -> Record | None:
@@ -85,6 +88,11 @@ async def accepted_before(db: Db, account_id: UUID, key_hash: bytes) -> UUID | N
     """The draft that was accepted under this key."""
     response_id: UUID | None = await db.fetchval(ACCEPTED_BEFORE, account_id, key_hash)
     return response_id
+
+
+async def waiting(db: Db, account_id: UUID, most: int) -> int:
+    """How many of the account's drafts may have a job; counting ends at `most`."""
+    return int(await db.fetchval(WAITING, account_id, most))
 
 
 async def accept(
@@ -157,6 +165,11 @@ async def cut_prompt(db: Db, account_id: UUID, response_id: UUID, prompt: Prompt
 async def take_due(db: Db, limit: int) -> list[Record]:
     """Drafts that may have a job and of which nothing was heard for long, or that nobody wants any more; no other gateway gets them now."""
     return list(await db.fetch(TAKE_DUE, limit))
+
+
+async def went_well(db: Db, key: JobKey) -> None:
+    """Note that the draft was not looked at in vain."""
+    await db.execute(WENT_WELL, key.account_id, key.response_id)
 
 
 def turns_of(row: Record) -> list[Turn]:

@@ -83,10 +83,19 @@ FORGET = f"""
 
 # The ML service keeps jobs and their results for a day.
 RECENT_OF = "select id from response where account_id = $1 and conversation_id = $2 and created_at > now() - interval '2 days'"
+END_OF_CONVERSATION = f"""
+    update response set status = 'cancelled', error = $3, completed_at = $4
+    where account_id = $1 and conversation_id = $2 and status in ('queued', 'generating')
+    returning {DETAILS}
+"""  # noqa: S608 - our own words
+
 # For this process's own drafts and for all accounts' forgotten ones: the two queries that no account asks.
 NO_LONGER_GENERATING = """
     select wanted.id from unnest($1::uuid[]) as wanted (id)
-    where not exists (select from response where response.id = wanted.id and response.status = 'generating')
+    where not exists (
+        select from response join device on device.id = response.device_id
+        where response.id = wanted.id and response.status = 'generating' and device.status = 'active'
+    )
 """
 FAIL_ABANDONED = f"""
     update response set status = 'failed', completed_at = now(), error = 'The gateway that wrote this draft was stopped; ask for a new one'
@@ -207,8 +216,13 @@ async def recent_of(db: Db, account_id: UUID, conversation_id: UUID) -> list[UUI
     return [row["id"] for row in await db.fetch(RECENT_OF, account_id, conversation_id)]
 
 
+async def end_of_conversation(db: Db, account_id: UUID, conversation_id: UUID, error: str, now: datetime) -> list[Record]:
+    """Cancel the unfinished drafts of a thread. Returns them."""
+    return list(await db.fetch(END_OF_CONVERSATION, account_id, conversation_id, error, now))
+
+
 async def no_longer_generating(db: Db, response_ids: Sequence[UUID]) -> list[UUID]:
-    """Those of the drafts that were cancelled, or are gone."""
+    """Those of the drafts that were cancelled, or are gone, or whose device was deactivated."""
     return [row["id"] for row in await db.fetch(NO_LONGER_GENERATING, response_ids)]
 
 

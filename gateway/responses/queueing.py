@@ -8,6 +8,7 @@ from gateway.database import Database
 from gateway.errors import BadRequest, Unavailable
 from gateway.events.publisher import EventPublisher
 from gateway.idempotency import sealing
+from gateway.limits.allowances import Allowances
 from gateway.ml_client import MlClient
 from gateway.responses import job_queries, queries
 from gateway.responses.drafting import check_answerable
@@ -30,10 +31,11 @@ class DraftQueue:
     result comes as an event (`consumer`); what gets lost on the way is found by the `reconciler`.
     """
 
-    def __init__(self, database: Database, ml: MlClient, events: EventPublisher) -> None:
+    def __init__(self, database: Database, ml: MlClient, events: EventPublisher, allowances: Allowances) -> None:
         self._database = database
         self._ml = ml
         self._events = events
+        self._allowances = allowances
 
     async def accept(self, caller: Principal, body: GenerateBody, *, fresh: bool, key: str | None) -> QueuedDraft:
         """Accept a draft.
@@ -44,6 +46,7 @@ class DraftQueue:
 
         Raises:
             NotFound, BadRequest: as `ResponseService.write`.
+            TooManyRequests: as many of the account's drafts wait as may; there is no row.
             Unavailable: the queue is full or away; the row says `failed`.
         """
         key_hash = sealing.key_hash(str(caller.account_id), key) if key else None
@@ -68,6 +71,8 @@ class DraftQueue:
         async with self._database.transaction() as db:
             if key_hash is not None and (known := await job_queries.accepted_before(db, caller.account_id, key_hash)):
                 return known
+            if await job_queries.waiting(db, caller.account_id, self._allowances.queued_drafts) >= self._allowances.queued_drafts:
+                raise self._allowances.too_many_queued()
             held = await job_queries.hold_thread(db, caller.account_id, body.message_id)
             start = await draft_context(
                 db,

@@ -17,6 +17,8 @@ from shared.redis_events import JobEvent
 _LONGEST = timedelta(days=1)
 _TOO_LATE = "The model could not be reached for a day; ask for a new draft"
 
+_GIVEN_UP = "This draft could not be written, because something went wrong again and again; ask for a new one"
+
 _logger = structlog.get_logger(__name__)
 
 
@@ -41,6 +43,22 @@ class DraftReconciliation:
             await self._fail(key, _TOO_LATE)
         else:
             await self._catch_up(key, row)
+
+    async def went_well(self, row: Record) -> None:
+        async with self._database.connection() as db:
+            await job_queries.went_well(db, JobKey(row["account_id"], row["id"]))
+
+    async def give_up(self, row: Record) -> None:
+        """An open draft fails, and gets as many looks again to be withdrawn. One that cannot be withdrawn either is left as it is: its job
+        ends by itself, and nobody takes what it brings.
+        """
+        key = JobKey(row["account_id"], row["id"])
+        if row["open"]:
+            await self._fail(key, _GIVEN_UP)
+            await self.went_well(row)
+            return
+        async with self._database.connection() as db:
+            await job_queries.settle(db, [key])
 
     async def _withdraw(self, key: JobKey) -> None:
         """The draft was cancelled, or never accepted: see that there is no job, and that the readers know."""

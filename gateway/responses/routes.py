@@ -52,7 +52,7 @@ class ResponseController(Controller):
         summary="Draft a reply",
         operation_class=StreamedOperation,
         opt=IDEMPOTENT,
-        responses={**_ACCEPTED, **errors(400, 401, 403, 404, 409, 413, 422, 503)},
+        responses={**_ACCEPTED, **errors(400, 401, 403, 404, 409, 413, 422, 429, 503)},
     )
     async def generate(
         self,

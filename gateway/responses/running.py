@@ -18,7 +18,8 @@ class Stopped(Exception):
 
 
 class RunningDrafts:
-    """Drafts by their id. The row is the truth: a draft whose row no longer says `generating` is stopped within a second."""
+    """Drafts by their id. The row is the truth: a draft whose row no longer says `generating`, or whose device is not active
+    any more, is stopped within a second."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

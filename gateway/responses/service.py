@@ -13,6 +13,7 @@ from gateway.conversations.service import draft_context
 from gateway.database import Database
 from gateway.errors import AppError, BadRequest, Conflict, NotFound, Unavailable
 from gateway.events.publisher import EventPublisher
+from gateway.limits.places import Places
 from gateway.ml_client import MlClient
 from gateway.responses import queries
 from gateway.responses.announcing import LiveTokens, details_of, details_of_row, ending_of, event_of, once_key
@@ -59,7 +60,10 @@ class ResponseService:
         running: RunningDrafts,
         queue: DraftQueue,
         unwanted: UnwantedJobs,
+        places: Places,
     ) -> None:
+        """`places` are those of drafts that somebody waits for."""
+        self._places = places
         self._database = database
         self._ml = ml
         self._events = events
@@ -85,8 +89,15 @@ class ResponseService:
         Raises:
             NotFound: no such message.
             BadRequest: it is not a message that can be answered, or too long.
+            TooManyRequests: the account has as many drafts in work as it may; there is no row.
             Unavailable: the model cannot draft now; the row says `failed`.
         """
+        with self._places.taken(caller.account_id):
+            return await self._write(caller, body, fresh=fresh, on_token=on_token)
+
+    async def _write(
+        self, caller: Principal, body: GenerateBody, *, fresh: bool, on_token: Callable[[TokenEvent], Awaitable[None]] | None
+    ) -> Draft:
         draft = await self._begin(caller, body)
         self._tell(draft.account_id, details_of(_unwritten(draft, "generating")))
         request = _request(draft, body, fresh=fresh)
@@ -95,6 +106,7 @@ class ResponseService:
                 answer = await self._generate(draft, request, on_token)
             return await self._complete(draft, answer, several=body.n > 1)
         except Stopped:
+            await self._close(draft, "cancelled", None)  # unless somebody else did, who told of it too
             return _unwritten(draft, "cancelled")
         except (Unavailable, BadRequest) as error:
             await self._close(draft, "failed", error.message)

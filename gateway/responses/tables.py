@@ -36,6 +36,8 @@ class Response(Table):
     """Of a queued draft: what to ask the ML service for, as long as it may have a job for it. A draft that somebody waits for has none."""
     look_at = Timestamptz(null=True, default=None)
     """When to look again what became of that job, if nothing was heard of it before."""
+    attempts = Integer(default=0)
+    """How often it was looked at since that last went well."""
     started_at = Timestamptz(null=True, default=None)
     """When a queued draft's turn came."""
     key_hash = Bytea(null=True, default=None)

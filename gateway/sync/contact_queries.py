@@ -30,6 +30,7 @@ ADD_HANDLES = """
     insert into contact_handle (id, account_id, contact_id, handle)
     select handle.id, $1, handle.contact_id, handle.handle from unnest($2::uuid[], $3::uuid[], $4::text[]) handle (id, contact_id, handle)
 """
+COUNT_HANDLES = "select count(*) from contact_handle where account_id = $1"
 MOVE_HANDLES = """
     update contact_handle set contact_id = merged.older
     from unnest($2::uuid[], $3::uuid[]) merged (younger, older)
@@ -76,6 +77,10 @@ async def change(db: Db, account_id: UUID, contacts: list[KnownContact]) -> None
 
 async def add_handles(db: Db, account_id: UUID, handles: dict[str, UUID]) -> None:
     await db.execute(ADD_HANDLES, account_id, [new_id() for _ in handles], list(handles.values()), list(handles))
+
+
+async def count_handles(db: Db, account_id: UUID) -> int:
+    return int(await db.fetchval(COUNT_HANDLES, account_id))
 
 
 async def merge(db: Db, account_id: UUID, older_of: dict[UUID, UUID]) -> None:

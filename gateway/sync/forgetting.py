@@ -37,6 +37,9 @@ class ForgetsMessages(Protocol):
 class ForgetsConversations(Protocol):
     """Somebody who keeps what came from a conversation, and must know when it goes."""
 
-    async def forget_conversation(self, db: Db, account_id: UUID, conversation_id: UUID) -> None:
-        """Remove it; called inside the transaction that deletes the conversation, while its row is locked."""
+    async def forget_conversation(self, db: Db, account_id: UUID, conversation_id: UUID) -> list[PendingEvent]:
+        """Remove it; called inside the transaction that deletes the conversation, while its row is locked.
+
+        Returns what there is to tell when it is committed.
+        """
         ...

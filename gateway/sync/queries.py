@@ -29,6 +29,7 @@ ADD_THREAD = """
     on conflict on constraint conversation_thread do update set updated_at = now()
     returning id, display_name, is_group
 """
+GROW = "update conversation set stored_bytes = greatest(stored_bytes + $3, 0) where account_id = $1 and id = $2"
 HOLD_THREADS = "select id from conversation where account_id = $1 and id = any($2::uuid[]) order by id for no key update"
 NAME_THREAD = "update conversation set display_name = $3, is_group = $4, updated_at = now() where account_id = $1 and id = $2"
 # Contacts are synced under the same lock, exclusively: a participant and its contact that come at the same moment find each other.
@@ -61,12 +62,13 @@ INSERT = """
         )
         order by sent.guid
         on conflict on constraint message_guid do nothing
-        returning id, sent_at
+        returning id, sent_at, 500 + coalesce(octet_length(text), 0) + coalesce(pg_column_size(attachments), 0) as size
     ), newest as (
         select id, sent_at from created order by sent_at desc, id desc limit 1
     ), counted as (
         update conversation set
             message_count = message_count + (select count(*) from created),
+            stored_bytes = stored_bytes + (select sum(size) from created),
             (last_message_at, last_message_id) = (
                 select sent_at, id from (values (last_message_at, last_message_id), (newest.sent_at, newest.id)) last (sent_at, id)
                 order by sent_at desc nulls last, id desc limit 1
@@ -149,6 +151,11 @@ async def add_participants(db: Db, account_id: UUID, conversation_id: UUID, hand
 async def insert_messages(db: Db, account_id: UUID, conversation_id: UUID, columns: Sequence[list[Any]]) -> int:
     """Store the messages whose guid is new and count them in the thread; returns how many these were. Known ones stay untouched."""
     return int(await db.fetchval(INSERT, account_id, conversation_id, *columns))
+
+
+async def grow(db: Db, account_id: UUID, conversation_id: UUID, size: int) -> None:
+    """Count bytes that a thread takes now, or gives back."""
+    await db.execute(GROW, account_id, conversation_id, size)
 
 
 async def find_known(db: Db, account_id: UUID, guids: list[str]) -> dict[str, KnownMessage]:

@@ -25,7 +25,7 @@ class SyncController(Controller):
         """Up to 1,000 messages. A message is known by its `imessageGuid`: sending it again, from any device, duplicates nothing; after an
         edit or a retraction it changes what is known. A retraction removes the text for good. One bad message refuses the whole batch and
         is named. A message that was first synced in another thread stays there, and its entry in the answer says so. After 503, or no
-        answer, send the batch again.
+        answer, send the batch again. 413 also if the account would store more than it may.
         """
         return await sync.sync_messages(principal.account_id, data)
 

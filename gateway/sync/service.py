@@ -9,11 +9,16 @@ from gateway.database import Database, Db
 from gateway.errors import Unavailable
 from gateway.events.publisher import EventPublisher
 from gateway.events.schemas import SyncCompleted
+from gateway.limits import queries as limit_queries
+from gateway.limits.allowances import Allowances
 from gateway.sync import queries
 from gateway.sync.batch import Batch, reaction_type, stored_attachments, target_guid
 from gateway.sync.forgetting import ForgetsMessages, Forgotten, Wakes
-from gateway.sync.merging import Content, KnownMessage, merge, text_went
+from gateway.sync.merging import Content, KnownMessage, attachments_json, merge, text_went
 from gateway.sync.schemas import MessageBatch, MessageId, SyncedMessage, SyncedMessages, SyncState, ThreadState
+
+_ROW_BYTES = 500
+"""What a row takes beside its text, with its indexes."""
 
 
 @dataclass(slots=True)
@@ -28,6 +33,8 @@ class _Outcome:
     changed: dict[UUID, Content] = field(default_factory=dict)
     forgotten: dict[UUID, list[UUID]] = field(default_factory=lambda: defaultdict(list))
     moved_in_time: bool = False
+    growth: int = 0
+    """Bytes that the batch takes beside its new messages, or gives back."""
 
 
 class _HoldFirst(Exception):
@@ -43,11 +50,19 @@ class _HoldFirst(Exception):
 class SyncService:
     """Takes in the messages of a thread. A batch is stored as a whole or not at all, and sending it again changes nothing."""
 
-    def __init__(self, database: Database, deletions: Wakes, events: EventPublisher, forgetful: Sequence[ForgetsMessages] = ()) -> None:
+    def __init__(
+        self,
+        database: Database,
+        deletions: Wakes,
+        events: EventPublisher,
+        allowances: Allowances,
+        forgetful: Sequence[ForgetsMessages] = (),
+    ) -> None:
         """`forgetful` are those that keep text of messages and must let go of it."""
         self._database = database
         self._events = events
         self._deletions = deletions
+        self._allowances = allowances
         self._forgetful = forgetful
 
     async def sync_messages(self, account_id: UUID, sent: MessageBatch) -> SyncedMessages:
@@ -55,6 +70,7 @@ class SyncService:
 
         Raises:
             BadRequest: a message cannot be stored; nothing of the batch is.
+            PayloadTooLarge: it would be more than the account may store; nothing of it is. What adds nothing is always taken.
             Unavailable: the database went away, or a message's thread. Send the batch again: whether it was stored makes no difference.
         """
         batch = Batch(sent)
@@ -94,8 +110,9 @@ class SyncService:
         async with self._database.transaction() as db:
             if held:
                 await queries.hold_threads(db, account_id, held)
-            conversation_id = await self._thread(db, account_id, batch)
+            conversation_id, grown = await self._thread(db, account_id, batch)
             outcome = await self._store(db, account_id, conversation_id, batch)
+            await self._count(db, account_id, conversation_id, outcome, grown)
             if elsewhere := outcome.forgotten.keys() - {conversation_id, *held}:
                 raise _HoldFirst({conversation_id, *elsewhere})
             forgotten = [
@@ -122,14 +139,24 @@ class SyncService:
             ]
         )
 
-    async def _thread(self, db: Db, account_id: UUID, batch: Batch) -> UUID:
-        """The batch's thread, locked: made if it is new, with its name and participants as they are now."""
+    async def _count(self, db: Db, account_id: UUID, conversation_id: UUID, outcome: _Outcome, grown: int) -> None:
+        """See that the account stores no more than it may, if the batch makes it store more."""
+        growth = outcome.growth + grown
+        if growth:
+            await queries.grow(db, account_id, conversation_id, growth)
+        if (outcome.created or growth > 0) and await limit_queries.stored_bytes(db, account_id) > self._allowances.stored_bytes:
+            raise self._allowances.too_much_stored()
+
+    async def _thread(self, db: Db, account_id: UUID, batch: Batch) -> tuple[UUID, int]:
+        """The batch's thread, locked: made if it is new, with its name and participants as they are now; and the bytes that these take."""
         sent = batch.sent
         thread = await queries.lock_thread(db, account_id, sent.conversation_imessage_id, batch.participants)
         if thread is not None:
             strangers: list[str] = thread["strangers"]
+            grown = 0
         else:
             strangers = batch.participants
+            grown = _ROW_BYTES
             thread = await queries.add_thread(
                 db, account_id, sent.conversation_imessage_id, sent.conversation_display_name or None, bool(sent.is_group)
             )
@@ -140,7 +167,7 @@ class SyncService:
             await queries.name_thread(db, account_id, conversation_id, *now)
         if strangers:
             await queries.add_participants(db, account_id, conversation_id, strangers)
-        return conversation_id
+        return conversation_id, grown + len(strangers) * _ROW_BYTES
 
     async def _store(self, db: Db, account_id: UUID, conversation_id: UUID, batch: Batch) -> _Outcome:
         if not batch.messages:
@@ -168,12 +195,20 @@ class SyncService:
                 continue
             outcome.changed[known.id] = merged
             outcome.moved_in_time |= merged.sent_at != known.content.sent_at
+            growth = _size(merged) - _size(known.content)
+            # What another thread gives back stays counted there: it is not locked, and a count that is too low could be made use of.
+            outcome.growth += growth if known.conversation_id == conversation_id else max(growth, 0)
             if text_went(known.content, merged):
                 outcome.forgotten[known.conversation_id].append(known.id)
         if outcome.changed:
             await queries.update_messages(db, account_id, outcome.changed)
         if outcome.moved_in_time:
             await queries.find_last(db, account_id, conversation_id)
+
+
+def _size(content: Content) -> int:
+    """Bytes of what can change in a message."""
+    return len((content.text or "").encode()) + len(attachments_json(content.attachments) or "")
 
 
 def _content(batch: Batch, message: SyncedMessage, known: KnownMessage, conversation_id: UUID) -> Content:

@@ -1,4 +1,4 @@
-from piccolo.columns import JSONB, UUID, Boolean, ForeignKey, Integer, Text, Timestamptz, Varchar
+from piccolo.columns import JSONB, UUID, BigInt, Boolean, ForeignKey, Integer, Text, Timestamptz, Varchar
 from piccolo.columns.base import OnDelete
 from piccolo.constraints import Unique
 from piccolo.table import Table
@@ -42,6 +42,8 @@ class Conversation(Table):
     message_count = Integer(default=0)
     last_message_id = UUID(null=True, default=None)
     last_message_at = Timestamptz(null=True, default=None)
+    stored_bytes = BigInt(default=0)
+    """An estimate of what the thread takes: rather too much than too little, so that nobody stores more than is counted."""
     created_at = Timestamptz()
     updated_at = Timestamptz()
 

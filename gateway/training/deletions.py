@@ -16,10 +16,13 @@ ORDER = """
 """
 # For all accounts, also those that are gone: whichever gateway gets to it first.
 TAKE_DUE = """
-    update deletion_order set look_at = now() + greatest(interval '10 seconds', least((now() - created_at) / 2, interval '10 minutes'))
+    update deletion_order set attempts = attempts + 1,
+        look_at = now() + greatest(interval '10 seconds', least((now() - created_at) / 2, interval '10 minutes'))
     where id in (select id from deletion_order where look_at <= now() order by look_at limit $1 for update skip locked)
-    returning account_id, id, job_ids, training_ids, adapter_ids, everything
+    returning account_id, id, job_ids, training_ids, adapter_ids, everything, attempts
 """
+WENT_WELL = "update deletion_order set attempts = 0 where account_id = $1 and id = $2 and attempts > 0"
+PUT_OFF = "update deletion_order set look_at = now() + interval '1 day' where account_id = $1 and id = $2"
 DONE = "delete from deletion_order where account_id = $1 and id = $2"
 
 
@@ -70,3 +73,12 @@ class Deletions:
         if await self._ml.forget(wanted):
             async with self._database.connection() as db:
                 await db.execute(DONE, row["account_id"], row["id"])
+
+    async def went_well(self, row: Record) -> None:
+        async with self._database.connection() as db:
+            await db.execute(WENT_WELL, row["account_id"], row["id"])
+
+    async def give_up(self, row: Record) -> None:
+        """What somebody wanted deleted is not forgotten: it is tried again each day, and the log says that it failed."""
+        async with self._database.connection() as db:
+            await db.execute(PUT_OFF, row["account_id"], row["id"])

@@ -13,6 +13,8 @@ from gateway.conversations.history import Exchange, PastReply, exchanges, hold_t
 from gateway.conversations.prompt import render
 from gateway.database import Database, Db, new_ids
 from gateway.errors import BadRequest
+from gateway.limits import queries as limit_queries
+from gateway.limits.allowances import Allowances
 from gateway.training import queries
 from gateway.training.personal_data import mask, mask_turns, says_something
 from gateway.training.queries import HistorySample
@@ -21,7 +23,8 @@ from gateway.wire import utc_now
 
 HISTORY_QUALITY = 0.75
 """Less than an accepted draft: nobody looked at the reply again and called it a good one. (A number that four bytes hold exactly.)"""
-_BATCH = 100  # replies a transaction, which takes tenths of a second
+_MESSAGES_AT_ONCE = 1_000
+"""Messages before the replies that are looked at together, which takes tenths of a second; each may have 4,000 characters."""
 _LOOKS = 5  # at threads that change all the time
 _FIRST_YEAR, _LAST_YEAR = 1970, 2199
 _LINK_BEGINS = ("http://", "https://", "www.")
@@ -54,9 +57,11 @@ class _Tally:
 class HistoryImportService:
     """Makes samples of what the owner wrote. Importing again, or twice at once, adds nothing that is there."""
 
-    def __init__(self, database: Database, drafts: KnowsDrafts) -> None:
+    def __init__(self, database: Database, drafts: KnowsDrafts, allowances: Allowances) -> None:
         self._database = database
         self._drafts = drafts
+        self._allowances = allowances
+        self._places = allowances.import_places()
 
     async def run(self, account_id: UUID, wanted: HistoryImport) -> ImportedHistory:
         """Look through the newest replies and store those that show how the owner writes. If it breaks off, what is stored stays.
@@ -64,7 +69,13 @@ class HistoryImportService:
         Raises:
             NotFound: no such conversation, or another account's.
             BadRequest: `since` is no time that a message can have.
+            TooManyRequests: ten imports of the account are running.
+            PayloadTooLarge: the account stores as much as it may.
         """
+        with self._places.taken(account_id):
+            return await self._run(account_id, wanted)
+
+    async def _run(self, account_id: UUID, wanted: HistoryImport) -> ImportedHistory:
         if wanted.since is not None and not _FIRST_YEAR <= wanted.since.year <= _LAST_YEAR:
             raise BadRequest.field("since", f"must lie in the years {_FIRST_YEAR} to {_LAST_YEAR}")
         within = timedelta(minutes=wanted.reply_within_minutes)
@@ -74,8 +85,9 @@ class HistoryImportService:
             )
         tally, now = _Tally(), utc_now()
         ids = new_ids(len(replies))  # taken from the end, so that in the list of samples the newest reply comes first
-        for start in range(0, len(replies), _BATCH):
-            batch = replies[start : start + _BATCH]
+        size = max(1, min(100, _MESSAGES_AT_ONCE // wanted.max_history))
+        for start in range(0, len(replies), size):
+            batch = replies[start : start + size]
             await self._import(account_id, batch, [ids.pop() for _ in batch], tally, wanted, now)
         return ImportedHistory(imported=tally.imported, known=tally.known, skipped=SkippedReplies(**tally.skipped))
 
@@ -87,6 +99,8 @@ class HistoryImportService:
         """
         for _ in range(_LOOKS):
             async with self._database.connection() as db:
+                if await limit_queries.stored_bytes(db, account_id) >= self._allowances.stored_bytes:
+                    raise self._allowances.too_much_stored()
                 there = await queries.known_replies(db, account_id, [reply.id for reply in replies])
                 new = {reply.id: sample_id for reply, sample_id in zip(replies, ids, strict=True) if reply.id not in there}
                 found = await exchanges(db, account_id, [reply for reply in replies if reply.id in new], wanted.max_history)

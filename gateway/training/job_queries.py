@@ -70,16 +70,26 @@ CLOSE_OF_DEVICE = f"""
     where account_id = $1 and device_id = $2 and {_OPEN}
 """  # noqa: S608 - our own words
 SETTLE = "update training_job set look_at = null where account_id = $1 and id = $2"
+TRAINED = """
+    select coalesce(sum(extract(epoch from coalesce(completed_at, now()) - greatest(started_at, now() - interval '1 day'))), 0) as seconds,
+           coalesce(extract(epoch from min(started_at) + interval '1 day' - now()), 0) as seconds_left
+    from training_job where account_id = $1 and coalesce(completed_at, now()) > now() - interval '1 day' and started_at is not null
+"""
+COUNT_ADAPTERS = f"""
+    select (select count(*) from adapter where account_id = $1) + (select count(*) from training_job where account_id = $1 and {_OPEN})
+"""  # noqa: S608 - our own words
 THERE = "select id from sample where account_id = $1 and id = any ($2)"
 
 # For all accounts: what nobody asked about comes to whichever gateway gets to it first.
 TAKE_DUE = f"""
-    update training_job set look_at = now() + greatest(interval '10 seconds', least((now() - heard_at) / 2, interval '60 seconds'))
+    update training_job set attempts = attempts + 1,
+        look_at = now() + greatest(interval '10 seconds', least((now() - heard_at) / 2, interval '60 seconds'))
     where id in (
         select id from training_job where look_at <= now() order by look_at limit $1 for update skip locked
     )
-    returning account_id, id, {_OPEN} as open, heard_at
+    returning account_id, id, attempts, {_OPEN} as open, heard_at
 """  # noqa: S608 - our own words
+WENT_WELL = "update training_job set attempts = 0 where account_id = $1 and id = $2 and attempts > 0"
 COUNT_BY_STATUS = "select status, count(*) from training_job group by status"
 
 
@@ -181,6 +191,18 @@ async def close_of_device(db: Db, account_id: UUID, device_id: UUID, error: str)
     await db.execute(CLOSE_OF_DEVICE, account_id, device_id, error)
 
 
+async def trained(db: Db, account_id: UUID) -> tuple[float, float]:
+    """Seconds that the account's trainings have run within the last 24 hours, and seconds until some of them are longer ago."""
+    row = await db.fetchrow(TRAINED, account_id)
+    assert row is not None
+    return float(row["seconds"]), float(row["seconds_left"])
+
+
+async def count_adapters(db: Db, account_id: UUID) -> int:
+    """Those that are there, and those that may come of trainings that have not ended."""
+    return int(await db.fetchval(COUNT_ADAPTERS, account_id))
+
+
 async def settle(db: Db, account_id: UUID, job_id: UUID) -> None:
     """Note that the ML service has no open job of this id."""
     await db.execute(SETTLE, account_id, job_id)
@@ -194,6 +216,11 @@ async def there(db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> list[UU
 async def take_due(db: Db, limit: int) -> list[Record]:
     """Jobs of which nothing was heard for long, or that nobody wants any more; no other gateway gets them now."""
     return list(await db.fetch(TAKE_DUE, limit))
+
+
+async def went_well(db: Db, account_id: UUID, job_id: UUID) -> None:
+    """Note that the job was not looked at in vain."""
+    await db.execute(WENT_WELL, account_id, job_id)
 
 
 async def count_by_status(db: Db) -> dict[str, int]:

@@ -22,6 +22,8 @@ _LONGEST_SILENCE = timedelta(days=1)
 _TOO_LATE = "Nothing was heard of this training for a day; start a new one"
 _SAMPLES_GONE = "Samples that this training needs were deleted before it began; start a new one"
 
+_GIVEN_UP = "This training could not be carried out, because something went wrong again and again; start a new one"
+
 _logger = structlog.get_logger(__name__)
 
 
@@ -53,6 +55,22 @@ class TrainingReconciliation:
         else:
             await self._results.take([TrainingEvent(scope=str(key.account_id), state=state)])
 
+    async def went_well(self, row: Record) -> None:
+        async with self._database.connection() as db:
+            await job_queries.went_well(db, row["account_id"], row["id"])
+
+    async def give_up(self, row: Record) -> None:
+        """An open job fails, and gets as many looks again to be withdrawn. One that cannot be withdrawn either is left as it is: what comes
+        of it is put away when it comes.
+        """
+        key = JobKey(row["account_id"], row["id"])
+        if row["open"]:
+            await self._fail(key, _GIVEN_UP)
+            await self.went_well(row)
+            return
+        async with self._database.connection() as db:
+            await job_queries.settle(db, key.account_id, key.job_id)
+
     async def _withdraw(self, key: JobKey) -> None:
         """The job was cancelled, or never accepted: see that no training and no adapter is left of it, and that the readers know."""
         await self._results.announce(key)
@@ -68,7 +86,11 @@ class TrainingReconciliation:
             if row is None or row["status"] in ENDED:
                 return
             there = await job_queries.there(db, key.account_id, row["sample_ids"])
-            chosen = await training_set(db, key.account_id, method=row["method"], sample_ids=there, limit=MOST_SAMPLES)
+            try:
+                chosen = await training_set(db, key.account_id, method=row["method"], sample_ids=there, limit=MOST_SAMPLES)
+            except BadRequest as error:
+                await job_queries.close(db, key.account_id, key.job_id, "failed", error.message)
+                return
         if len(chosen.samples) < self._fewest_samples:
             await self._fail(key, _SAMPLES_GONE)
             return

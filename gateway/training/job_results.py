@@ -10,6 +10,7 @@ from asyncpg import Record
 
 from gateway.database import Database, Db
 from gateway.events.publisher import EventPublisher
+from gateway.limits.allowances import Allowances
 from gateway.training import adapter_queries, deletions, job_queries
 from gateway.training.activation import judge
 from gateway.training.job_announcing import ENDED, event_type_of, job_of, once_key
@@ -36,9 +37,10 @@ class JobKey:
 class TrainingResults:
     """Takes in how trainings go. What it does is the same however often and by whichever gateways a state is taken in."""
 
-    def __init__(self, database: Database, events: EventPublisher) -> None:
+    def __init__(self, database: Database, events: EventPublisher, allowances: Allowances) -> None:
         self._database = database
         self._events = events
+        self._allowances = allowances
 
     def may_be_lost(self, event: TrainingEvent) -> bool:
         """Each state is worth something, until the next one comes."""
@@ -56,10 +58,21 @@ class TrainingResults:
         for key, state in _latest(told).items():
             async with self._database.transaction() as db:
                 before, after = await _store(db, key, state)
+                if after is not None and after.status == "training":
+                    after = await self._end_if_too_long(db, key, after)
             if after is not None and after.status in ENDED:
                 await self._tell_end(key.account_id, after)
             elif before is not None and after is not None and _is_news(before, after):
                 self._events.publish(key.account_id, event_type_of(after), after)
+
+    async def _end_if_too_long(self, db: Db, key: JobKey, job: TrainingJob) -> TrainingJob:
+        """Close a job whose account has trained for as long as it may within a day; the next look withdraws it."""
+        seconds, _ = await job_queries.trained(db, key.account_id)
+        if seconds <= self._allowances.training_seconds_a_day:
+            return job
+        await job_queries.close(db, key.account_id, key.job_id, "failed", self._allowances.training_took_too_long())
+        row = await job_queries.find(db, key.account_id, key.job_id)
+        return job if row is None else job_of(row)
 
     async def announce(self, key: JobKey) -> None:
         """Tell how a job ended, if nobody was told yet.

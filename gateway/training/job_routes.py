@@ -17,10 +17,11 @@ class TrainingJobController(Controller):
     path = "/api/training"
     tags = ("training",)
 
-    @post("/start", summary="Start a training", opt=IDEMPOTENT, responses=errors(400, 401, 403, 409, 413, 422, 503))
+    @post("/start", summary="Start a training", opt=IDEMPOTENT, responses=errors(400, 401, 403, 409, 413, 422, 429, 503))
     async def start(self, principal: Caller, jobs: NamedDependency[JobService], data: JSONBody[TrainingStart]) -> TrainingJobAnswer:
         """Trains a personal adapter in the background: follow it with `GET /api/training/jobs/:id` or `/api/events`. 409 while the device
         has a training that has not ended. The adapter comes into use by itself if it does better on held-out samples than what is in use.
+        429 if the account has as many adapters as it may, or has trained for as long within a day.
         """
         return TrainingJobAnswer(job=await jobs.start(principal, data))
 

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -8,8 +9,9 @@ from gateway.auth.principal import Principal
 from gateway.database import Database, Db
 from gateway.errors import BadRequest, Conflict, NotFound, Unavailable
 from gateway.events.publisher import EventPublisher
+from gateway.limits.allowances import Allowances
 from gateway.ml_client import MlClient
-from gateway.training import job_queries
+from gateway.training import adapter_queries, job_queries
 from gateway.training.job_announcing import event_type_of, job_of, once_key, reported_job_of
 from gateway.training.job_schemas import ReportedJob, TrainingJob, TrainingJobPage, TrainingStart
 from gateway.training.training_set import training_set
@@ -18,6 +20,7 @@ from shared.contracts.training import MOST_SAMPLES, TrainingRequest, TrainingSam
 from shared.ids import new_id
 
 _NO_ROOM = "Too many trainings are waiting, or training is away; try again in a moment"
+_SHORTEST_WAIT_SECONDS = 60
 _UNKNOWN = "There is no training job with this id"
 _DEVICE_LEFT = "The device that started this training was deactivated"
 
@@ -31,12 +34,13 @@ class JobService:
     becomes of it comes as events (`TrainingResults`); what gets lost on the way is found by the `TrainingReconciliation`.
     """
 
-    def __init__(self, database: Database, ml: MlClient, events: EventPublisher, fewest_samples: int) -> None:
+    def __init__(self, database: Database, ml: MlClient, events: EventPublisher, fewest_samples: int, allowances: Allowances) -> None:
         """`fewest_samples`: with less a training is refused."""
         self._database = database
         self._ml = ml
         self._events = events
         self._fewest_samples = fewest_samples
+        self._allowances = allowances
 
     async def start(self, caller: Principal, body: TrainingStart) -> TrainingJob:
         """Start a training.
@@ -44,6 +48,7 @@ class JobService:
         Raises:
             BadRequest: no such model or samples, or too few; nothing is left of the job.
             Conflict: the device has a training that has not ended; or the adapter in use has lost its files.
+            TooManyRequests: the account has as many adapters as it may, or has trained as long within a day.
             Unavailable: the ML service is away or full; the row says `failed`.
         """
         row, samples = await self._store(caller, body)
@@ -116,6 +121,7 @@ class JobService:
         async with self._database.transaction() as db:
             if await job_queries.running(db, caller.account_id, caller.device_id):
                 raise _busy()
+            await self._check_allowances(db, caller.account_id)
             chosen = await training_set(db, caller.account_id, method=body.method, sample_ids=body.sample_ids, limit=MOST_SAMPLES)
             self._check_enough(len(chosen.samples), body)
             row = await job_queries.start(
@@ -133,6 +139,15 @@ class JobService:
             if row is None:  # another request was faster; or deactivated the device, which then is told so by the next one
                 raise _busy()
         return row, chosen.samples
+
+    async def _check_allowances(self, db: Db, account_id: UUID) -> None:
+        """The account is held, so that its devices start one after the other."""
+        await adapter_queries.hold_account(db, account_id)
+        if await job_queries.count_adapters(db, account_id) >= self._allowances.adapters:
+            raise self._allowances.too_many_adapters()
+        seconds, seconds_left = await job_queries.trained(db, account_id)
+        if seconds >= self._allowances.training_seconds_a_day:
+            raise self._allowances.trained_too_long(max(math.ceil(seconds_left), _SHORTEST_WAIT_SECONDS))
 
     def _check_enough(self, count: int, body: TrainingStart) -> None:
         if count >= self._fewest_samples:

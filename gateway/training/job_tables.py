@@ -43,6 +43,8 @@ class TrainingJob(Table):
     """When the ML service last said something of it."""
     look_at = Timestamptz(null=True, default=None)
     """When to look again what became of the ML service's job; none: it has ended there."""
+    attempts = Integer(default=0)
+    """How often it was looked at since that last went well."""
 
 
 class Adapter(Table):
@@ -72,3 +74,5 @@ class DeletionOrder(Table):
     everything = Boolean(default=False)
     created_at = Timestamptz()
     look_at = Timestamptz()
+    attempts = Integer(default=0)
+    """How often it was tried since the ML service was last away."""

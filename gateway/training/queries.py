@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -22,14 +22,33 @@ class HistorySample(Struct, frozen=True, kw_only=True):
     replied_at: datetime
 
 
-ADD = """
-    insert into sample
-        (account_id, id, conversation_id, response_id, source, messages, message_ids, answered_id, output, rejected_output, quality,
-         replied_at, created_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)
+# A row may have megabytes of text.
+_BATCH_ROWS = 50
+_SIZE = "500 + octet_length(messages::text) + coalesce(octet_length(output), 0) + coalesce(octet_length(rejected_output), 0) as size"
+# What an account's samples take is counted in its row, as they come and go (`limits.queries`).
+_COUNT_ADDED = """
+    counted as (
+        update account set sample_bytes = sample_bytes + (select sum(size) from added) where id = $1 and exists (select from added)
+    )
 """
+_COUNT_GONE = """
+    counted as (
+        update account set sample_bytes = greatest(sample_bytes - (select sum(size) from gone), 0)
+        where id = $1 and exists (select from gone)
+    )
+"""
+ADD = f"""
+    with added as (
+        insert into sample
+            (account_id, id, conversation_id, response_id, source, messages, message_ids, answered_id, output, rejected_output, quality,
+             replied_at, created_at)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)
+        returning {_SIZE}
+    ), {_COUNT_ADDED}
+    select from added
+"""  # noqa: S608 - our own words
 # In the order of the replies, so that two imports at once wait for each other in one direction only.
-ADD_HISTORY = """
+ADD_HISTORY = f"""
     with added as (
         insert into sample
             (account_id, id, conversation_id, source, messages, message_ids, answered_id, reply_id, output, quality, replied_at, created_at)
@@ -40,10 +59,10 @@ ADD_HISTORY = """
         )
         order by reply_id
         on conflict on constraint sample_reply do nothing
-        returning id
-    )
+        returning {_SIZE}
+    ), {_COUNT_ADDED}
     select count(*) from added
-"""
+"""  # noqa: S608 - our own words
 KNOWN_REPLIES = "select reply_id from sample where account_id = $1 and reply_id = any($2::uuid[])"
 COUNT = "select count(*) from sample where account_id = $1"
 PAGE = """
@@ -51,9 +70,18 @@ PAGE = """
     from sample where account_id = $1
     order by created_at desc, id desc limit $2 offset $3
 """
-DELETE = "delete from sample where account_id = $1 and id = $2 returning id"
-FORGET = "delete from sample where account_id = $1 and conversation_id = $2 and message_ids && $3 returning id"
-FORGET_CONVERSATION = "delete from sample where account_id = $1 and conversation_id = $2 returning id"
+
+
+def _delete(which: str) -> str:
+    return f"""
+        with gone as (delete from sample where account_id = $1 and {which} returning id, {_SIZE}), {_COUNT_GONE}
+        select id from gone
+    """  # noqa: S608 - our own words
+
+
+DELETE = _delete("id = $2")
+FORGET = _delete("conversation_id = $2 and message_ids && $3")
+FORGET_CONVERSATION = _delete("conversation_id = $2")
 
 COUNT_KNOWN = "select count(*) from sample where account_id = $1 and id = any($2)"
 # Outputs that say nothing are left out by who reads these: there is one rule for that, and SQL has no part in it.
@@ -153,11 +181,21 @@ async def count_known(db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> i
     return int(await db.fetchval(COUNT_KNOWN, account_id, sample_ids))
 
 
-async def outputs(db: Db, account_id: UUID, sample_ids: Sequence[UUID] | None, limit: int) -> list[Record]:
-    """Samples with an output, of these or of all, newest first."""
-    return list(await db.fetch(OUTPUTS, account_id, sample_ids, limit))
+async def outputs(db: Db, account_id: UUID, sample_ids: Sequence[UUID] | None, limit: int) -> AsyncIterator[list[Record]]:
+    """Samples with an output, of these or of all, newest first; some at a time, inside the caller's transaction."""
+    return await _batches(db, OUTPUTS, account_id, sample_ids, limit)
 
 
-async def preferences(db: Db, account_id: UUID, sample_ids: Sequence[UUID] | None, limit: int) -> list[Record]:
-    """Outputs, each with a rejected one to the same message, newest first; both halves are of these samples, or of all."""
-    return list(await db.fetch(PREFERENCES, account_id, sample_ids, limit))
+async def preferences(db: Db, account_id: UUID, sample_ids: Sequence[UUID] | None, limit: int) -> AsyncIterator[list[Record]]:
+    """Outputs, each with a rejected one to the same message, newest first; both halves are of these samples, or of all. As `outputs`."""
+    return await _batches(db, PREFERENCES, account_id, sample_ids, limit)
+
+
+async def _batches(db: Db, query: str, *arguments: object) -> AsyncIterator[list[Record]]:
+    cursor = await db.cursor(query, *arguments)
+
+    async def batches() -> AsyncIterator[list[Record]]:
+        while batch := await cursor.fetch(_BATCH_ROWS):
+            yield list(batch)
+
+    return batches()

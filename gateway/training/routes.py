@@ -23,7 +23,9 @@ class SampleController(Controller):
         """What was learnt from accepting, editing and rejecting drafts, newest first."""
         return await samples.list(principal.account_id, page, page_size)
 
-    @post("/import", summary="Import past replies as samples", status_code=200, responses=errors(400, 401, 403, 404, 409, 413, 422, 503))
+    @post(
+        "/import", summary="Import past replies as samples", status_code=200, responses=errors(400, 401, 403, 404, 409, 413, 422, 429, 503)
+    )
     async def import_history(
         self, principal: Caller, history_import: NamedDependency[HistoryImportService], data: JSONBody[HistoryImport]
     ) -> ImportedHistory:

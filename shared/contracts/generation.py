@@ -24,10 +24,11 @@ class GenerateRequest:
     prompt: Annotated[str, MinLen(1)] | None = None
     messages: Annotated[list[Turn], MinLen(1)] | None = None
     max_tokens: Annotated[int, Ge(1), Le(2048)] = 256
+    """The longest answer; all `n` answers together have at most 4,096 tokens."""
     temperature: Annotated[float, Ge(0), Le(2)] = 0.7
     top_p: Annotated[float, Gt(0), Le(1)] = 0.9
     repeat_penalty: Annotated[float, Ge(0.5), Le(2)] = 1.1
-    stop: Annotated[list[Annotated[str, MinLen(1)]], MaxLen(8)] = field(default_factory=list)
+    stop: Annotated[list[Annotated[str, MinLen(1), MaxLen(500)]], MaxLen(8)] = field(default_factory=list)
     seed: Annotated[int, Ge(0), Le(2**63 - 1)] | None = None
     n: Annotated[int, Ge(1), Le(4)] = 1
     adapter_id: Annotated[str, MinLen(1), MaxLen(200)] | None = None
@@ -42,7 +43,8 @@ class GenerateRequest:
     use_cache: bool = True
     """False generates anew and replaces what was cached."""
     overflow: Literal["refuse", "drop_oldest"] = "refuse"
-    """A prompt longer than the context window: refuse it, or drop the oldest turns (never system turns, never the last one)."""
+    """A prompt longer than the model shall read: refuse it, or drop the oldest turns (never system turns, never the last one: that loses
+    its beginning if it is too long by itself)."""
     stream: bool = False
 
 

@@ -17,7 +17,7 @@ def caller(gateway: GatewayProcess) -> httpx.Client:
     return calls_from(gateway.url, new_address())
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1,]", b"\xff\xfe", b'{"name": NaN}', b"[" * 100_000, b'{"name": "\\ud800"}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"[1,]", b"\xff\xfe", b'{"name": NaN}', b"[" * 10_000, b'{"name": "\\ud800"}'])
 def test_a_body_that_is_not_json_is_400(caller: httpx.Client, content: bytes) -> None:
     answer = caller.post("/api/devices/register", content=content, headers={"Content-Type": "application/json"})
 

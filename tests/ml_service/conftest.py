@@ -42,7 +42,9 @@ class InProcess:
 
 def scripted_settings(**changes: object) -> Settings:
     """Settings of an in-process app; Redis is nowhere unless given."""
-    defaults = Settings(ml_service_token=TOKEN, redis_url="redis://127.0.0.1:1/0", model_id="smollm2-135m-instruct")
+    defaults = Settings(
+        ml_service_token=TOKEN, redis_url="redis://127.0.0.1:1/0", model_id="smollm2-135m-instruct", max_prompt_tokens=100_000
+    )
     return msgspec.structs.replace(defaults, **changes)
 
 

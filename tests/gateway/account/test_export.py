@@ -1,12 +1,14 @@
 import functools
 import io
 import json
+import time
 import zipfile
 from uuid import uuid4
 
 import httpx
 import pytest
 
+from gateway.account import service
 from tests.factories import NO_TLS, Device, message, paired_device, sync
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
@@ -21,8 +23,17 @@ UNREAD = "from pg_stat_activity where state = 'idle in transaction' and query li
 
 @pytest.fixture(scope="module")
 def full(gateway: GatewayProcess, database_url: str) -> Device:
-    """An account whose export is far larger than any buffer on its way: random text does not compress well."""
-    device = paired_device(gateway.url)
+    """An account whose export is far larger than any buffer on its way."""
+    return filled(paired_device(gateway.url), database_url)
+
+
+@pytest.fixture(scope="module")
+def full_too(gateway: GatewayProcess, database_url: str) -> Device:
+    return filled(paired_device(gateway.url), database_url)
+
+
+def filled(device: Device, database_url: str) -> Device:
+    """With many messages: random text does not compress well."""
     conversation = uuid4()
     rows(
         database_url,
@@ -129,16 +140,45 @@ def test_a_reader_that_leaves_gives_its_connection_back(second_gateway: GatewayP
         wait_until_unused(second_gateway)
 
 
-def test_a_third_export_at_once_is_asked_to_wait(full: Device) -> None:
-    with full.client.stream("GET", "/api/account/export") as one, full.client.stream("GET", "/api/account/export") as two:
+def test_an_account_has_one_export_at_once_and_a_process_two(gateway: GatewayProcess, full: Device, full_too: Device) -> None:
+    with full.client.stream("GET", "/api/account/export") as one, full_too.client.stream("GET", "/api/account/export") as two:
         unread = [one.iter_raw(), two.iter_raw()]  # kept: a forgotten iterator closes its connection
         for chunks in unread:
             next(chunks)
 
-        third = full.client.get("/api/account/export")
+        second = full.client.get("/api/account/export")
+        third = paired_device(gateway.url).client.get("/api/account/export")
 
-    assert third.status_code == 503
+    assert (second.status_code, third.status_code) == (429, 503)
+    assert int(second.headers["Retry-After"]) > 0
     assert int(third.headers["Retry-After"]) > 0
+
+
+def test_it_ends_when_its_device_is_deactivated(gateway: GatewayProcess, full: Device) -> None:
+    lost = paired_device(gateway.url, full)
+
+    with lost.client.stream("GET", "/api/account/export") as answer:
+        chunks = answer.iter_raw()
+        next(chunks)
+        full.client.post(f"/api/devices/{lost.device_id}/deactivate").raise_for_status()
+        time.sleep(service.CHECK_SECONDS)
+
+        with pytest.raises(httpx.RemoteProtocolError):
+            b"".join(chunks)
+
+
+def test_it_ends_when_its_account_is_deleted(gateway: GatewayProcess, database_url: str) -> None:
+    owner = filled(paired_device(gateway.url), database_url)
+    other = paired_device(gateway.url, owner)
+
+    with owner.client.stream("GET", "/api/account/export") as answer:
+        chunks = answer.iter_raw()
+        next(chunks)
+        other.client.request("DELETE", "/api/account", json={"confirm": str(owner.account_id)}).raise_for_status()
+        time.sleep(service.CHECK_SECONDS)
+
+        with pytest.raises(httpx.RemoteProtocolError):
+            b"".join(chunks)
 
 
 def stop_exports(database_url: str) -> None:

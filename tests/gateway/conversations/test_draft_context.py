@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from gateway.conversations.prompt import LONGEST_LINE
 from gateway.conversations.service import DraftContext, draft_context
 from gateway.database import Database
 from gateway.errors import NotFound
@@ -101,3 +102,12 @@ def test_another_accounts_message_is_as_unknown_as_none(device: Device, gateway:
     for message_id in (theirs, str(uuid4())):
         with pytest.raises(NotFound):
             context(database_url, device.account_id, message_id)
+
+
+def test_of_a_long_message_the_end_is_read(device: Device, database_url: str) -> None:
+    last = sync(device, [at(0, "beginning " + "x" * LONGEST_LINE + " end"), at(20, "y" * LONGEST_LINE + " end")])["messages"][-1]["id"]
+
+    first, second = contents(context(database_url, device.account_id, last))
+
+    assert (len(first), len(second)) == (LONGEST_LINE + 3, LONGEST_LINE + 3)
+    assert (first[:4], first[-5:], second[-5:]) == ("u: x", "x end", "y end")

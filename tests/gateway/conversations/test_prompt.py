@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.conversations.prompt import BURST_GAP, Line, Prompt, Thread, bursts, render, system_text
+from gateway.conversations.prompt import BURST_GAP, MOST_CHARACTERS, Line, Prompt, Thread, bursts, render, system_text
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 PRIVATE = Thread(is_group=False, names=("Anna",))
@@ -114,6 +114,27 @@ def test_a_name_stays_on_its_line_and_many_are_cut_short() -> None:
     assert "\n" not in text
     assert "and others" in text
     assert "Friend T" not in text
+
+
+def test_the_last_messages_that_have_room_together_are_taken() -> None:
+    lines = [line("a" * 30_000, 10 * number) for number in range(5)]
+
+    prompt = render(PRIVATE, lines, include_contact_info=True)
+
+    assert prompt.message_ids == [each.id for each in lines[-2:]]
+    assert sum(len(content) for _, content in turns(prompt)) <= MOST_CHARACTERS
+
+
+def test_nothing_older_is_taken_than_what_had_no_room() -> None:
+    lines = [line("short"), line("a" * MOST_CHARACTERS, 10), line("last", 20)]
+
+    assert turns(render(PRIVATE, lines, include_contact_info=True)) == [("user", "last")]
+
+
+def test_the_last_message_is_there_however_long_it_is() -> None:
+    lines = [line("short"), line("a" * 100_000, 10)]
+
+    assert turns(render(PRIVATE, lines, include_contact_info=True)) == [("user", "a" * 100_000)]
 
 
 lines_of_any_kind = st.lists(

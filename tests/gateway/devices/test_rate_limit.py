@@ -145,12 +145,13 @@ def test_codes_are_not_evaluated_uncounted_while_redis_is_away(gateway_without_r
     gateway_without_redis.start()
     try:
         client = calls_from(gateway_without_redis.url, new_address())
-        pairing = announced(client)
+        pairing = announced(calls_from(gateway.url, new_address()))
 
         answer = guess(client, pairing["deviceId"], pairing["code"])
 
         assert answer.status_code == 503
         assert "Retry-After" in answer.headers
+        assert client.post("/api/devices/register", json=registration()).status_code == 503
         assert guess(calls_from(gateway.url, new_address()), pairing["deviceId"], pairing["code"]).status_code == 200
     finally:
         gateway_without_redis.stop()

@@ -1,6 +1,7 @@
 """What the other devices of an account are told of drafts, syncs and retractions; on another gateway than the one that was asked."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -15,9 +16,9 @@ from tests.factories import Device, own_rows, paired_device
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.scripted_ml_service import ScriptedMlService
-from tests.fixtures.waiting import eventually
+from tests.fixtures.waiting import WITHIN_A_SECOND, eventually
 from tests.gateway.events.readers import listening, received, until, with_publisher
-from tests.gateway.responses.situations import DRAFT, drafted, line, only_draft, read, synced
+from tests.gateway.responses.situations import DRAFT, drafted, line, only_draft, queued, read, synced
 from tests.gateway.responses.situations import received as message_received
 
 
@@ -221,3 +222,87 @@ def test_everything_that_goes_out_is_as_documented(drafting_gateway: GatewayProc
     allowed = document["components"]["schemas"]["Event"]["properties"]["type"]["enum"]
     assert {event["type"] for event in events} <= set(allowed)
     assert all(set(event) == {"id", "type", "at", "data"} and event["at"].endswith("Z") for event in events)
+
+
+def test_drafts_whose_conversation_is_deleted_end_once_each(
+    owner: Device, elsewhere: ClientConnection, ml_service: ScriptedMlService
+) -> None:
+    ids = synced(owner, [line(f"Question {number}") for number in range(3)], "thread")
+    received(elsewhere)
+    with ml_service.paced(2), ThreadPoolExecutor(3) as pool:  # left alone each would take 28 seconds
+        waiting = [pool.submit(owner.client.post, "/api/responses/generate", json={"messageId": message_id}) for message_id in ids]
+        began = received(elsewhere, 3)
+        (conversation,) = owner.client.get("/api/conversations").json()["conversations"]
+        eventually(lambda: ml_service.running == 3)
+
+        owner.client.delete(f"/api/conversations/{conversation['id']}").raise_for_status()
+
+        ends = received(elsewhere, 3)
+        answers = [each.result(WITHIN_A_SECOND).json()["status"] for each in waiting]
+    synced(owner, [line("And now?")], "another thread")
+    then = received(elsewhere)
+
+    assert types(began) == ["response:generating"] * 3
+    assert types(ends) == ["response:cancelled"] * 3
+    assert {end["data"]["responseId"] for end in ends} == {begin["data"]["responseId"] for begin in began}
+    assert answers == ["cancelled"] * 3
+    assert types(then) == ["sync:completed"]
+
+
+def test_a_draft_that_waits_in_the_queue_ends_with_its_conversation(owner: Device, elsewhere: ClientConnection) -> None:
+    message_id = message_received(owner)
+    received(elsewhere)
+    response_id = queued(owner, message_id)
+    (conversation,) = owner.client.get("/api/conversations").json()["conversations"]
+
+    owner.client.delete(f"/api/conversations/{conversation['id']}").raise_for_status()
+
+    (end,) = received(elsewhere)
+    assert (end["type"], end["data"]["responseId"]) == ("response:cancelled", response_id)
+
+
+def test_what_a_device_waits_for_ends_when_it_is_deactivated(
+    owner: Device, elsewhere: ClientConnection, drafting_gateway: GatewayProcess, ml_service: ScriptedMlService
+) -> None:
+    lost = paired_device(drafting_gateway.url, owner)
+    ids = synced(owner, [line("Dinner?"), line("On Friday?")])
+    received(elsewhere)
+    with ml_service.paced(2), ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lost.client.post, "/api/responses/generate", json={"messageId": ids[0]})
+        received(elsewhere)
+        body, headers = {"messageId": ids[1]}, {"Accept": "text/event-stream"}
+        with lost.client.stream("POST", "/api/responses/generate", json=body, headers=headers) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            received(elsewhere)
+
+            owner.client.post(f"/api/devices/{lost.device_id}/deactivate").raise_for_status()
+
+            last = [name for name in lines if name.startswith("event: ")][-1]
+        ends = received(elsewhere, 3)
+
+    assert last == "event: cancelled"
+    assert waiting.result().json()["status"] == "cancelled"
+    assert sorted(types(ends)) == ["device:deactivated", "response:cancelled", "response:cancelled"]
+
+
+def test_what_other_devices_wait_for_goes_on(owner: Device, drafting_gateway: GatewayProcess, ml_service: ScriptedMlService) -> None:
+    lost = paired_device(drafting_gateway.url, owner)
+    message_id = message_received(owner)
+    with ml_service.paced(0.1), ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(drafted, owner, message_id)
+        eventually(lambda: owner.client.get("/api/responses", params={"status": "generating"}).json()["total"] == 1)
+        owner.client.post(f"/api/devices/{lost.device_id}/deactivate").raise_for_status()
+
+    assert waiting.result()["status"] == "completed"
+
+
+def test_a_stream_ends_when_its_account_is_deleted(owner: Device, drafting_gateway: GatewayProcess, ml_service: ScriptedMlService) -> None:
+    other = paired_device(drafting_gateway.url, owner)
+    body, headers = {"messageId": message_received(owner)}, {"Accept": "text/event-stream"}
+    with ml_service.paced(2), owner.client.stream("POST", "/api/responses/generate", json=body, headers=headers) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+        other.client.request("DELETE", "/api/account", json={"confirm": str(owner.account_id)}).raise_for_status()
+
+        assert [name for name in lines if name.startswith("event: ")][-1] == "event: cancelled"

@@ -20,6 +20,7 @@ from gateway.events.schemas import DeviceDeactivated
 from gateway.events.subscription import DEACTIVATED, SLOW, WAITING_EVENTS, Frame, Subscription
 from gateway.events.token_listeners import TokenListeners
 from gateway.wire import utc_now
+from tests.factories import allowances
 from tests.fixtures.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.anyio
@@ -55,7 +56,7 @@ async def house(redis_url: str) -> AsyncIterator[House]:
         journal = Journal(redis)
         listeners = TokenListeners(journal)
         publisher = EventPublisher(journal, listeners)
-        hub = EventHub(redis, journal, listeners, Lenient())  # type: ignore[arg-type]
+        hub = EventHub(redis, journal, listeners, Lenient(), allowances())  # type: ignore[arg-type]
         publisher.start()
         hub.start()
         token = VerifiedToken(principal=Principal(uuid4(), uuid4()), issued_at=utc_now(), expires_at=utc_now() + timedelta(hours=1))
@@ -173,7 +174,7 @@ async def test_a_gateway_that_starts_hears_who_wants_tokens(house: House, redis_
     async with house.hub.subscribed(house.token, after=None, wants_tokens=True), Redis.from_url(redis_url) as redis:
         journal = Journal(redis)
         listeners = TokenListeners(journal)
-        hub = EventHub(redis, journal, listeners, Lenient())  # type: ignore[arg-type]
+        hub = EventHub(redis, journal, listeners, Lenient(), allowances())  # type: ignore[arg-type]
         hub.start()
 
         await until(lambda: listeners.wanted(house.account_id))

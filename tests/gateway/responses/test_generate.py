@@ -91,12 +91,8 @@ def test_stores_only_the_turns_that_fit_the_window(owner: Device, database_url: 
     assert [str(message_id) for message_id in row["message_ids"]] == ids[-kept:]
 
 
-def test_a_message_that_is_longer_than_the_window_is_refused(owner: Device) -> None:
-    answer = owner.client.post("/api/responses/generate", json={"messageId": received(owner, "a" * 5000)})
-
-    assert answer.status_code == 400
-    assert answer.json()["details"][0]["field"] == "messageId"
-    assert only_draft(owner)["status"] == "failed"
+def test_of_a_message_that_is_longer_than_the_window_the_end_is_answered(owner: Device) -> None:
+    assert drafted(owner, received(owner, "a" * 20_000))["response"] == DRAFT
 
 
 def test_several_drafts_in_one_call(owner: Device) -> None:

@@ -145,7 +145,7 @@ def test_the_jobs_of_a_deleted_conversation_are_forgotten(owner: Device, queue_s
         eventually(lambda: job_status(queue_system, response_id) is None)
 
     assert owner.client.get(f"/api/responses/{response_id}").status_code == 404
-    assert queue_system.told(owner) == []
+    assert queue_system.told(owner) == [("response:cancelled", response_id)]
 
 
 def test_a_job_that_could_not_be_cancelled_is_cancelled_later(owner: Device, queue_system: QueueSystem) -> None:

@@ -34,6 +34,25 @@ def owner(queue_system: QueueSystem) -> Device:
     return queue_system.new_device()
 
 
+def test_a_draft_that_cannot_be_looked_after_is_given_up_and_holds_up_no_other(owner: Device, queue_system: QueueSystem) -> None:
+    url = queue_system.postgres.url
+    with queue_system.without_workers():
+        broken, sound = queued(owner), queued(owner)
+        rows(url, "update response set request = '{}' where id = $1", UUID(broken))
+        with queue_system.redis() as redis:  # neither has a job any more
+            redis.delete(f"jobs:state:{broken}", f"jobs:state:{sound}")
+
+        def given_up() -> bool:
+            queue_system.look_now()
+            return bool(read(owner, broken)["status"] == "failed")
+
+        eventually(given_up)
+
+    assert "again and again" in read(owner, broken)["error"]
+    assert ended(owner, sound)["status"] == "completed"
+    eventually(lambda: not rows(url, "select from response where id = $1 and request is not null", UUID(broken)))
+
+
 def entry(device: Device, response_id: str, event_type: str, **more: Any) -> dict[str, str]:
     """What the stream has of an event."""
     return {EVENT_FIELD: json.dumps({"type": event_type, "job_id": response_id, "scope": str(device.account_id), **more})}

@@ -18,8 +18,10 @@ def test_no_message_and_no_draft_is_in_a_log(
     owner.client.post(f"/api/responses/{edited['responseId']}/action", json={"action": "edit", "editedResponse": own_words})
     owner.client.post(f"/api/responses/{rejected['responseId']}/action", json={"action": "reject", "rejectionReason": reason})
     owner.client.post(f"/api/responses/{rejected['responseId']}/action", json={"action": "edit", "editedResponse": own_words + "\0"})
-    with streamed(owner, messageId=received(owner, f"{message} {'a' * 5000}")) as (refused, _):
+    with streamed(owner, messageId=received(owner, f"{message} {'a' * 5000}"), context={"temperature": 9}) as (refused, _):
         assert refused.status_code == 400
+    with streamed(owner, messageId=received(owner, f"{'a' * 5000} {message}")) as (cut, events):
+        assert (cut.status_code, list(events)[-1][0]) == (200, "completed")
 
     logs = "".join(path.read_text(errors="replace") for path in run_folder.glob("*.log"))
     assert edited["responseId"] in logs  # so these are the logs in question

@@ -20,7 +20,7 @@ from gateway.training.job_results import TrainingResults
 from shared.contracts.generation import GenerateRequest
 from shared.contracts.training import LossPoint
 from shared.redis_events import TRAINING_EVENTS, TrainingEvent
-from tests.factories import Device
+from tests.factories import Device, allowances
 from tests.fixtures.training_system import TrainingSystem, completed, state_of
 from tests.fixtures.waiting import eventually
 from tests.gateway.responses.situations import received
@@ -136,7 +136,7 @@ async def _taker(system: TrainingSystem, redis_url: str = "") -> AsyncIterator[T
         journal = Journal(redis)
         publisher = EventPublisher(journal, TokenListeners(journal))
         publisher.start()
-        yield TrainingResults(database, publisher)
+        yield TrainingResults(database, publisher, allowances())
         await publisher.close()
     await database.close()
 

@@ -1,6 +1,7 @@
 """POST /api/training/start, and the jobs that come of it."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -305,6 +306,41 @@ def test_samples_that_were_deleted_meanwhile_are_not_handed_over_anew(learner: D
     training_system.look_now()
     eventually(lambda: read_job(learner, job_id)["status"] == "failed")
     assert "deleted" in read_job(learner, job_id)["error"]
+
+
+def test_one_that_cannot_be_looked_after_is_given_up_and_holds_up_no_other(learner: Device, training_system: TrainingSystem) -> None:
+    training_system.samples(learner)
+    other = training_system.new_device()
+    training_system.samples(other)
+    broken, sound = started(learner), started(other)
+    training_system.rows("update sample set messages = '[1]' where account_id = $1", learner.account_id)
+    for job_id in (broken, sound):  # the ML service has forgotten them
+        del training_system.ml.states[job_id]
+
+    def given_up() -> bool:
+        training_system.look_now()
+        return bool(read_job(learner, broken)["status"] == "failed")
+
+    eventually(given_up)
+
+    assert "again and again" in read_job(learner, broken)["error"]
+    assert sound in training_system.ml.states
+    eventually(lambda: not training_system.rows("select from training_job where id = $1 and look_at is not null", UUID(broken)))
+
+
+def test_one_that_runs_for_longer_than_its_account_may_train_a_day_is_ended(learner: Device, training_system: TrainingSystem) -> None:
+    training_system.samples(learner)
+    job_id = started(learner)
+
+    began = datetime.now(UTC) - timedelta(hours=11)
+    training_system.tell(learner, state_of(job_id, "training", progress=40.0, started_at=began))
+    assert read_job(learner, job_id)["status"] == "training"
+    training_system.rows("update training_job set started_at = now() - interval '13 hours' where id = $1", UUID(job_id))
+    training_system.tell(learner, state_of(job_id, "training", progress=50.0))
+
+    assert "MAX_TRAINING_SECONDS_A_DAY_PER_ACCOUNT" in read_job(learner, job_id)["error"]
+    eventually(lambda: job_id in training_system.ml.cancelled)
+    assert training_system.ends_told(learner) == ["training:failed"]
 
 
 def test_after_a_day_of_silence_it_fails(learner: Device, training_system: TrainingSystem) -> None:

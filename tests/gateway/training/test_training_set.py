@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,6 +11,7 @@ import pytest
 
 from gateway.database import Database
 from gateway.errors import BadRequest
+from gateway.training import training_set as training_set_module
 from gateway.training.training_set import TrainingSet, training_set
 from shared.contracts.training import TrainingMethod, TrainingSample
 from tests.factories import Device, own_rows, paired_device
@@ -60,12 +62,24 @@ class Teacher:
         )
         return sample_id
 
+    def fill(self, count: int, *, characters: int) -> None:
+        """So many samples with long prompts."""
+        rows(
+            self._database_url,
+            "insert into sample (id, account_id, source, messages, message_ids, output, quality, replied_at, created_at)"
+            " select gen_random_uuid(), $1, 'history', jsonb_build_array(jsonb_build_object('role', 'user', 'content', repeat('x', $3))),"
+            " '{}', 'sure', 1, now(), now() from generate_series(1, $2)",
+            self._account_id,
+            count,
+            characters,
+        )
+
     def teach(self, method: TrainingMethod = "sft", sample_ids: list[UUID] | None = None, limit: int = 100) -> TrainingSet:
         async def read() -> TrainingSet:
             database = Database(self._database_url, pool_size=1)
             await database.open()
             try:
-                async with database.connection() as db:
+                async with database.transaction() as db:
                     return await training_set(db, self._account_id, method=method, sample_ids=sample_ids, limit=limit)
             finally:
                 await database.close()
@@ -118,6 +132,38 @@ def test_the_newest_are_taken_when_there_are_too_many(teacher: Teacher) -> None:
         teacher.add("accept", f"output {number}")
 
     assert teacher.outputs(limit=2) == ["output 2", "output 3"]
+
+
+def test_as_many_are_taken_as_have_room(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_set_module, "MOST_BYTES", 2**20)
+    for number in range(30):
+        teacher.add("accept", f"output {number}", asked="x" * 100_000)
+
+    assert teacher.outputs() == [f"output {number}" for number in range(20, 30)]
+
+
+def test_of_those_that_were_named_none_is_left_out_unsaid(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_set_module, "MOST_BYTES", 2**20)
+    named = [teacher.add("accept", "output", asked="x" * 100_000) for _ in range(11)]
+
+    assert len(teacher.outputs(sample_ids=named[1:])) == 10
+    with pytest.raises(BadRequest, match="choose fewer"):
+        teacher.outputs(sample_ids=named)
+
+
+def test_what_has_no_room_is_never_in_memory(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred megabytes of samples, of which two have room."""
+    monkeypatch.setattr(training_set_module, "MOST_BYTES", 2 * 2**20)
+    teacher.fill(1000, characters=100_000)
+    tracemalloc.start()
+    try:
+        taught = teacher.teach(limit=20_000)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(taught.samples) == 20
+    assert most < 30 * 2**20
 
 
 def test_drafts_are_preferred_as_the_owner_did(teacher: Teacher) -> None:

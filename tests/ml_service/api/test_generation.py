@@ -1,13 +1,18 @@
 import asyncio
 import json
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from ml_service.engine.scripted_engine import WORDS, ScriptedEngine
+from ml_service.engine.protocol import Adapter, Delta, Sampling
+from ml_service.engine.scripted_engine import WORDS, ScriptedEngine, ScriptedRenderer
+from ml_service.models.prompts import CHARACTERS_PER_TOKEN
+from shared.contracts.generation import Turn
 from tests.fixtures.ml_service import TOKEN
-from tests.fixtures.waiting import PATIENCE_SECONDS
+from tests.fixtures.waiting import PATIENCE_SECONDS, settled, until
 from tests.ml_service.conftest import InProcess, running, scripted_settings
 
 pytestmark = pytest.mark.anyio
@@ -163,6 +168,84 @@ async def test_the_oldest_turns_may_be_dropped(service: InProcess) -> None:
     turns = [{"role": "system", "content": "s"}] + [{"role": "user", "content": "a" * 3000}] * 4
     answer = await service.client.post("/generate", json={"messages": turns, "overflow": "drop_oldest"})
     assert answer.json()["dropped_messages"] == 2
+
+
+async def test_what_cannot_fit_is_refused_before_it_is_tokenised(service: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ScriptedRenderer, "text", not_to_be_called)
+    monkeypatch.setattr(ScriptedRenderer, "turns", not_to_be_called)
+    turns = [{"role": "user", "content": "a" * 100_000}]
+
+    answers = [await service.client.post("/generate", json=body) for body in (fresh(prompt="a" * 100_000), {"messages": turns})]
+
+    assert [answer.status_code for answer in answers] == [400, 400]
+    assert [answer.json()["details"][0]["field"] for answer in answers] == ["prompt", "messages"]
+
+
+async def test_a_long_history_is_cut_before_it_is_tokenised(service: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    turns = ScriptedRenderer.turns
+
+    def noted(renderer: ScriptedRenderer, given: Sequence[Turn], *, answer_follows: bool = True) -> list[int]:
+        seen.append(sum(len(turn.content) for turn in given))
+        return turns(renderer, given, answer_follows=answer_follows)
+
+    monkeypatch.setattr(ScriptedRenderer, "turns", noted)
+    history = [{"role": "user", "content": str(number % 10) * 40_000} for number in range(100)]
+
+    answer = await service.client.post("/generate", json={"messages": history, "overflow": "drop_oldest"})
+
+    assert answer.json()["dropped_messages"] == 99
+    assert max(seen) <= 8192 * CHARACTERS_PER_TOKEN
+
+
+async def test_of_a_message_that_is_too_long_the_end_is_answered(service: InProcess) -> None:
+    turns = [{"role": "system", "content": "s"}, {"role": "user", "content": "a" * 20_000}]
+    answer = await service.client.post("/generate", json={"messages": turns, "overflow": "drop_oldest"})
+    assert (answer.status_code, answer.json()["dropped_messages"]) == (200, 0)
+
+
+async def test_all_answers_together_have_so_many_tokens(service: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Sampling] = []
+    generate = service.engine.generate
+
+    def noted(prompt: Sequence[int], sampling: Sampling, adapter: Adapter | None = None, **more: Any) -> AsyncGenerator[Delta, None]:
+        asked.append(sampling)
+        return generate(prompt, sampling, adapter, **more)
+
+    monkeypatch.setattr(service.engine, "generate", noted)
+    for n in (1, 2, 3, 4):
+        await service.client.post("/generate", json=fresh(n=n, max_tokens=2048))
+
+    assert [sampling.max_tokens for sampling in asked] == [2048, 2048, 1365, 1024]
+
+
+async def test_one_scope_with_hundreds_of_requests_holds_up_no_other() -> None:
+    settings = scripted_settings(max_num_seqs=4, max_queued_requests=250)
+    ended: list[str] = []
+    async with running(settings) as service:
+
+        async def ask(scope: str) -> int:
+            answer = await service.client.post("/generate", json=fresh(scope=scope))
+            if answer.status_code == 200:
+                ended.append(scope)
+            return answer.status_code
+
+        service.engine.stall()
+        greedy = [asyncio.create_task(ask("greedy")) for _ in range(256)]
+        await until_running(service, 4)
+        await until(lambda: sum(task.done() for task in greedy) == 2)  # for these there was no room
+        modest = [asyncio.create_task(ask("modest")) for _ in range(3)]
+        await settled()
+        service.engine.resume()
+
+        assert await asyncio.gather(*modest) == [200] * 3
+        assert ended.count("greedy") < 20
+        refused = Counter(await asyncio.gather(*greedy))[503]
+        assert refused == 2 + 3  # three made way
+
+
+def not_to_be_called(*_: object, **__: object) -> list[int]:
+    raise AssertionError("it was tokenised")
 
 
 async def test_no_adapter_exists(service: InProcess) -> None:
