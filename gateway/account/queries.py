@@ -42,7 +42,11 @@ _LOOKED_AT = "when the gateway looks after it again or how often it did, and not
 
 EXPORTS = {
     "account": Export(table="account", where="id = $1"),
-    "devices": Export(table="device", where="account_id = $1 order by id", left_out=_ONE_ACCOUNT),
+    "devices": Export(
+        table="device",
+        where="account_id = $1 order by id",
+        left_out={**_ONE_ACCOUNT, "tokens_valid_after": "what the gateway checks tokens by, and nothing about their owner"},
+    ),
     "contacts": Export(
         table="contact",
         where="account_id = $1 order by id",
@@ -99,6 +103,8 @@ NOT_EXPORTED = {
 }
 """Tables without a file of their own, and why."""
 
+# In the order in which whoever changes a device's tokens takes them: its row before anything that hangs on it.
+HOLD_DEVICES = "select id from device where account_id = $1 order by id for update"
 FORGET_ANSWERS = "delete from idempotent_answer where scope = $1"
 DELETE = "delete from account where id = $1"
 
@@ -126,6 +132,11 @@ async def export_statement(db: Db, export: Export) -> str:
 def _in_the_api(column: str) -> str:
     first, *others = column.split("_")
     return first + "".join(word.capitalize() for word in others)
+
+
+async def hold_devices(db: Db, account_id: UUID) -> None:
+    """Let nobody pair, refresh or shut out a device of the account until the transaction ends."""
+    await db.execute(HOLD_DEVICES, account_id)
 
 
 async def delete(db: Db, account_id: UUID) -> None:
