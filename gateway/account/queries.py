@@ -59,7 +59,9 @@ EXPORTS = {
         left_out=_ONE_ACCOUNT,
         further=[
             """
-            (select coalesce(jsonb_agg(jsonb_build_object('id', p.id, 'handle', p.handle, 'contactId', p.contact_id)), '[]')
+            (select coalesce(jsonb_agg(jsonb_build_object(
+                    'id', p.id, 'handle', p.handle, 'contactId', p.contact_id, 'leftAt', p.left_at
+                )), '[]')
                 from participant p where p.conversation_id = conversation.id) as participants
             """
         ],

@@ -38,7 +38,7 @@ def _context(chosen: str, text: str, fence: str = "") -> str:
         cross join lateral (
             select array_agg(contact.display_name order by participant.id) as names
             from participant join contact on contact.account_id = $1 and contact.id = participant.contact_id
-            where participant.conversation_id = chosen.conversation_id
+            where participant.conversation_id = chosen.conversation_id and participant.left_at is null and contact.display_name is not null
         ) others
         left join lateral (
             select account_id, id, direction, sender_id, {text} as text, sent_at, attachments -> 0 ->> 'mimeType' as attachment
@@ -145,7 +145,7 @@ SEARCH_SETTINGS = "set local statement_timeout = '2s'; set local plan_cache_mode
 _NAMED = """
     ($2::text is null or strpos(lower(normalize(conversation.display_name, nfkc)), lower(normalize($2, nfkc))) > 0 or exists (
         select from participant left join contact on contact.account_id = $1 and contact.id = participant.contact_id
-        where participant.conversation_id = conversation.id
+        where participant.conversation_id = conversation.id and participant.left_at is null
           and (strpos(lower(normalize(contact.display_name, nfkc)), lower(normalize($2, nfkc))) > 0
             or strpos(lower(participant.handle), lower($2)) > 0)
     ))
@@ -170,7 +170,7 @@ PARTICIPANTS = """
         from participant
         join conversation on conversation.account_id = $1 and conversation.id = participant.conversation_id
         left join contact on contact.account_id = $1 and contact.id = participant.contact_id
-        where participant.conversation_id = any($2::uuid[])
+        where participant.conversation_id = any($2::uuid[]) and participant.left_at is null
         order by participant.conversation_id, coalesce(contact.id, participant.id), participant.id
     ) present
     order by conversation_id, id

@@ -6,7 +6,7 @@ from gateway.wire import Wire
 
 
 class Participant(Wire, frozen=True, kw_only=True):
-    """Somebody who is or was in a thread. `displayName` is the contact's name, or the handle of who is no contact."""
+    """Somebody who is in a thread. `displayName` is the contact's name, or the handle of who is no contact."""
 
     id: UUID
     display_name: str

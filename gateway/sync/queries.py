@@ -12,13 +12,18 @@ from gateway.sync.phone_reports import is_wordless
 from gateway.sync.search_words import search_document
 from shared.ids import new_id
 
-# The thread, locked, and which of the given handles are not among its participants yet.
+# The thread, locked; which of the given handles are not among its participants yet; and whether somebody came or left, by the list of
+# who is in it now.
 LOCK_THREAD = """
     select id, display_name, is_group,
            array(
                select handle from unnest($3::text[]) handle
                where not exists (select from participant where conversation_id = conversation.id and participant.handle = handle.handle)
-           ) as strangers
+           ) as strangers,
+           exists (
+               select from participant
+               where conversation_id = conversation.id and cardinality($4::text[]) > 0 and (left_at is null) <> (handle = any($4::text[]))
+           ) as moved
     from conversation where account_id = $1 and imessage_id = $2
     for no key update
 """
@@ -36,11 +41,28 @@ NAME_THREAD = "update conversation set display_name = $3, is_group = $4, updated
 SHARE_CONTACTS = "select pg_advisory_xact_lock_shared(hashtextextended('contacts of ' || $1::uuid, 0))"
 ADD_PARTICIPANTS = """
     insert into participant (id, conversation_id, handle, contact_id)
-    select stranger.id, $2, stranger.handle, contact_handle.contact_id
+    select stranger.id, $2, stranger.handle, meant.contact_id
     from unnest($3::uuid[], $4::text[]) stranger (id, handle)
-    left join contact_handle on contact_handle.account_id = $1 and contact_handle.handle = stranger.handle
+    left join lateral (
+        select min(contact_id::text)::uuid as contact_id from contact_handle
+        where contact_handle.account_id = $1 and contact_handle.handle = stranger.handle
+        having count(*) = 1
+    ) meant on true
     order by stranger.handle
     on conflict on constraint participant_handle do nothing
+"""
+# Somebody is there as long as the list has them, under whichever of their handles.
+MOVE_PARTICIPANTS = """
+    with standing as (
+        select known.id, known.handle = any($2::text[]) or exists (
+            select from participant listed
+            where listed.conversation_id = $1 and listed.contact_id = known.contact_id and listed.handle = any($2::text[])
+        ) as is_here
+        from participant known where known.conversation_id = $1
+    )
+    update participant set left_at = case when standing.is_here then null else now() end
+    from standing
+    where participant.id = standing.id and (participant.left_at is null) <> standing.is_here
 """
 # Attachments come as JSON in text: the lists of a jsonb[] would be taken for a dimension of it.
 # In the order of their guids, so that batches that share some (of two threads of an account) cannot wait for each other in a circle.
@@ -121,9 +143,13 @@ _CHANGING = (
 )  # fmt: skip
 
 
-async def lock_thread(db: Db, account_id: UUID, imessage_id: str, handles: list[str]) -> Record | None:
-    """A known thread, locked until the transaction ends, and the handles that are no participants of it."""
-    return await db.fetchrow(LOCK_THREAD, account_id, imessage_id, handles)
+async def lock_thread(db: Db, account_id: UUID, imessage_id: str, handles: list[str], listed: list[str]) -> Record | None:
+    """A known thread, locked until the transaction ends.
+
+    Returns:
+        `strangers`: those of the handles that are no participants of it; `moved`: whether who is `listed` differs from who is there.
+    """
+    return await db.fetchrow(LOCK_THREAD, account_id, imessage_id, handles, listed)
 
 
 async def add_thread(db: Db, account_id: UUID, imessage_id: str, display_name: str | None, is_group: bool) -> Record:
@@ -142,10 +168,19 @@ async def name_thread(db: Db, account_id: UUID, conversation_id: UUID, display_n
     await db.execute(NAME_THREAD, account_id, conversation_id, display_name, is_group)
 
 
-async def add_participants(db: Db, account_id: UUID, conversation_id: UUID, handles: list[str]) -> None:
-    """Add participants, each with the contact that its handle means, if there is one."""
+async def share_contacts(db: Db, account_id: UUID) -> None:
+    """Let nobody change the account's contacts until the transaction ends: before its participants are changed."""
     await db.execute(SHARE_CONTACTS, account_id)
+
+
+async def add_participants(db: Db, account_id: UUID, conversation_id: UUID, handles: list[str]) -> None:
+    """Add participants, each with the contact that its handle means, if it means one."""
     await db.execute(ADD_PARTICIPANTS, account_id, conversation_id, [new_id() for _ in handles], handles)
+
+
+async def move_participants(db: Db, conversation_id: UUID, listed: list[str]) -> None:
+    """Note who is in a thread, and that the others have left it."""
+    await db.execute(MOVE_PARTICIPANTS, conversation_id, listed)
 
 
 async def insert_messages(db: Db, account_id: UUID, conversation_id: UUID, columns: Sequence[list[Any]]) -> int:

@@ -150,23 +150,29 @@ class SyncService:
     async def _thread(self, db: Db, account_id: UUID, batch: Batch) -> tuple[UUID, int]:
         """The batch's thread, locked: made if it is new, with its name and participants as they are now; and the bytes that these take."""
         sent = batch.sent
-        thread = await queries.lock_thread(db, account_id, sent.conversation_imessage_id, batch.participants)
+        thread = await queries.lock_thread(db, account_id, sent.conversation_imessage_id, batch.participants, batch.listed)
         if thread is not None:
             strangers: list[str] = thread["strangers"]
+            moved: bool = thread["moved"]
             grown = 0
         else:
-            strangers = batch.participants
+            strangers, moved = batch.participants, False
             grown = _ROW_BYTES
             thread = await queries.add_thread(
-                db, account_id, sent.conversation_imessage_id, sent.conversation_display_name or None, bool(sent.is_group)
+                db, account_id, sent.conversation_imessage_id, sent.conversation_display_name or None, bool(batch.is_group)
             )
         conversation_id: UUID = thread["id"]
         known = (thread["display_name"], thread["is_group"])
-        now = (sent.conversation_display_name or known[0], known[1] if sent.is_group is None else sent.is_group)
+        now = (sent.conversation_display_name or known[0], known[1] if batch.is_group is None else batch.is_group)
         if now != known:
             await queries.name_thread(db, account_id, conversation_id, *now)
+        leaves = now[1] and batch.listed and (strangers or moved)  # of a chat with one person nobody leaves
+        if strangers or leaves:
+            await queries.share_contacts(db, account_id)
         if strangers:
             await queries.add_participants(db, account_id, conversation_id, strangers)
+        if leaves:
+            await queries.move_participants(db, conversation_id, batch.listed)
         return conversation_id, grown + len(strangers) * _ROW_BYTES
 
     async def _store(self, db: Db, account_id: UUID, conversation_id: UUID, batch: Batch) -> _Outcome:

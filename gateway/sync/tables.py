@@ -7,28 +7,28 @@ from gateway.devices.tables import Account
 
 
 class Contact(Table):
-    """A person the owner writes with. `phone_number` is E.164, `email` lower-case."""
+    """A person the owner writes with. `phone_number` is E.164 where its country is known, `email` lower-case."""
 
     id = UUID(primary_key=True, default=None)
     account_id = ForeignKey(references=Account, on_delete=OnDelete.cascade, null=False, index=True)
     apple_id = Varchar(length=320, null=True, default=None)
     phone_number = Varchar(length=20, null=True, default=None)
     email = Varchar(length=320, null=True, default=None)
-    display_name = Varchar(length=500)
+    display_name = Varchar(length=500, null=True, default=None)
     avatar_hash = Varchar(length=200, null=True, default=None)
     created_at = Timestamptz()
     updated_at = Timestamptz()
 
 
 class ContactHandle(Table):
-    """Every handle that means a contact; a handle means one contact of an account."""
+    """A handle that a contact has. Where several contacts of an account have it, it means none of them."""
 
     id = UUID(primary_key=True, default=None)
     account_id = ForeignKey(references=Account, on_delete=OnDelete.cascade, null=False)
     contact_id = ForeignKey(references=Contact, on_delete=OnDelete.cascade, null=False, index=True)
     handle = Varchar(length=320)
 
-    contact_handle_handle = Unique([account_id, handle])
+    contact_handle_owner = Unique([account_id, handle, contact_id])
 
 
 class Conversation(Table):
@@ -57,6 +57,8 @@ class Participant(Table):
     conversation_id = ForeignKey(references=Conversation, on_delete=OnDelete.cascade, null=False)
     handle = Varchar(length=320)
     contact_id = ForeignKey(references=Contact, on_delete=OnDelete.set_null, null=True, default=None, index=True)
+    left_at = Timestamptz(null=True, default=None)
+    """When it was noticed that they are in the thread no more; their messages keep their name."""
 
     participant_handle = Unique([conversation_id, handle])
 
