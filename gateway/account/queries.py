@@ -59,11 +59,18 @@ EXPORTS = {
         left_out=_ONE_ACCOUNT,
         further=[
             """
+            coalesce(
+                nullif(array(select c.imessage_id from direct_chat c where c.conversation_id = conversation.id order by c.id), '{}'),
+                array[imessage_id]
+            ) as "imessageIds"
+            """,
+            'array(select f.id from former_conversation f where f.conversation_id = conversation.id order by f.id) as "formerIds"',
+            """
             (select coalesce(jsonb_agg(jsonb_build_object(
                     'id', p.id, 'handle', p.handle, 'contactId', p.contact_id, 'leftAt', p.left_at
                 )), '[]')
                 from participant p where p.conversation_id = conversation.id) as participants
-            """
+            """,
         ],
     ),
     "messages": Export(table="message", left_out=_ONE_ACCOUNT),
@@ -98,6 +105,8 @@ EXPORTS = {
 NOT_EXPORTED = {
     "contact_handle": "with the contacts, as `handles`",
     "participant": "with the conversations, as `participants`",
+    "direct_chat": "with the conversations, as `imessageIds`",
+    "former_conversation": "with the conversations, as `formerIds`",
     "pairing_code": "a secret",
     "refresh_token": "a secret",
     "idempotent_answer": "answers once more, encrypted, for a day",

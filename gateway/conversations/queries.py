@@ -157,6 +157,7 @@ CONVERSATIONS = f"""
         order by last_message_at desc nulls last, id desc limit $3 offset $4
     )
     select page.id, page.imessage_id, page.display_name, page.is_group, page.message_count, page.last_message_at,
+           array(select imessage_id from direct_chat where conversation_id = page.id order by id) as imessage_ids,
            left(message.text, 1000) as last_text, message.attachments -> 0 ->> 'filename' as last_attachment
     from page left join message on message.account_id = $1 and message.id = page.last_message_id
     order by page.last_message_at desc nulls last, page.id desc
@@ -175,6 +176,7 @@ PARTICIPANTS = """
     ) present
     order by conversation_id, id
 """
+CURRENT = "select conversation_id from former_conversation where account_id = $1 and id = $2"
 HOLD = "select true from conversation where account_id = $1 and id = $2 for update"
 DELETE = "delete from conversation where account_id = $1 and id = $2"
 
@@ -196,6 +198,12 @@ async def message_count(db: Db, account_id: UUID, conversation_id: UUID) -> int 
     """How many messages a thread has; None when there is no such thread."""
     count: int | None = await db.fetchval(COUNT, account_id, conversation_id)
     return count
+
+
+async def current(db: Db, account_id: UUID, conversation_id: UUID) -> UUID:
+    """The thread that one has become part of; itself, if it has not."""
+    current_id: UUID | None = await db.fetchval(CURRENT, account_id, conversation_id)
+    return current_id or conversation_id
 
 
 async def page(db: Db, account_id: UUID, conversation_id: UUID, limit: int, offset: int) -> list[Record]:

@@ -1,5 +1,8 @@
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
+
+from msgspec import Meta
 
 from gateway.sync.schemas import Attachment, Direction, MessageType
 from gateway.wire import Wire
@@ -18,6 +21,7 @@ class Conversation(Wire, frozen=True, kw_only=True):
 
     id: UUID
     imessage_id: str
+    imessage_ids: Annotated[list[str], Meta(description="All identifiers of chats with the same person.")]
     display_name: str | None
     is_group: bool
     participants: list[Participant]

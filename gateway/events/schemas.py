@@ -19,6 +19,7 @@ EventType = Literal[
     "training:failed",
     "training:cancelled",
     "sync:completed",
+    "conversation:merged",
     "device:deactivated",
     "device:token_reused",
     "replay:incomplete",
@@ -32,7 +33,8 @@ class Event(Wire, frozen=True, kw_only=True):
     """One event as it goes out.
 
     `data` of `response:*` is the draft as `GET /api/responses/:id` has it; of `response:token` `{responseId, index, sequence, text}`; of
-    `training:*` the job; of `sync:completed` `{conversationId, created, updated, unchanged}`; of `device:*` `{deviceId}`.
+    `training:*` the job; of `sync:completed` `{conversationId, created, updated, unchanged}`; of `conversation:merged`
+    `{conversationId, formerId}`; of `device:*` `{deviceId}`.
 
     `replay:incomplete` says that what came after the given id is not known any more: look again at what matters. `stream:closed` is the
     last event of a server-sent stream that the gateway ends, with a WebSocket's close `{code, reason}`.
@@ -62,6 +64,13 @@ class SyncCompleted(Wire, frozen=True, kw_only=True):
     created: int
     updated: int
     unchanged: int
+
+
+class ConversationMerged(Wire, frozen=True, kw_only=True):
+    """A conversation has become part of another one with the same person. Its messages, drafts and samples are there now."""
+
+    conversation_id: UUID
+    former_id: UUID
 
 
 class DeviceDeactivated(Wire, frozen=True, kw_only=True):

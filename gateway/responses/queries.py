@@ -88,6 +88,7 @@ END_OF_CONVERSATION = f"""
     where account_id = $1 and conversation_id = $2 and status in ('queued', 'generating')
     returning {DETAILS}
 """  # noqa: S608 - our own words
+MOVE = "update response set conversation_id = $3 where account_id = $1 and conversation_id = $2"
 
 # For this process's own drafts and for all accounts' forgotten ones: the two queries that no account asks.
 NO_LONGER_GENERATING = """
@@ -219,6 +220,11 @@ async def recent_of(db: Db, account_id: UUID, conversation_id: UUID) -> list[UUI
 async def end_of_conversation(db: Db, account_id: UUID, conversation_id: UUID, error: str, now: datetime) -> list[Record]:
     """Cancel the unfinished drafts of a thread. Returns them."""
     return list(await db.fetch(END_OF_CONVERSATION, account_id, conversation_id, error, now))
+
+
+async def move(db: Db, account_id: UUID, gone: UUID, into: UUID) -> None:
+    """Give the drafts of a conversation to another one."""
+    await db.execute(MOVE, account_id, gone, into)
 
 
 async def no_longer_generating(db: Db, response_ids: Sequence[UUID]) -> list[UUID]:

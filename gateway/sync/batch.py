@@ -8,7 +8,7 @@ import msgspec
 from gateway.database import new_ids
 from gateway.errors import BadRequest
 from gateway.message_text import shown
-from gateway.sync.direct import is_group_identifier
+from gateway.sync.chat_identifiers import is_group_identifier, peer_of
 from gateway.sync.handles import handle_of
 from gateway.sync.merging import attachments_json
 from gateway.sync.phone_reports import emoji_of, is_wordless
@@ -33,6 +33,8 @@ class Batch:
         self.sent = sent
         self.is_group = True if sent.is_group is None and is_group_identifier(sent.conversation_imessage_id) else sent.is_group
         """None: the client does not say."""
+        self.peer = None if self.is_group else peer_of(sent.conversation_imessage_id)
+        """Of a chat with one person: the handle, if the chat's identifier says it."""
         self.messages = _distinct(sent.messages)
         # In the order sent, so that messages of the same time keep that order.
         self.ids = dict(zip(self.messages, new_ids(len(self.messages)), strict=True))

@@ -4,6 +4,7 @@ from uuid import UUID
 from gateway.database import Database, Db
 from gateway.limits.allowances import Allowances
 from gateway.sync import contact_queries as queries
+from gateway.sync.direct_chats import DirectChats
 from gateway.sync.matching import Card, KnownContact, Matching, all_spellings, cards
 from gateway.sync.schemas import Contact, ContactBatch, ContactResult, SyncedContacts
 
@@ -11,15 +12,18 @@ from gateway.sync.schemas import Contact, ContactBatch, ContactResult, SyncedCon
 class ContactSyncService:
     """Takes in the owner's address book. What cannot be kept of a card is left out and told; sending a batch again changes nothing."""
 
-    def __init__(self, database: Database, allowances: Allowances) -> None:
+    def __init__(self, database: Database, chats: DirectChats, allowances: Allowances) -> None:
         self._database = database
+        self._chats = chats
         self._allowances = allowances
 
     async def sync_contacts(self, account_id: UUID, batch: ContactBatch) -> SyncedContacts:
-        """Store a batch, and name the participants of conversations that its handles belong to.
+        """Store a batch, name the participants of conversations that its handles belong to, and make one of the conversations that turn
+        out to be with one person.
 
         Raises:
             PayloadTooLarge: it would be more handles than the account may have; nothing of it is stored.
+            Unavailable: the database went away. Send the batch again: whether it was stored makes no difference.
         """
         sent = cards(batch)
         usable = [card for card in sent if card.handles]
@@ -33,6 +37,8 @@ class ContactSyncService:
                 if there + len(matching.new_handles) > self._allowances.contact_handles:
                     raise self._allowances.too_many_handles()
             await _store(db, account_id, matching)
+        # After the commit, since conversations are locked before contacts are. Of all contacts: the last time may have got no further.
+        await self._chats.join(account_id, [contact.id for contact in matching.distinct()])
         return _answer(sent, matching)
 
 

@@ -12,6 +12,9 @@ from gateway.sync.phone_reports import is_wordless
 from gateway.sync.search_words import search_document
 from shared.ids import new_id
 
+ROW_BYTES = 500
+"""What a row takes beside its text, with its indexes."""
+
 # The thread, locked; which of the given handles are not among its participants yet; and whether somebody came or left, by the list of
 # who is in it now.
 LOCK_THREAD = """
@@ -23,8 +26,12 @@ LOCK_THREAD = """
            exists (
                select from participant
                where conversation_id = conversation.id and cardinality($4::text[]) > 0 and (left_at is null) <> (handle = any($4::text[]))
-           ) as moved
-    from conversation where account_id = $1 and imessage_id = $2
+           ) as moved,
+           exists (select from direct_chat where account_id = $1 and imessage_id = $2) as is_direct_chat
+    from conversation where account_id = $1 and id = coalesce(
+        (select conversation_id from direct_chat where account_id = $1 and imessage_id = $2),
+        (select known.id from conversation known where known.account_id = $1 and known.imessage_id = $2)
+    )
     for no key update
 """
 # `do update` because, unlike `do nothing`, it locks and returns a row that another batch made a moment ago.
@@ -87,6 +94,15 @@ INSERT = """
         returning id, sent_at, 500 + coalesce(octet_length(text), 0) + coalesce(pg_column_size(attachments), 0) as size
     ), newest as (
         select id, sent_at from created order by sent_at desc, id desc limit 1
+    ), counted_in_chat as (
+        update direct_chat set
+            message_count = message_count + (select count(*) from created),
+            (last_message_at, last_message_id) = (
+                select sent_at, id from (values (last_message_at, last_message_id), (newest.sent_at, newest.id)) last (sent_at, id)
+                order by sent_at desc nulls last, id desc limit 1
+            )
+        from newest
+        where direct_chat.account_id = $1 and direct_chat.imessage_id = $18 and direct_chat.conversation_id = $2
     ), counted as (
         update conversation set
             message_count = message_count + (select count(*) from created),
@@ -131,11 +147,16 @@ FIND_LAST = """
     where account_id = $1 and id = $2
 """
 STATE = """
-    select conversation.id, conversation.imessage_id, conversation.message_count, message.imessage_guid, conversation.last_message_at
-    from conversation
-    left join message on message.account_id = $1 and message.id = conversation.last_message_id
-    where conversation.account_id = $1
-    order by conversation.last_message_at desc nulls last, conversation.id desc
+    with thread as (
+        select id, imessage_id, message_count, last_message_id, last_message_at from conversation
+        where account_id = $1 and not exists (select from direct_chat where conversation_id = conversation.id)
+        union all
+        select conversation_id, imessage_id, message_count, last_message_id, last_message_at from direct_chat where account_id = $1
+    )
+    select thread.id, thread.imessage_id, thread.message_count, message.imessage_guid,
+           coalesce(message.sent_at, thread.last_message_at) as last_message_at
+    from thread left join message on message.account_id = $1 and message.id = thread.last_message_id
+    order by coalesce(message.sent_at, thread.last_message_at) desc nulls last, thread.id desc, thread.imessage_id
 """
 _CHANGING = (
     "sender_id", "direction", "message_type", "text", "sent_at", "edited_at", "retracted_at", "reply_to_guid", "associated_message_guid",
@@ -147,7 +168,8 @@ async def lock_thread(db: Db, account_id: UUID, imessage_id: str, handles: list[
     """A known thread, locked until the transaction ends.
 
     Returns:
-        `strangers`: those of the handles that are no participants of it; `moved`: whether who is `listed` differs from who is there.
+        `strangers`: those of the handles that are no participants of it; `moved`: whether who is `listed` differs from who is there;
+        `is_direct_chat`: whether the identifier is known as that of a chat with one person.
     """
     return await db.fetchrow(LOCK_THREAD, account_id, imessage_id, handles, listed)
 
@@ -183,9 +205,9 @@ async def move_participants(db: Db, conversation_id: UUID, listed: list[str]) ->
     await db.execute(MOVE_PARTICIPANTS, conversation_id, listed)
 
 
-async def insert_messages(db: Db, account_id: UUID, conversation_id: UUID, columns: Sequence[list[Any]]) -> int:
+async def insert_messages(db: Db, account_id: UUID, conversation_id: UUID, imessage_id: str, columns: Sequence[list[Any]]) -> int:
     """Store the messages whose guid is new and count them in the thread; returns how many these were. Known ones stay untouched."""
-    return int(await db.fetchval(INSERT, account_id, conversation_id, *columns))
+    return int(await db.fetchval(INSERT, account_id, conversation_id, *columns, imessage_id))
 
 
 async def grow(db: Db, account_id: UUID, conversation_id: UUID, size: int) -> None:

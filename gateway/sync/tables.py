@@ -50,6 +50,32 @@ class Conversation(Table):
     conversation_thread = Unique([account_id, imessage_id])
 
 
+class DirectChat(Table):
+    """A chat identifier of a conversation with one person, which may have several. `peer` is the handle that the identifier names.
+
+    The counters are of what came under this identifier: where a client that uses it resumes.
+    """
+
+    id = UUID(primary_key=True, default=None)
+    account_id = ForeignKey(references=Account, on_delete=OnDelete.cascade, null=False)
+    imessage_id = Varchar(length=500)
+    peer = Varchar(length=320)
+    conversation_id = ForeignKey(references=Conversation, on_delete=OnDelete.cascade, null=False, index=True)
+    message_count = Integer(default=0)
+    last_message_id = UUID(null=True, default=None)
+    last_message_at = Timestamptz(null=True, default=None)
+
+    direct_chat_identifier = Unique([account_id, imessage_id])
+
+
+class FormerConversation(Table):
+    """A conversation that has become part of another one: its id still finds that."""
+
+    id = UUID(primary_key=True, default=None)
+    account_id = ForeignKey(references=Account, on_delete=OnDelete.cascade, null=False, index=True)
+    conversation_id = ForeignKey(references=Conversation, on_delete=OnDelete.cascade, null=False, index=True)
+
+
 class Participant(Table):
     """Somebody in a thread, by the client's handle and, where one matches, by contact."""
 

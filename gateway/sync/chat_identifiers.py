@@ -1,6 +1,6 @@
 """Chat identifiers: which of them are chats with one person, and with whom."""
 
-from gateway.sync.handles import handle_of
+from gateway.sync.handles import LONGEST_HANDLE, handle_of
 
 _GROUP, _DIRECT = "+", "-"
 
@@ -16,10 +16,10 @@ def peer_of(imessage_id: str) -> str | None:
     `<service>;-;<handle>`, such as `iMessage;-;+14155550100`, or nothing but a telephone number with its country code or an address.
     """
     style, handle = _style_of(imessage_id)
-    if style is not None:
-        return handle_of(handle) if style == _DIRECT and handle.strip() else None
-    peer = handle_of(imessage_id)
-    return peer if (peer.startswith("+") and peer[1:].isdigit()) or _is_address(peer) else None
+    peer = handle_of(imessage_id if style is None else handle)
+    if style == _GROUP or not 0 < len(peer) <= LONGEST_HANDLE:
+        return None
+    return peer if style == _DIRECT or (peer.startswith("+") and peer[1:].isdigit()) or _is_address(peer) else None
 
 
 def _style_of(imessage_id: str) -> tuple[str | None, str]:
