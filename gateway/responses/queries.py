@@ -30,7 +30,7 @@ DISCARD = "delete from response where account_id = $1 and id = $2"
 COMPLETE = """
     update response set status = 'completed', completed_at = $3, text = $4, candidates = $5, confidence = $6, model_version = $7,
         tokens_used = $8, cached = $9, messages = $10, message_ids = $11
-    where account_id = $1 and id = $2 and status = 'generating' returning true
+    where account_id = $1 and id = $2 and status = 'generating' returning conversation_id
 """
 # A queued draft's job is ended by the reconciler, which looks at it now.
 CLOSE = """
@@ -141,24 +141,23 @@ async def complete(
     cached: bool,
     turns: Sequence[Turn],
     message_ids: Sequence[UUID],
-) -> bool:
-    """Store a draft and the prompt that the model read; False when the draft is not wanted any more."""
-    return bool(
-        await db.fetchval(
-            COMPLETE,
-            account_id,
-            response_id,
-            completed_at,
-            text,
-            candidates,
-            confidence,
-            model_version,
-            tokens_used,
-            cached,
-            turns,
-            message_ids,
-        )
+) -> UUID | None:
+    """Store a draft and the prompt that the model read; the conversation that it is of by now, or None when it is not wanted any more."""
+    conversation_id: UUID | None = await db.fetchval(
+        COMPLETE,
+        account_id,
+        response_id,
+        completed_at,
+        text,
+        candidates,
+        confidence,
+        model_version,
+        tokens_used,
+        cached,
+        turns,
+        message_ids,
     )
+    return conversation_id
 
 
 async def close(db: Db, account_id: UUID, response_id: UUID, status: str, error: str | None, completed_at: datetime) -> bool:

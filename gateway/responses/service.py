@@ -171,7 +171,7 @@ class ResponseService:
         read = without_oldest(begun.prompt, answer.dropped_messages) if answer.dropped_messages else begun.prompt
         completed_at = utc_now()
         async with self._database.connection() as db:
-            stored = await queries.complete(
+            conversation_id = await queries.complete(
                 db,
                 begun.account_id,
                 begun.id,
@@ -185,7 +185,7 @@ class ResponseService:
                 turns=read.turns,
                 message_ids=read.message_ids,
             )
-        if not stored:
+        if conversation_id is None:
             return _unwritten(begun, "cancelled")
         draft = Draft(
             response_id=begun.id,
@@ -194,7 +194,7 @@ class ResponseService:
             confidence=confidence,
             model_version=answer.model_version,
             tokens_used=answer.tokens_used,
-            conversation_id=begun.conversation_id,
+            conversation_id=conversation_id,
             message_id=begun.message_id,
             candidates=candidates,
             cached=answer.cached,

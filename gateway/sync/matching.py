@@ -214,12 +214,19 @@ def _shared_in(cards: Iterable[Card]) -> set[str]:
 
 def _all_alike(names: Iterable[str]) -> bool:
     by_length = sorted(names, key=len)
-    return all(longer.startswith(shorter) for shorter, longer in pairwise(by_length))
+    return all(_are_alike(shorter, longer) for shorter, longer in pairwise(by_length))
 
 
 def _are_alike(one: str, other: str) -> bool:
-    """Whether two folded names may be one person's: the same, one a shorter form of the other ("J", "John", "John Doe"), or one unknown."""
-    return one.startswith(other) or other.startswith(one)
+    """Whether two folded names may be one person's: the same, a shorter form of it ("J", "John", "Doe, John"), or unknown."""
+    if one.startswith(other) or other.startswith(one):
+        return True
+    words, others = _words(one), _words(other)
+    return bool(words and others) and (words <= others or others <= words)
+
+
+def _words(folded: str) -> set[str]:
+    return set("".join(character if character.isalnum() else " " for character in folded).split())
 
 
 def _folded(name: str | None) -> str:

@@ -176,6 +176,16 @@ def test_so_do_other_handles_and_names_of_all_scripts(device: Device, mum: dict[
     assert sender_names(device, thread["conversationId"]) == [None]
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("J", "John"), ("Doe, John", "John Doe"), ("Mum", "❤️ MUM"), ("Dr. Anna Jones", "Anna  Jones"), ("李明", "李明 (公司)")],
+)
+def test_two_cards_whose_names_are_alike_are_one_person(device: Device, one: str, other: str) -> None:
+    answer = sync_contacts(device, card(one, phoneNumber=LANDLINE, email="a@x.org"), card(other, phoneNumber=LANDLINE, email="b@x.org"))
+
+    assert answer["created"] == 1
+
+
 def test_a_number_that_comes_to_be_shared_means_nobody_any_more(device: Device) -> None:
     [mum] = ids(sync_contacts(device, MUM))
     thread = sync(device, [message(senderId=LANDLINE)])
