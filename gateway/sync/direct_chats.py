@@ -74,16 +74,18 @@ class DirectChats:
         self._tell(account_id, merges)
 
     async def join(self, account_id: UUID, contact_ids: Sequence[UUID]) -> None:
-        """Make one conversation of all those with each of these contacts."""
-        merges: list[_Merge] = []
+        """Make one conversation of all those with each of these contacts, one contact at a time."""
+        while await self._join_one(account_id, contact_ids):
+            pass
+
+    async def _join_one(self, account_id: UUID, contact_ids: Sequence[UUID]) -> bool:
+        """Whether there was anything to join."""
         async with self._database.transaction() as db:
             await direct_queries.lock(db, account_id)
-            groups = await direct_queries.with_contacts(db, account_id, contact_ids)
-            there = await direct_queries.hold(db, account_id, set().union(*groups))
-            while groups:  # two of them may have a conversation in common, which is then part of another one
-                merges += await self._merge(db, account_id, {id_: there[id_] for id_ in groups[0] if id_ in there})
-                groups = await direct_queries.with_contacts(db, account_id, contact_ids)
+            several = await direct_queries.with_a_contact(db, account_id, contact_ids)
+            merges = await self._merge(db, account_id, await direct_queries.hold(db, account_id, several)) if several else []
         self._tell(account_id, merges)
+        return bool(several)
 
     async def _merge(self, db: Db, account_id: UUID, sizes: dict[UUID, int]) -> list[_Merge]:
         """Make one of conversations, which are held: the largest, since every message that moves is written anew."""

@@ -41,12 +41,13 @@ WITH_PEER = f"""
     )
     select distinct conversation.id from own {_CONVERSATIONS}
 """  # noqa: S608 - our own words
-WITH_CONTACTS = f"""
+WITH_A_CONTACT = f"""
     select array_agg(distinct conversation.id) as conversation_ids
     from contact_handle own {_CONVERSATIONS}
     where own.account_id = $1 and own.contact_id = any($2::uuid[]) and {_MEANS_ONE}
     group by own.contact_id
     having count(distinct conversation.id) > 1
+    order by own.contact_id limit 1
 """  # noqa: S608 - our own words
 HOLD = """
     select id, message_count from conversation where account_id = $1 and id = any($2::uuid[]) and not is_group order by id for update
@@ -108,9 +109,9 @@ async def with_peer(db: Db, account_id: UUID, peer: str) -> set[UUID]:
     return {row["id"] for row in await db.fetch(WITH_PEER, account_id, peer)}
 
 
-async def with_contacts(db: Db, account_id: UUID, contact_ids: Sequence[UUID]) -> list[set[UUID]]:
-    """Those of the contacts with whom there are several conversations: which these are."""
-    return [set(row["conversation_ids"]) for row in await db.fetch(WITH_CONTACTS, account_id, contact_ids)]
+async def with_a_contact(db: Db, account_id: UUID, contact_ids: Sequence[UUID]) -> list[UUID]:
+    """The conversations with the first of these contacts with whom there are several."""
+    return list(await db.fetchval(WITH_A_CONTACT, account_id, contact_ids) or ())
 
 
 async def hold(db: Db, account_id: UUID, conversation_ids: Iterable[UUID]) -> dict[UUID, int]:

@@ -301,3 +301,32 @@ def test_devices_that_sync_everything_at_once_end_with_one_conversation(
     assert sorted(one[0]["imessageIds"]) == sorted(names[:-1])
     assert all(said == there for said, there in counted(database_url, device))
     assert sum(there for _, there in counted(database_url, device)) == 8 * 30
+
+
+def test_contacts_that_come_in_pieces_while_their_chats_are_synced_end_with_a_conversation_each(
+    device: Device, second_gateway: GatewayProcess, database_url: str
+) -> None:
+    """Each piece joins other conversations, while batches of them, and of groups with copies of their messages, are under way."""
+    devices = [device, paired_device(second_gateway.url, owner=device)]
+    handles = {number: [f"+1555010{number:04}", f"a{number}@example.com", f"b{number}@example.com"] for number in range(6)}
+
+    def send(client: Device, person: int, handle: str) -> None:
+        batch = [message(f"{person} {each}", senderId=handles[person][0]) for each in range(20)]
+        sync(client, batch, name=f"iMessage;-;{handle}")
+        sync(client, batch[::-1], name=f"group {person % 2}", isGroup=True, participantIds=[handle])
+
+    def introduce(client: Device, person: int, address: str) -> None:
+        add_contacts(client, {"displayName": f"Person {person}", "phoneNumber": handles[person][0], "email": address})
+
+    with ThreadPoolExecutor(8) as pool:
+        running = []
+        for person, (number, *addresses) in handles.items():
+            running += [pool.submit(send, devices[person % 2], person, handle) for handle in (number, *addresses)]
+            running += [pool.submit(introduce, devices[place], person, address) for place, address in enumerate(addresses)]
+        for each in running:
+            each.result()
+
+    direct = [each for each in listed(device) if not each["isGroup"]]
+    assert sorted(len(each["imessageIds"]) for each in direct) == [3] * len(handles)
+    assert all(said == there for said, there in counted(database_url, device))
+    assert sum(there for _, there in counted(database_url, device)) == 20 * len(handles)
