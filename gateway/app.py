@@ -62,6 +62,7 @@ from gateway.settings import Settings
 from gateway.stream_consumer import StreamConsumer
 from gateway.strict_request import StrictRequest
 from gateway.sync.contacts import ContactSyncService
+from gateway.sync.direct_chats import DirectChats
 from gateway.sync.routes import SyncController
 from gateway.sync.service import SyncService
 from gateway.training import deletions
@@ -118,12 +119,13 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
     drafts_of_messages = DraftsOfMessages(samples)
     pairing_limit = PairingRateLimit(redis, settings.max_registrations_per_address)
     draft_queue = DraftQueue(database, ml, publisher, allowances)
+    chats = DirectChats(database, publisher, allowances, [drafts_of_messages])
 
     services = {
         "account": AccountService(database, forgetting, publisher, authenticator, allowances.export_places()),
         "actions": actions,
         "adapters": AdapterService(database, ml),
-        "contact_sync": ContactSyncService(database, allowances),
+        "contact_sync": ContactSyncService(database, chats, allowances),
         "conversations": ConversationService(database, forgetting, publisher, [drafts_of_messages]),
         "events": hub,
         "devices": DeviceService(database, keys, tokens, pairing_limit, settings.registration, publisher, [jobs], allowances),
@@ -133,7 +135,7 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
         "metrics": metrics,
         "responses": ResponseService(database, ml, publisher, running, draft_queue, unwanted, allowances.draft_places()),
         "samples": samples,
-        "sync": SyncService(database, forgetting, publisher, allowances, [drafts_of_messages]),
+        "sync": SyncService(database, forgetting, publisher, allowances, chats, [drafts_of_messages]),
     }
 
     @asynccontextmanager

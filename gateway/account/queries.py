@@ -42,7 +42,11 @@ _LOOKED_AT = "when the gateway looks after it again or how often it did, and not
 
 EXPORTS = {
     "account": Export(table="account", where="id = $1"),
-    "devices": Export(table="device", where="account_id = $1 order by id", left_out=_ONE_ACCOUNT),
+    "devices": Export(
+        table="device",
+        where="account_id = $1 order by id",
+        left_out={**_ONE_ACCOUNT, "tokens_valid_after": "what the gateway checks tokens by, and nothing about their owner"},
+    ),
     "contacts": Export(
         table="contact",
         where="account_id = $1 order by id",
@@ -55,9 +59,18 @@ EXPORTS = {
         left_out=_ONE_ACCOUNT,
         further=[
             """
-            (select coalesce(jsonb_agg(jsonb_build_object('id', p.id, 'handle', p.handle, 'contactId', p.contact_id)), '[]')
-                from participant p where p.conversation_id = conversation.id) as participants
+            coalesce(
+                nullif(array(select c.imessage_id from direct_chat c where c.conversation_id = conversation.id order by c.id), '{}'),
+                array[imessage_id]
+            ) as "imessageIds"
+            """,
+            'array(select f.id from former_conversation f where f.conversation_id = conversation.id order by f.id) as "formerIds"',
             """
+            (select coalesce(jsonb_agg(jsonb_build_object(
+                    'id', p.id, 'handle', p.handle, 'contactId', p.contact_id, 'leftAt', p.left_at
+                )), '[]')
+                from participant p where p.conversation_id = conversation.id) as participants
+            """,
         ],
     ),
     "messages": Export(table="message", left_out=_ONE_ACCOUNT),
@@ -92,6 +105,8 @@ EXPORTS = {
 NOT_EXPORTED = {
     "contact_handle": "with the contacts, as `handles`",
     "participant": "with the conversations, as `participants`",
+    "direct_chat": "with the conversations, as `imessageIds`",
+    "former_conversation": "with the conversations, as `formerIds`",
     "pairing_code": "a secret",
     "refresh_token": "a secret",
     "idempotent_answer": "answers once more, encrypted, for a day",
@@ -99,6 +114,8 @@ NOT_EXPORTED = {
 }
 """Tables without a file of their own, and why."""
 
+# In the order in which whoever changes a device's tokens takes them: its row before anything that hangs on it.
+HOLD_DEVICES = "select id from device where account_id = $1 order by id for update"
 FORGET_ANSWERS = "delete from idempotent_answer where scope = $1"
 DELETE = "delete from account where id = $1"
 
@@ -126,6 +143,11 @@ async def export_statement(db: Db, export: Export) -> str:
 def _in_the_api(column: str) -> str:
     first, *others = column.split("_")
     return first + "".join(word.capitalize() for word in others)
+
+
+async def hold_devices(db: Db, account_id: UUID) -> None:
+    """Let nobody pair, refresh or shut out a device of the account until the transaction ends."""
+    await db.execute(HOLD_DEVICES, account_id)
 
 
 async def delete(db: Db, account_id: UUID) -> None:

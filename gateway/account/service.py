@@ -65,6 +65,7 @@ class AccountService:
         if confirm != principal.account_id:
             raise BadRequest.field("confirm", "must be the id of your account, which is the claim `acc` of your device token")
         async with self._database.transaction() as db:
+            await queries.hold_devices(db, principal.account_id)
             await deletions.order(db, principal.account_id, everything=True)
             await queries.delete(db, principal.account_id)
         _logger.info("account deleted", account_id=str(principal.account_id))

@@ -33,7 +33,7 @@ class Authenticator:
         self._standings = StandingReader(database)
 
     async def authenticate(self, token: str) -> VerifiedToken:
-        """Check the token and that its device is still active and was not paired anew since.
+        """Check the token, that its device is still active, and that it was not paired anew, nor its tokens revoked, since.
 
         Raises:
             Unauthorized: the token is no good, or its device or account is gone.
@@ -65,9 +65,10 @@ def _refusal(token: VerifiedToken, standing: queries.Standing | None) -> Unautho
         return Unauthorized("The device of this token does not exist any more")
     if standing.status != "active":
         return Forbidden("This device is not active; pair it again")
-    if standing.verified_at is not None and token.issued_at < standing.verified_at.replace(microsecond=0):
-        # Or a deactivated device's old token would be good again once somebody pairs that device anew.
-        return Unauthorized("The device was paired again after this token was issued; use its newer token")
+    if standing.tokens_valid_after is not None and token.issued_at <= standing.tokens_valid_after:
+        return Unauthorized(
+            "This token is void: the device was paired again, or somebody used its refresh token a second time; pair it again"
+        )
     return None
 
 

@@ -7,7 +7,7 @@ from gateway.database import Db
 
 # Of several devices, whosever they are: each is asked for with its own account.
 STANDINGS = """
-    select device.status, device.verified_at, coalesce(device.last_seen_at < now() - interval '1 minute', true) as stale
+    select device.status, device.tokens_valid_after, coalesce(device.last_seen_at < now() - interval '1 minute', true) as stale
     from unnest($1::uuid[], $2::uuid[]) with ordinality as wanted (account_id, id, number)
     left join device on device.account_id = wanted.account_id and device.id = wanted.id
     order by wanted.number
@@ -25,10 +25,10 @@ TOUCH = """
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the database says of a token's device; `verified_at` is when it was last paired."""
+    """What the database says of a token's device. Tokens that were issued up to `tokens_valid_after` are void."""
 
     status: str
-    verified_at: datetime | None
+    tokens_valid_after: datetime | None
     stale: bool
     """Whether it is a minute ago, or more, that it was noted as seen."""
 
@@ -37,7 +37,9 @@ async def standings(db: Db, account_ids: Sequence[UUID], device_ids: Sequence[UU
     """How devices stand, in the order asked; None where there is no such device."""
     rows = await db.fetch(STANDINGS, account_ids, device_ids)
     return [
-        Standing(status=row["status"], verified_at=row["verified_at"], stale=row["stale"]) if row["status"] is not None else None
+        Standing(status=row["status"], tokens_valid_after=row["tokens_valid_after"], stale=row["stale"])
+        if row["status"] is not None
+        else None
         for row in rows
     ]
 

@@ -20,6 +20,8 @@ _AUDIENCE = "conversation-assistant-gateway"
 _TYPE = "device"
 _EXPIRED = "The token has expired; use the refresh token or pair the device again"
 _REMEMBERED = 10_000  # tokens
+# Another gateway's clock may be ahead of this one's when it issues a token. (That it has expired is checked without it, in `verify`.)
+_LEEWAY = timedelta(seconds=5)
 _REQUIRED = ["iss", "aud", "sub", "acc", "iat", "exp", "jti", "typ"]
 
 
@@ -31,7 +33,7 @@ class IssuedToken:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """What a good token says. Its times have whole seconds."""
+    """What a good token says."""
 
     principal: Principal
     issued_at: datetime
@@ -47,15 +49,15 @@ class DeviceTokens:
         # A device sends the same token for days, and checking it costs a sixth of the processor time of a small request.
         self._read_once = lru_cache(maxsize=_REMEMBERED)(self._read)
 
-    def issue(self, principal: Principal) -> IssuedToken:
-        now = utc_now()
-        expires_at = (now + LIFETIME).replace(microsecond=0)
+    def issue(self, principal: Principal, issued_at: datetime) -> IssuedToken:
+        """A token of this moment, to the microsecond: what revokes the tokens up to a moment must tell it from the next one's."""
+        expires_at = (issued_at + LIFETIME).replace(microsecond=0)
         claims = {
             "iss": _ISSUER,
             "aud": _AUDIENCE,
             "sub": str(principal.device_id),
             "acc": str(principal.account_id),
-            "iat": now,
+            "iat": issued_at.timestamp(),
             "exp": expires_at,
             "jti": str(new_id()),
             "typ": _TYPE,
@@ -80,7 +82,13 @@ class DeviceTokens:
             if secret is None:
                 raise Unauthorized("The token is signed with a key that is not known here; pair the device again")
             claims = self._jwt.decode(
-                token, secret, algorithms=[_ALGORITHM], audience=_AUDIENCE, issuer=_ISSUER, options={"require": _REQUIRED}
+                token,
+                secret,
+                algorithms=[_ALGORITHM],
+                audience=_AUDIENCE,
+                issuer=_ISSUER,
+                leeway=_LEEWAY,
+                options={"require": _REQUIRED},
             )
             if claims["typ"] != _TYPE:
                 raise Unauthorized("This is not a device token")
@@ -93,4 +101,4 @@ class DeviceTokens:
 
 
 def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(int(seconds), UTC)
+    return datetime.fromtimestamp(float(seconds), UTC)

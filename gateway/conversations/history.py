@@ -58,6 +58,8 @@ async def past_replies(
     Raises:
         NotFound: no such thread, or another account's.
     """
+    if conversation_id is not None:
+        conversation_id = await queries.current(db, account_id, conversation_id)
     if conversation_id is not None and await queries.message_count(db, account_id, conversation_id) is None:
         raise NotFound("No conversation with this id")
     return [PastReply(**row) for row in await queries.past_replies(db, account_id, conversation_id, since, within, limit)]

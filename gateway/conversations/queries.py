@@ -38,7 +38,7 @@ def _context(chosen: str, text: str, fence: str = "") -> str:
         cross join lateral (
             select array_agg(contact.display_name order by participant.id) as names
             from participant join contact on contact.account_id = $1 and contact.id = participant.contact_id
-            where participant.conversation_id = chosen.conversation_id
+            where participant.conversation_id = chosen.conversation_id and participant.left_at is null and contact.display_name is not null
         ) others
         left join lateral (
             select account_id, id, direction, sender_id, {text} as text, sent_at, attachments -> 0 ->> 'mimeType' as attachment
@@ -145,7 +145,7 @@ SEARCH_SETTINGS = "set local statement_timeout = '2s'; set local plan_cache_mode
 _NAMED = """
     ($2::text is null or strpos(lower(normalize(conversation.display_name, nfkc)), lower(normalize($2, nfkc))) > 0 or exists (
         select from participant left join contact on contact.account_id = $1 and contact.id = participant.contact_id
-        where participant.conversation_id = conversation.id
+        where participant.conversation_id = conversation.id and participant.left_at is null
           and (strpos(lower(normalize(contact.display_name, nfkc)), lower(normalize($2, nfkc))) > 0
             or strpos(lower(participant.handle), lower($2)) > 0)
     ))
@@ -157,6 +157,7 @@ CONVERSATIONS = f"""
         order by last_message_at desc nulls last, id desc limit $3 offset $4
     )
     select page.id, page.imessage_id, page.display_name, page.is_group, page.message_count, page.last_message_at,
+           array(select imessage_id from direct_chat where conversation_id = page.id order by id) as imessage_ids,
            left(message.text, 1000) as last_text, message.attachments -> 0 ->> 'filename' as last_attachment
     from page left join message on message.account_id = $1 and message.id = page.last_message_id
     order by page.last_message_at desc nulls last, page.id desc
@@ -170,11 +171,12 @@ PARTICIPANTS = """
         from participant
         join conversation on conversation.account_id = $1 and conversation.id = participant.conversation_id
         left join contact on contact.account_id = $1 and contact.id = participant.contact_id
-        where participant.conversation_id = any($2::uuid[])
+        where participant.conversation_id = any($2::uuid[]) and participant.left_at is null
         order by participant.conversation_id, coalesce(contact.id, participant.id), participant.id
     ) present
     order by conversation_id, id
 """
+CURRENT = "select conversation_id from former_conversation where account_id = $1 and id = $2"
 HOLD = "select true from conversation where account_id = $1 and id = $2 for update"
 DELETE = "delete from conversation where account_id = $1 and id = $2"
 
@@ -196,6 +198,12 @@ async def message_count(db: Db, account_id: UUID, conversation_id: UUID) -> int 
     """How many messages a thread has; None when there is no such thread."""
     count: int | None = await db.fetchval(COUNT, account_id, conversation_id)
     return count
+
+
+async def current(db: Db, account_id: UUID, conversation_id: UUID) -> UUID:
+    """The thread that one has become part of; itself, if it has not."""
+    current_id: UUID | None = await db.fetchval(CURRENT, account_id, conversation_id)
+    return current_id or conversation_id
 
 
 async def page(db: Db, account_id: UUID, conversation_id: UUID, limit: int, offset: int) -> list[Record]:

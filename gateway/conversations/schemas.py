@@ -1,12 +1,15 @@
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
+
+from msgspec import Meta
 
 from gateway.sync.schemas import Attachment, Direction, MessageType
 from gateway.wire import Wire
 
 
 class Participant(Wire, frozen=True, kw_only=True):
-    """Somebody who is or was in a thread. `displayName` is the contact's name, or the handle of who is no contact."""
+    """Somebody who is in a thread. `displayName` is the contact's name, or the handle of who is no contact."""
 
     id: UUID
     display_name: str
@@ -18,6 +21,7 @@ class Conversation(Wire, frozen=True, kw_only=True):
 
     id: UUID
     imessage_id: str
+    imessage_ids: Annotated[list[str], Meta(description="All identifiers of chats with the same person.")]
     display_name: str | None
     is_group: bool
     participants: list[Participant]

@@ -73,6 +73,9 @@ class ConversationService:
         async with self._database.connection() as db:
             total = await queries.message_count(db, account_id, conversation_id)
             if total is None:
+                conversation_id = await queries.current(db, account_id, conversation_id)
+                total = await queries.message_count(db, account_id, conversation_id)
+            if total is None:
                 raise NotFound("No conversation with this id")
             if place is None:
                 rows = await queries.page(db, account_id, conversation_id, page_size + 1, (page - 1) * page_size)
@@ -100,6 +103,7 @@ class ConversationService:
         if query is None:
             return FoundPage(messages=[], total=0, page=page, page_size=page_size)
         async with self._database.heavy_transaction() as db:
+            conversation_id = await current_conversation(db, account_id, conversation_id)
             rows, total = await queries.search(db, account_id, query, conversation_id, page_size, (page - 1) * page_size)
             about = await _reactions(db, account_id, rows)
         return FoundPage(messages=[_found(row, about) for row in rows], total=total, page=page, page_size=page_size)
@@ -111,6 +115,7 @@ class ConversationService:
             NotFound: no such thread, or another account's.
         """
         async with self._database.transaction() as db:
+            conversation_id = await queries.current(db, account_id, conversation_id)
             if not await queries.hold(db, account_id, conversation_id):
                 raise NotFound("No conversation with this id")
             ended = [event for keeper in self._forgetful for event in await keeper.forget_conversation(db, account_id, conversation_id)]
@@ -131,6 +136,11 @@ class DraftContext:
     retracted: bool
     has_text: bool
     prompt: Prompt
+
+
+async def current_conversation(db: Db, account_id: UUID, conversation_id: UUID | None) -> UUID | None:
+    """What a filter by conversation means: the one that it has become part of, if it has; any, if there is none."""
+    return None if conversation_id is None else await queries.current(db, account_id, conversation_id)
 
 
 async def draft_context(db: Db, account_id: UUID, message_id: UUID, *, max_history: int, include_contact_info: bool) -> DraftContext:
@@ -182,6 +192,7 @@ def _conversation(row: Record, participants: "list[Participant]") -> Conversatio
     return Conversation(
         id=row["id"],
         imessage_id=row["imessage_id"],
+        imessage_ids=row["imessage_ids"] or [row["imessage_id"]],
         display_name=row["display_name"] or ", ".join(person.display_name for person in participants) or None,
         is_group=row["is_group"],
         participants=participants,

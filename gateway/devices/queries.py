@@ -31,8 +31,10 @@ SET_CODE = """
     insert into pairing_code (device_id, code_hash, expires_at) values ($1, $2, $3)
     on conflict (device_id) do update set code_hash = excluded.code_hash, expires_at = excluded.expires_at
 """
-# Two statements on purpose: joined, the second of two waiting verifications would still see the code that the first has used.
-LOCK_DEVICE = "select account_id from device where id = $1 for no key update"
+# Whoever changes a device's codes or tokens holds its row first, and looks at them after that, in another statement: one that waited for
+# the row would still see the codes and tokens from before it waited.
+LOCK_DEVICE = "select account_id, status, verified_at, tokens_valid_after from device where id = $1 for no key update"
+LOCK_DEVICE_OF = "select true from device where account_id = $1 and id = $2 for no key update"
 CODE = "select code_hash, expires_at from pairing_code where device_id = $1"
 DROP_CODE = "delete from pairing_code where device_id = $1"
 ACTIVATE = "update device set status = 'active', verified_at = $3, last_seen_at = $3 where account_id = $1 and id = $2"
@@ -41,10 +43,14 @@ REVOKE_FAMILY = "update refresh_token set revoked_at = $2 where family_id = $1 a
 ADD_REFRESH = """
     insert into refresh_token (id, family_id, device_id, token_hash, created_at, expires_at) values ($1, $2, $3, $4, $5, $6)
 """
-LOCK_REFRESH = """
-    select t.id, t.family_id, t.device_id, t.expires_at, t.used_at, t.revoked_at, d.account_id, d.status
-    from refresh_token t join device d on d.id = t.device_id
-    where t.token_hash = $1 for update of t
+DEVICE_OF_REFRESH = "select device_id from refresh_token where token_hash = $1"
+REFRESH = "select id, family_id, expires_at, used_at, revoked_at from refresh_token where token_hash = $1"
+# An access token is as old as the refresh token that came with it. Those that another gateway has issued may be ahead of this one's clock.
+VOID_TOKENS = """
+    update device set tokens_valid_after = greatest(
+        tokens_valid_after, $3, (select max(created_at) from refresh_token where device_id = device.id)
+    )
+    where account_id = $1 and id = $2 returning tokens_valid_after
 """
 USE_REFRESH = "update refresh_token set used_at = $2 where id = $1"
 _COLUMNS = "id, name, hardware_id, platform, os_version, status, id = $2 as current, created_at, verified_at, last_seen_at"
@@ -86,10 +92,16 @@ async def set_code(db: Db, device_id: UUID, code_hash: bytes, expires_at: dateti
     await db.execute(SET_CODE, device_id, code_hash, expires_at)
 
 
-async def lock_device(db: Db, device_id: UUID) -> UUID | None:
-    """The account of a device, which nobody else pairs until the transaction ends."""
-    account_id: UUID | None = await db.fetchval(LOCK_DEVICE, device_id)
-    return account_id
+async def lock_device(db: Db, device_id: UUID) -> Record | None:
+    """A device, whose codes and tokens nobody else changes until the transaction ends: `account_id`, `status`, `verified_at`,
+    `tokens_valid_after`.
+    """
+    return await db.fetchrow(LOCK_DEVICE, device_id)
+
+
+async def lock_device_of(db: Db, account_id: UUID, device_id: UUID) -> bool:
+    """As `lock_device`, of this account; False when it has no such device."""
+    return bool(await db.fetchval(LOCK_DEVICE_OF, account_id, device_id))
 
 
 async def code_of(db: Db, device_id: UUID) -> Record | None:
@@ -118,8 +130,20 @@ async def add_refresh_token(
     await db.execute(ADD_REFRESH, token_id, family_id, device_id, token_hash, created_at, expires_at)
 
 
-async def lock_refresh_token(db: Db, token_hash: bytes) -> Record | None:
-    return await db.fetchrow(LOCK_REFRESH, token_hash)
+async def device_of_refresh_token(db: Db, token_hash: bytes) -> UUID | None:
+    """The device to lock before the token is looked at."""
+    device_id: UUID | None = await db.fetchval(DEVICE_OF_REFRESH, token_hash)
+    return device_id
+
+
+async def refresh_token(db: Db, token_hash: bytes) -> Record | None:
+    return await db.fetchrow(REFRESH, token_hash)
+
+
+async def void_tokens(db: Db, account_id: UUID, device_id: UUID, now: datetime) -> datetime:
+    """Let no token count that the device has been given so far; the moment after which one must be issued to count."""
+    moment: datetime = await db.fetchval(VOID_TOKENS, account_id, device_id, now)
+    return moment
 
 
 async def use_refresh_token(db: Db, token_id: UUID, now: datetime) -> None:
@@ -141,6 +165,8 @@ async def devices_of(db: Db, account_id: UUID, current_id: UUID) -> list[Device]
     return [Device(**row) for row in await db.fetch(LIST, account_id, current_id)]
 
 
-async def deactivate(db: Db, account_id: UUID, current_id: UUID, device_id: UUID) -> Device | None:
+async def deactivate(db: Db, account_id: UUID, current_id: UUID, device_id: UUID) -> Device:
+    """Shut a device out that is held."""
     row = await db.fetchrow(DEACTIVATE, account_id, current_id, device_id)
-    return Device(**row) if row else None
+    assert row is not None
+    return Device(**row)

@@ -70,8 +70,8 @@ class DeviceController(Controller):
         responses=errors(400, 401, 408, 409, 413, 422, 503),
     )
     async def refresh(self, devices: NamedDependency[DeviceService], data: JSONBody[Refresh]) -> Tokens:
-        """A refresh token works once. Using it twice revokes all tokens that came from it: send an `Idempotency-Key` to be able to ask
-        again after an answer that got lost.
+        """A refresh token works once. Using it twice ends all tokens that came from the same pairing, and the account's other devices are
+        told: send an `Idempotency-Key` to be able to ask again after an answer that got lost.
         """
         return await devices.refresh(data)
 

@@ -15,7 +15,7 @@ from gateway.devices.rate_limit import Attempt, PairingRateLimit
 from gateway.devices.schemas import Device, DeviceRegistration, Pairing, Refresh, Tokens, Verification
 from gateway.errors import Forbidden, NotFound, Unauthorized
 from gateway.events.publisher import EventPublisher
-from gateway.events.schemas import DeviceDeactivated
+from gateway.events.schemas import DeviceDeactivated, DeviceTokenReused
 from gateway.limits.allowances import Allowances
 from gateway.wire import utc_now
 from shared.ids import new_id
@@ -98,22 +98,34 @@ class DeviceService:
         """Trade a refresh token, once, for a new pair.
 
         Raises:
-            Unauthorized: unknown, expired or revoked; or used before, and then all that came from the same verification are revoked:
-                one of the two users is a thief, and nobody can tell which (RFC 9700, section 4.14.2).
+            Unauthorized: unknown, expired or revoked; or used before, and then all that came from the same verification is void, access
+                tokens too: one of the two users is a thief, and nobody can tell which (RFC 9700, section 4.14.2).
         """
-        now = utc_now()
-        tokens = None
         async with self._database.transaction() as db:
-            known = await queries.lock_refresh_token(db, _token_hash(refresh.refresh_token))
-            if known is not None and known["used_at"] is not None:
-                await queries.revoke_family(db, known["family_id"], now)
-            elif known is not None and known["revoked_at"] is None and known["expires_at"] > now and known["status"] == "active":
-                await queries.use_refresh_token(db, known["id"], now)
-                principal = Principal(account_id=known["account_id"], device_id=known["device_id"])
-                tokens = await self._issue(db, principal, known["family_id"], now)
-        if tokens is None:
-            raise Unauthorized(_BAD_REFRESH)
-        return tokens
+            outcome = await self._exchange(db, _token_hash(refresh.refresh_token))
+        if isinstance(outcome, Tokens):
+            return outcome
+        if outcome is not None:
+            self._events.publish(outcome.account_id, "device:token_reused", DeviceTokenReused(device_id=outcome.device_id))
+        raise Unauthorized(_BAD_REFRESH)
+
+    async def _exchange(self, db: Db, token_hash: bytes) -> Tokens | Principal | None:
+        """The new pair; or the device whose token was used a second time; or nothing, for a token that is good for nothing."""
+        device_id = await queries.device_of_refresh_token(db, token_hash)
+        device = await queries.lock_device(db, device_id) if device_id is not None else None
+        known = await queries.refresh_token(db, token_hash)
+        if device_id is None or device is None or known is None or known["revoked_at"] is not None:
+            return None
+        principal = Principal(account_id=device["account_id"], device_id=device_id)
+        now = utc_now()
+        if known["used_at"] is not None:
+            await queries.revoke_family(db, known["family_id"], now)
+            await queries.void_tokens(db, principal.account_id, device_id, now)
+            return principal
+        if known["expires_at"] <= now or device["status"] != "active":
+            return None
+        await queries.use_refresh_token(db, known["id"], now)
+        return await self._issue(db, principal, known["family_id"], _after(device["tokens_valid_after"], now))
 
     async def devices(self, principal: Principal) -> list[Device]:
         """All devices of the account, oldest first."""
@@ -130,9 +142,9 @@ class DeviceService:
             NotFound: no such device, or another account's.
         """
         async with self._database.transaction() as db:
-            device = await queries.deactivate(db, principal.account_id, principal.device_id, device_id)
-            if device is None:
+            if not await queries.lock_device_of(db, principal.account_id, device_id):
                 raise NotFound("No device with this id; see GET /api/devices")
+            device = await queries.deactivate(db, principal.account_id, principal.device_id, device_id)
             await queries.drop_code(db, device_id)
             await queries.revoke_refresh_tokens(db, device_id, utc_now())
             for follower in self._followers:
@@ -144,26 +156,36 @@ class DeviceService:
         """The tokens, or what was wrong. A device that does not exist is answered as a wrong code is, after the same work."""
         now = utc_now()
         device_id = verification.device_id
-        account_id = await queries.lock_device(db, device_id)
+        device = await queries.lock_device(db, device_id)
         pairing = await queries.code_of(db, device_id)
         right = self._keys.code_matches(device_id, verification.code, pairing["code_hash"] if pairing else b"")
-        if account_id is None or pairing is None or not right:
+        if device is None or pairing is None or not right:
             if attempt.is_last:
                 await queries.drop_code(db, device_id)
             return _BURNT_CODE if attempt.is_last else _WRONG_CODE
         if pairing["expires_at"] <= now:
             return _EXPIRED_CODE
         await queries.drop_code(db, device_id)
-        await queries.activate(db, account_id, device_id, now)
+        principal = Principal(account_id=device["account_id"], device_id=device_id)
+        await queries.activate(db, principal.account_id, device_id, now)
         await queries.revoke_refresh_tokens(db, device_id, now)
-        return await self._issue(db, Principal(account_id=account_id, device_id=device_id), new_id(), now)
+        if device["verified_at"] is not None:
+            # Or a deactivated device's old token would be good again once somebody pairs that device anew.
+            now = _after(await queries.void_tokens(db, principal.account_id, device_id, now), now)
+        return await self._issue(db, principal, new_id(), now)
 
     async def _issue(self, db: Db, principal: Principal, family_id: UUID, now: datetime) -> Tokens:
-        issued = self._tokens.issue(principal)
+        """A pair of this moment."""
+        issued = self._tokens.issue(principal, now)
         refresh_token = secrets.token_urlsafe(32)
         refresh_expires_at = (now + REFRESH_LIFETIME).replace(microsecond=0)
         await queries.add_refresh_token(db, new_id(), family_id, principal.device_id, _token_hash(refresh_token), now, refresh_expires_at)
         return Tokens(token=issued.token, expires_at=issued.expires_at, refresh_token=refresh_token, refresh_expires_at=refresh_expires_at)
+
+
+def _after(voided: datetime | None, now: datetime) -> datetime:
+    """Now, or as soon as tokens count again: this gateway's clock may be behind that of another one."""
+    return now if voided is None else max(now, voided + timedelta(microseconds=1))
 
 
 def _token_hash(token: str) -> bytes:

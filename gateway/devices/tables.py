@@ -26,6 +26,8 @@ class Device(Table):
     created_at = Timestamptz()
     verified_at = Timestamptz(null=True, default=None)
     last_seen_at = Timestamptz(null=True, default=None)
+    tokens_valid_after = Timestamptz(null=True, default=None)
+    """Tokens that were issued up to this moment are void."""
 
     device_hardware = Unique([account_id, hardware_id])
 

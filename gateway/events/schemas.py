@@ -19,7 +19,9 @@ EventType = Literal[
     "training:failed",
     "training:cancelled",
     "sync:completed",
+    "conversation:merged",
     "device:deactivated",
+    "device:token_reused",
     "replay:incomplete",
     "stream:closed",
 ]
@@ -31,7 +33,8 @@ class Event(Wire, frozen=True, kw_only=True):
     """One event as it goes out.
 
     `data` of `response:*` is the draft as `GET /api/responses/:id` has it; of `response:token` `{responseId, index, sequence, text}`; of
-    `training:*` the job; of `sync:completed` `{conversationId, created, updated, unchanged}`; of `device:deactivated` `{deviceId}`.
+    `training:*` the job; of `sync:completed` `{conversationId, created, updated, unchanged}`; of `conversation:merged`
+    `{conversationId, formerId}`; of `device:*` `{deviceId}`.
 
     `replay:incomplete` says that what came after the given id is not known any more: look again at what matters. `stream:closed` is the
     last event of a server-sent stream that the gateway ends, with a WebSocket's close `{code, reason}`.
@@ -63,7 +66,20 @@ class SyncCompleted(Wire, frozen=True, kw_only=True):
     unchanged: int
 
 
+class ConversationMerged(Wire, frozen=True, kw_only=True):
+    """A conversation has become part of another one with the same person. Its messages, drafts and samples are there now."""
+
+    conversation_id: UUID
+    former_id: UUID
+
+
 class DeviceDeactivated(Wire, frozen=True, kw_only=True):
+    device_id: UUID
+
+
+class DeviceTokenReused(Wire, frozen=True, kw_only=True):
+    """A refresh token of this device was used a second time: somebody has a copy. All of its tokens are void."""
+
     device_id: UUID
 
 

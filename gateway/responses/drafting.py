@@ -2,7 +2,7 @@
 
 from gateway.conversations.prompt import Prompt
 from gateway.conversations.service import DraftContext
-from gateway.errors import BadRequest, NotFound
+from gateway.errors import BadRequest, Unavailable
 from gateway.responses.schemas import Candidate
 from gateway.wire import storable
 from shared.contracts.generation import Candidate as GeneratedCandidate
@@ -15,7 +15,8 @@ def check_answerable(start: DraftContext, *, begun: bool) -> None:
         begun: whether the draft's thread was found and is held.
 
     Raises:
-        BadRequest, NotFound: there is not.
+        BadRequest: there is not.
+        Unavailable: the message came, came to be answerable, or moved to another thread between the two statements.
     """
     if start.direction != "incoming":
         raise BadRequest.field("messageId", "this is a message of your own; choose one that you received")
@@ -23,8 +24,8 @@ def check_answerable(start: DraftContext, *, begun: bool) -> None:
         raise BadRequest.field("messageId", "this message was retracted; choose another one")
     if start.message_type not in ("text", "attachment") or not start.has_text:
         raise BadRequest.field("messageId", "this message has no text to answer, or one that a phone wrote by itself; choose another one")
-    if not begun:  # it came, or came to be answerable, between the two statements
-        raise NotFound("No message with this id; sync it first")
+    if not begun:
+        raise Unavailable("This conversation is just being changed; try again in a moment", retry_after=1)
 
 
 def without_oldest(prompt: Prompt, count: int) -> Prompt:

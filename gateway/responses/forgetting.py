@@ -16,7 +16,9 @@ _WITHDRAWN = "A message that this draft was made from was edited or retracted; a
 
 
 class DraftsOfMessages:
-    """What was made from messages, and goes when their text goes (sync's `ForgetsMessages`, and `ForgetsConversations`)."""
+    """What was made from messages: it goes when their text goes, and where they go (sync's `ForgetsMessages`, `ForgetsConversations` and
+    `FollowsConversations`).
+    """
 
     def __init__(self, samples: SampleService) -> None:
         self._samples = samples
@@ -48,3 +50,10 @@ class DraftsOfMessages:
         await deletions.order(db, account_id, job_ids=job_ids, training_ids=learnt.training_ids)
         await idempotency.forget(db, str(account_id))
         return [event_of(details_of_row(row)) for row in rows]
+
+    async def conversation_merged(self, db: Db, account_id: UUID, gone: UUID, into: UUID) -> None:
+        """Move drafts and samples. The drafts come first: whoever acts on one holds its row, so its sample is there to be found, or comes
+        with the conversation that the draft has then.
+        """
+        await queries.move(db, account_id, gone, into)
+        await self._samples.conversation_merged(db, account_id, gone, into)

@@ -30,7 +30,7 @@ DISCARD = "delete from response where account_id = $1 and id = $2"
 COMPLETE = """
     update response set status = 'completed', completed_at = $3, text = $4, candidates = $5, confidence = $6, model_version = $7,
         tokens_used = $8, cached = $9, messages = $10, message_ids = $11
-    where account_id = $1 and id = $2 and status = 'generating' returning true
+    where account_id = $1 and id = $2 and status = 'generating' returning conversation_id
 """
 # A queued draft's job is ended by the reconciler, which looks at it now.
 CLOSE = """
@@ -88,6 +88,7 @@ END_OF_CONVERSATION = f"""
     where account_id = $1 and conversation_id = $2 and status in ('queued', 'generating')
     returning {DETAILS}
 """  # noqa: S608 - our own words
+MOVE = "update response set conversation_id = $3 where account_id = $1 and conversation_id = $2"
 
 # For this process's own drafts and for all accounts' forgotten ones: the two queries that no account asks.
 NO_LONGER_GENERATING = """
@@ -140,24 +141,23 @@ async def complete(
     cached: bool,
     turns: Sequence[Turn],
     message_ids: Sequence[UUID],
-) -> bool:
-    """Store a draft and the prompt that the model read; False when the draft is not wanted any more."""
-    return bool(
-        await db.fetchval(
-            COMPLETE,
-            account_id,
-            response_id,
-            completed_at,
-            text,
-            candidates,
-            confidence,
-            model_version,
-            tokens_used,
-            cached,
-            turns,
-            message_ids,
-        )
+) -> UUID | None:
+    """Store a draft and the prompt that the model read; the conversation that it is of by now, or None when it is not wanted any more."""
+    conversation_id: UUID | None = await db.fetchval(
+        COMPLETE,
+        account_id,
+        response_id,
+        completed_at,
+        text,
+        candidates,
+        confidence,
+        model_version,
+        tokens_used,
+        cached,
+        turns,
+        message_ids,
     )
+    return conversation_id
 
 
 async def close(db: Db, account_id: UUID, response_id: UUID, status: str, error: str | None, completed_at: datetime) -> bool:
@@ -219,6 +219,11 @@ async def recent_of(db: Db, account_id: UUID, conversation_id: UUID) -> list[UUI
 async def end_of_conversation(db: Db, account_id: UUID, conversation_id: UUID, error: str, now: datetime) -> list[Record]:
     """Cancel the unfinished drafts of a thread. Returns them."""
     return list(await db.fetch(END_OF_CONVERSATION, account_id, conversation_id, error, now))
+
+
+async def move(db: Db, account_id: UUID, gone: UUID, into: UUID) -> None:
+    """Give the drafts of a conversation to another one."""
+    await db.execute(MOVE, account_id, gone, into)
 
 
 async def no_longer_generating(db: Db, response_ids: Sequence[UUID]) -> list[UUID]:

@@ -9,7 +9,7 @@ import structlog
 
 from gateway.auth.principal import Principal
 from gateway.conversations.prompt import Prompt
-from gateway.conversations.service import draft_context
+from gateway.conversations.service import current_conversation, draft_context
 from gateway.database import Database
 from gateway.errors import AppError, BadRequest, Conflict, NotFound, Unavailable
 from gateway.events.publisher import EventPublisher
@@ -171,7 +171,7 @@ class ResponseService:
         read = without_oldest(begun.prompt, answer.dropped_messages) if answer.dropped_messages else begun.prompt
         completed_at = utc_now()
         async with self._database.connection() as db:
-            stored = await queries.complete(
+            conversation_id = await queries.complete(
                 db,
                 begun.account_id,
                 begun.id,
@@ -185,7 +185,7 @@ class ResponseService:
                 turns=read.turns,
                 message_ids=read.message_ids,
             )
-        if not stored:
+        if conversation_id is None:
             return _unwritten(begun, "cancelled")
         draft = Draft(
             response_id=begun.id,
@@ -194,7 +194,7 @@ class ResponseService:
             confidence=confidence,
             model_version=answer.model_version,
             tokens_used=answer.tokens_used,
-            conversation_id=begun.conversation_id,
+            conversation_id=conversation_id,
             message_id=begun.message_id,
             candidates=candidates,
             cached=answer.cached,
@@ -258,6 +258,7 @@ class ResponseService:
         self, account_id: UUID, conversation_id: UUID | None, status: ResponseStatus | None, page: int, page_size: int
     ) -> DraftPage:
         async with self._database.connection() as db:
+            conversation_id = await current_conversation(db, account_id, conversation_id)
             total = await queries.count(db, account_id, conversation_id, status)
             rows = await queries.page(db, account_id, conversation_id, status, page_size, (page - 1) * page_size)
         return DraftPage(responses=[details_of_row(row) for row in rows], total=total, page=page, page_size=page_size)

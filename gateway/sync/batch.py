@@ -8,6 +8,7 @@ import msgspec
 from gateway.database import new_ids
 from gateway.errors import BadRequest
 from gateway.message_text import shown
+from gateway.sync.chat_identifiers import is_group_identifier, peer_of
 from gateway.sync.handles import handle_of
 from gateway.sync.merging import attachments_json
 from gateway.sync.phone_reports import emoji_of, is_wordless
@@ -30,13 +31,19 @@ class Batch:
         _check_text(sent)
         _check_times(sent.messages)
         self.sent = sent
+        self.is_group = True if sent.is_group is None and is_group_identifier(sent.conversation_imessage_id) else sent.is_group
+        """None: the client does not say."""
+        self.peer = None if self.is_group else peer_of(sent.conversation_imessage_id)
+        """Of a chat with one person: the handle, if the chat's identifier says it."""
         self.messages = _distinct(sent.messages)
         # In the order sent, so that messages of the same time keep that order.
         self.ids = dict(zip(self.messages, new_ids(len(self.messages)), strict=True))
         spelling = {handle: handle_of(handle) for handle in {message.sender_id for message in sent.messages}}
         self.sender_of = spelling
         others = {spelling[message.sender_id] for message in sent.messages if message.direction == "incoming"}
-        self.participants = list(dict.fromkeys([*map(handle_of, sent.participant_ids), *sorted(others)]))
+        self.listed = list(dict.fromkeys(map(handle_of, sent.participant_ids)))
+        """Who is in the thread now; nobody, if the client does not say."""
+        self.participants = list(dict.fromkeys([*self.listed, *sorted(others)]))
 
     def columns(self) -> list[list[Any]]:
         """The messages as columns, in the order of `queries.INSERT`. A column without a value is empty: `unnest` fills it with nulls, and

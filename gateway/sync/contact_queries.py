@@ -1,5 +1,6 @@
 """SQL of syncing contacts. All of it runs under one lock for the account's contacts."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -12,6 +13,7 @@ OWNERS = """
     select contact_handle.handle, contact.id, apple_id, phone_number, email, display_name, avatar_hash
     from contact_handle join contact on contact.account_id = $1 and contact.id = contact_handle.contact_id
     where contact_handle.account_id = $1 and contact_handle.handle = any($2::text[])
+    order by contact.id
 """
 ADD = """
     insert into contact (account_id, id, apple_id, phone_number, email, display_name, avatar_hash, created_at, updated_at)
@@ -29,25 +31,33 @@ CHANGE = """
 ADD_HANDLES = """
     insert into contact_handle (id, account_id, contact_id, handle)
     select handle.id, $1, handle.contact_id, handle.handle from unnest($2::uuid[], $3::uuid[], $4::text[]) handle (id, contact_id, handle)
+    on conflict on constraint contact_handle_owner do nothing
 """
 COUNT_HANDLES = "select count(*) from contact_handle where account_id = $1"
+# Several contacts that become one may have had a handle in common.
 MOVE_HANDLES = """
-    update contact_handle set contact_id = merged.older
+    insert into contact_handle (id, account_id, contact_id, handle)
+    select gen_random_uuid(), $1, merged.older, contact_handle.handle
     from unnest($2::uuid[], $3::uuid[]) merged (younger, older)
-    where contact_handle.account_id = $1 and contact_handle.contact_id = merged.younger
-"""
-MOVE_PARTICIPANTS = """
-    update participant set contact_id = merged.older
-    from unnest($2::uuid[], $3::uuid[]) merged (younger, older)
-    join contact on contact.account_id = $1 and contact.id = merged.younger
-    where participant.contact_id = contact.id
+    join contact_handle on contact_handle.account_id = $1 and contact_handle.contact_id = merged.younger
+    on conflict on constraint contact_handle_owner do nothing
 """
 REMOVE = "delete from contact where account_id = $1 and id = any($2::uuid[])"
+# A handle that several contacts have means none of them.
 LINK_PARTICIPANTS = """
-    update participant set contact_id = contact_handle.contact_id
-    from conversation, contact_handle
-    where conversation.account_id = $1 and participant.conversation_id = conversation.id and participant.contact_id is null
-      and contact_handle.account_id = $1 and contact_handle.handle = participant.handle and contact_handle.handle = any($2::text[])
+    with changed as (
+        select unnest($2::text[]) as handle
+        union
+        select handle from contact_handle where account_id = $1 and contact_id = any($3::uuid[])
+    ), meant as (
+        select changed.handle, case when count(*) = 1 then min(contact_handle.contact_id::text)::uuid end as contact_id
+        from changed join contact_handle on contact_handle.account_id = $1 and contact_handle.handle = changed.handle
+        group by changed.handle
+    )
+    update participant set contact_id = meant.contact_id
+    from conversation, meant
+    where conversation.account_id = $1 and participant.conversation_id = conversation.id and participant.handle = meant.handle
+      and participant.contact_id is distinct from meant.contact_id
 """
 
 
@@ -56,14 +66,14 @@ async def lock(db: Db, account_id: UUID) -> None:
     await db.execute(LOCK, account_id)
 
 
-async def owners(db: Db, account_id: UUID, handles: Sequence[str]) -> dict[str, KnownContact]:
+async def owners(db: Db, account_id: UUID, handles: Sequence[str]) -> dict[str, list[KnownContact]]:
     """Known contacts by handle: one object a contact."""
     by_id: dict[UUID, KnownContact] = {}
-    by_handle: dict[str, KnownContact] = {}
+    by_handle: defaultdict[str, list[KnownContact]] = defaultdict(list)
     for row in await db.fetch(OWNERS, account_id, handles):
         fields = dict(row)
         handle = fields.pop("handle")
-        by_handle[handle] = by_id.setdefault(fields["id"], KnownContact(**fields))
+        by_handle[handle].append(by_id.setdefault(fields["id"], KnownContact(**fields)))
     return by_handle
 
 
@@ -75,25 +85,30 @@ async def change(db: Db, account_id: UUID, contacts: list[KnownContact]) -> None
     await db.execute(CHANGE, account_id, *_columns(contacts))
 
 
-async def add_handles(db: Db, account_id: UUID, handles: dict[str, UUID]) -> None:
-    await db.execute(ADD_HANDLES, account_id, [new_id() for _ in handles], list(handles.values()), list(handles))
+async def add_handles(db: Db, account_id: UUID, handles: Sequence[tuple[str, UUID]]) -> None:
+    """Store which contacts have handles."""
+    await db.execute(
+        ADD_HANDLES, account_id, [new_id() for _ in handles], [contact_id for _, contact_id in handles], [handle for handle, _ in handles]
+    )
 
 
 async def count_handles(db: Db, account_id: UUID) -> int:
     return int(await db.fetchval(COUNT_HANDLES, account_id))
 
 
-async def merge(db: Db, account_id: UUID, older_of: dict[UUID, UUID]) -> None:
-    """Make contacts part of older ones: their handles and their places in conversations move, then they go."""
-    younger, older = list(older_of), list(older_of.values())
-    await db.execute(MOVE_HANDLES, account_id, younger, older)
-    await db.execute(MOVE_PARTICIPANTS, account_id, younger, older)
-    await db.execute(REMOVE, account_id, younger)
+async def move_handles(db: Db, account_id: UUID, older_of: dict[UUID, UUID]) -> None:
+    """Give the handles of contacts to older ones."""
+    await db.execute(MOVE_HANDLES, account_id, list(older_of), list(older_of.values()))
 
 
-async def link_participants(db: Db, account_id: UUID, handles: Sequence[str]) -> None:
-    """Give participants that were nobody the contact that their handle now means."""
-    await db.execute(LINK_PARTICIPANTS, account_id, handles)
+async def remove(db: Db, account_id: UUID, contact_ids: Sequence[UUID]) -> None:
+    """Remove contacts, which have become part of others, and their handles."""
+    await db.execute(REMOVE, account_id, contact_ids)
+
+
+async def link_participants(db: Db, account_id: UUID, handles: Sequence[str], contact_ids: Sequence[UUID]) -> None:
+    """Give participants with these handles, or with handles of these contacts, the contact that their handle means now."""
+    await db.execute(LINK_PARTICIPANTS, account_id, handles, contact_ids)
 
 
 def _columns(contacts: list[KnownContact]) -> list[list[object]]:

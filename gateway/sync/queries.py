@@ -12,14 +12,26 @@ from gateway.sync.phone_reports import is_wordless
 from gateway.sync.search_words import search_document
 from shared.ids import new_id
 
-# The thread, locked, and which of the given handles are not among its participants yet.
+ROW_BYTES = 500
+"""What a row takes beside its text, with its indexes."""
+
+# The thread, locked; which of the given handles are not among its participants yet; and whether somebody came or left, by the list of
+# who is in it now.
 LOCK_THREAD = """
     select id, display_name, is_group,
            array(
                select handle from unnest($3::text[]) handle
                where not exists (select from participant where conversation_id = conversation.id and participant.handle = handle.handle)
-           ) as strangers
-    from conversation where account_id = $1 and imessage_id = $2
+           ) as strangers,
+           exists (
+               select from participant
+               where conversation_id = conversation.id and cardinality($4::text[]) > 0 and (left_at is null) <> (handle = any($4::text[]))
+           ) as moved,
+           exists (select from direct_chat where account_id = $1 and imessage_id = $2) as is_direct_chat
+    from conversation where account_id = $1 and id = coalesce(
+        (select conversation_id from direct_chat where account_id = $1 and imessage_id = $2),
+        (select known.id from conversation known where known.account_id = $1 and known.imessage_id = $2)
+    )
     for no key update
 """
 # `do update` because, unlike `do nothing`, it locks and returns a row that another batch made a moment ago.
@@ -36,11 +48,28 @@ NAME_THREAD = "update conversation set display_name = $3, is_group = $4, updated
 SHARE_CONTACTS = "select pg_advisory_xact_lock_shared(hashtextextended('contacts of ' || $1::uuid, 0))"
 ADD_PARTICIPANTS = """
     insert into participant (id, conversation_id, handle, contact_id)
-    select stranger.id, $2, stranger.handle, contact_handle.contact_id
+    select stranger.id, $2, stranger.handle, meant.contact_id
     from unnest($3::uuid[], $4::text[]) stranger (id, handle)
-    left join contact_handle on contact_handle.account_id = $1 and contact_handle.handle = stranger.handle
+    left join lateral (
+        select min(contact_id::text)::uuid as contact_id from contact_handle
+        where contact_handle.account_id = $1 and contact_handle.handle = stranger.handle
+        having count(*) = 1
+    ) meant on true
     order by stranger.handle
     on conflict on constraint participant_handle do nothing
+"""
+# Somebody is there as long as the list has them, under whichever of their handles.
+MOVE_PARTICIPANTS = """
+    with standing as (
+        select known.id, known.handle = any($2::text[]) or exists (
+            select from participant listed
+            where listed.conversation_id = $1 and listed.contact_id = known.contact_id and listed.handle = any($2::text[])
+        ) as is_here
+        from participant known where known.conversation_id = $1
+    )
+    update participant set left_at = case when standing.is_here then null else now() end
+    from standing
+    where participant.id = standing.id and (participant.left_at is null) <> standing.is_here
 """
 # Attachments come as JSON in text: the lists of a jsonb[] would be taken for a dimension of it.
 # In the order of their guids, so that batches that share some (of two threads of an account) cannot wait for each other in a circle.
@@ -65,6 +94,15 @@ INSERT = """
         returning id, sent_at, 500 + coalesce(octet_length(text), 0) + coalesce(pg_column_size(attachments), 0) as size
     ), newest as (
         select id, sent_at from created order by sent_at desc, id desc limit 1
+    ), counted_in_chat as (
+        update direct_chat set
+            message_count = message_count + (select count(*) from created),
+            (last_message_at, last_message_id) = (
+                select sent_at, id from (values (last_message_at, last_message_id), (newest.sent_at, newest.id)) last (sent_at, id)
+                order by sent_at desc nulls last, id desc limit 1
+            )
+        from newest
+        where direct_chat.account_id = $1 and direct_chat.imessage_id = $18 and direct_chat.conversation_id = $2
     ), counted as (
         update conversation set
             message_count = message_count + (select count(*) from created),
@@ -109,11 +147,16 @@ FIND_LAST = """
     where account_id = $1 and id = $2
 """
 STATE = """
-    select conversation.id, conversation.imessage_id, conversation.message_count, message.imessage_guid, conversation.last_message_at
-    from conversation
-    left join message on message.account_id = $1 and message.id = conversation.last_message_id
-    where conversation.account_id = $1
-    order by conversation.last_message_at desc nulls last, conversation.id desc
+    with thread as (
+        select id, imessage_id, message_count, last_message_id, last_message_at from conversation
+        where account_id = $1 and not exists (select from direct_chat where conversation_id = conversation.id)
+        union all
+        select conversation_id, imessage_id, message_count, last_message_id, last_message_at from direct_chat where account_id = $1
+    )
+    select thread.id, thread.imessage_id, thread.message_count, message.imessage_guid,
+           coalesce(message.sent_at, thread.last_message_at) as last_message_at
+    from thread left join message on message.account_id = $1 and message.id = thread.last_message_id
+    order by coalesce(message.sent_at, thread.last_message_at) desc nulls last, thread.id desc, thread.imessage_id
 """
 _CHANGING = (
     "sender_id", "direction", "message_type", "text", "sent_at", "edited_at", "retracted_at", "reply_to_guid", "associated_message_guid",
@@ -121,9 +164,14 @@ _CHANGING = (
 )  # fmt: skip
 
 
-async def lock_thread(db: Db, account_id: UUID, imessage_id: str, handles: list[str]) -> Record | None:
-    """A known thread, locked until the transaction ends, and the handles that are no participants of it."""
-    return await db.fetchrow(LOCK_THREAD, account_id, imessage_id, handles)
+async def lock_thread(db: Db, account_id: UUID, imessage_id: str, handles: list[str], listed: list[str]) -> Record | None:
+    """A known thread, locked until the transaction ends.
+
+    Returns:
+        `strangers`: those of the handles that are no participants of it; `moved`: whether who is `listed` differs from who is there;
+        `is_direct_chat`: whether the identifier is known as that of a chat with one person.
+    """
+    return await db.fetchrow(LOCK_THREAD, account_id, imessage_id, handles, listed)
 
 
 async def add_thread(db: Db, account_id: UUID, imessage_id: str, display_name: str | None, is_group: bool) -> Record:
@@ -142,15 +190,24 @@ async def name_thread(db: Db, account_id: UUID, conversation_id: UUID, display_n
     await db.execute(NAME_THREAD, account_id, conversation_id, display_name, is_group)
 
 
-async def add_participants(db: Db, account_id: UUID, conversation_id: UUID, handles: list[str]) -> None:
-    """Add participants, each with the contact that its handle means, if there is one."""
+async def share_contacts(db: Db, account_id: UUID) -> None:
+    """Let nobody change the account's contacts until the transaction ends: before its participants are changed."""
     await db.execute(SHARE_CONTACTS, account_id)
+
+
+async def add_participants(db: Db, account_id: UUID, conversation_id: UUID, handles: list[str]) -> None:
+    """Add participants, each with the contact that its handle means, if it means one."""
     await db.execute(ADD_PARTICIPANTS, account_id, conversation_id, [new_id() for _ in handles], handles)
 
 
-async def insert_messages(db: Db, account_id: UUID, conversation_id: UUID, columns: Sequence[list[Any]]) -> int:
+async def move_participants(db: Db, conversation_id: UUID, listed: list[str]) -> None:
+    """Note who is in a thread, and that the others have left it."""
+    await db.execute(MOVE_PARTICIPANTS, conversation_id, listed)
+
+
+async def insert_messages(db: Db, account_id: UUID, conversation_id: UUID, imessage_id: str, columns: Sequence[list[Any]]) -> int:
     """Store the messages whose guid is new and count them in the thread; returns how many these were. Known ones stay untouched."""
-    return int(await db.fetchval(INSERT, account_id, conversation_id, *columns))
+    return int(await db.fetchval(INSERT, account_id, conversation_id, *columns, imessage_id))
 
 
 async def grow(db: Db, account_id: UUID, conversation_id: UUID, size: int) -> None:

@@ -40,7 +40,8 @@ class SyncController(Controller):
         self, principal: Caller, contact_sync: NamedDependency[ContactSyncService], data: JSONBody[ContactBatch]
     ) -> SyncedContacts:
         """Up to 1,000 contacts, each with at least one of `appleId`, `phoneNumber`, `email`. A contact that shares any of them with a known
-        one is that contact; one that shares them with two known ones makes these one, the older.
+        one is that contact; one that shares them with two known ones makes these one, the older. What contacts with different names share
+        is nobody's. What cannot be kept of a contact is left out, and `results` says what and why.
         """
         return await contact_sync.sync_contacts(principal.account_id, data)
 

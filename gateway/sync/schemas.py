@@ -4,7 +4,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
 
-from gateway.wire import NO_NUL, WRITTEN, Wire
+from gateway.wire import NO_NUL, Wire
 
 MAXIMUM_MESSAGES = 1_000
 MAXIMUM_CONTACTS = 1_000
@@ -78,7 +78,13 @@ class MessageBatch(Wire, frozen=True, kw_only=True, gc=False):
     conversation_imessage_id: Annotated[str, Meta(min_length=1, max_length=500, extra_json_schema=_STORABLE)]
     conversation_display_name: Annotated[str, Meta(max_length=500, extra_json_schema=_STORABLE)] | None = None
     is_group: bool | None = None
-    participant_ids: Annotated[list[Handle], Meta(max_length=MAXIMUM_MESSAGES)] = []  # noqa: RUF012  # msgspec copies it
+    participant_ids: Annotated[
+        list[Handle],
+        Meta(
+            max_length=MAXIMUM_MESSAGES,
+            description="Who is in the thread now; whoever is not listed has left the group. Empty: nothing is said.",
+        ),
+    ] = []  # noqa: RUF012  # msgspec copies it
     messages: Annotated[list[SyncedMessage], Meta(max_length=MAXIMUM_MESSAGES)]
 
 
@@ -103,26 +109,24 @@ class SyncedMessages(Wire, frozen=True, kw_only=True, gc=False):
     another."""
 
 
-AppleId = Annotated[
-    str, Meta(min_length=1, max_length=320, pattern=WRITTEN, description="An address, a telephone number, or an id of the client's own.")
-]
-PhoneNumber = Annotated[
-    str, Meta(min_length=1, max_length=60, pattern=WRITTEN, description="With its country code, or of `defaultRegion`. Kept as E.164.")
-]
-Email = Annotated[str, Meta(max_length=320, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$", description="Kept in lower case.")]
 Region = Annotated[
     str, Meta(pattern="^[A-Z]{2}$", description="The country (ISO 3166-1) of telephone numbers that are written without a country code.")
 ]
 
 
 class ContactCard(Wire, frozen=True, kw_only=True):
-    """A person in the owner's address book. At least one of `appleId`, `phoneNumber` and `email`."""
+    """A person in the owner's address book. At least one of `appleId`, `phoneNumber` and `email`.
 
-    apple_id: AppleId | None = None
-    phone_number: PhoneNumber | None = None
-    email: Email | None = None
-    display_name: Annotated[str, Meta(min_length=1, max_length=500, pattern=NO_NUL)]
-    avatar_hash: Annotated[str, Meta(max_length=200, pattern=NO_NUL)] | None = None
+    What cannot be kept of a card is left out and told; it refuses neither the card nor the batch (`matching.py`).
+    """
+
+    apple_id: Annotated[str, Meta(description="An address, a telephone number, or an id of the client's own.")] | None = None
+    phone_number: (
+        Annotated[str, Meta(description="Kept as E.164; a short code, or a number whose country nobody says, as its digits.")] | None
+    ) = None
+    email: Annotated[str, Meta(description="Kept in lower case.")] | None = None
+    display_name: str | None = None
+    avatar_hash: str | None = None
 
 
 class ContactBatch(Wire, frozen=True, kw_only=True):
@@ -137,17 +141,34 @@ class Contact(Wire, frozen=True, kw_only=True):
     apple_id: str | None
     phone_number: str | None
     email: str | None
-    display_name: str
+    display_name: Annotated[str, Meta(description="Null of a contact that was never sent with a name.")] | None
     avatar_hash: str | None
 
 
+class LeftOut(Wire, frozen=True, kw_only=True):
+    """Something of a card that was not kept, and why. Without a `field` it is the card itself."""
+
+    field: str | None
+    message: str
+
+
+class ContactResult(Wire, frozen=True, kw_only=True):
+    """What became of a card: which contact it is, if it could be kept at all."""
+
+    id: UUID | None
+    left_out: list[LeftOut]
+
+
 class SyncedContacts(Wire, frozen=True, kw_only=True):
-    """What became of a batch; `contacts` are in the order sent. The counts are of contacts: one that was sent twice counts once."""
+    """What became of a batch. `contacts` are those of the cards that were kept, in the order sent; `results` has an entry for
+    every card. The counts are of contacts: one that was sent twice counts once.
+    """
 
     created: int
     updated: int
     unchanged: int
     contacts: list[Contact]
+    results: list[ContactResult]
 
 
 class ThreadState(Wire, frozen=True, kw_only=True, gc=False):

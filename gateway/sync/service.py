@@ -13,12 +13,10 @@ from gateway.limits import queries as limit_queries
 from gateway.limits.allowances import Allowances
 from gateway.sync import queries
 from gateway.sync.batch import Batch, reaction_type, stored_attachments, target_guid
+from gateway.sync.direct_chats import DirectChats
 from gateway.sync.forgetting import ForgetsMessages, Forgotten, Wakes
 from gateway.sync.merging import Content, KnownMessage, attachments_json, merge, text_went
 from gateway.sync.schemas import MessageBatch, MessageId, SyncedMessage, SyncedMessages, SyncState, ThreadState
-
-_ROW_BYTES = 500
-"""What a row takes beside its text, with its indexes."""
 
 
 @dataclass(slots=True)
@@ -47,6 +45,16 @@ class _HoldFirst(Exception):
         self.conversation_ids = conversation_ids
 
 
+class _NewDirectChat(Exception):
+    """Rolls a batch back whose chat with one person is not known by this identifier yet: which conversation it is of is settled first, in a
+    transaction of its own, because that takes locks in another order.
+    """
+
+    def __init__(self, peer: str) -> None:
+        super().__init__()
+        self.peer = peer
+
+
 class SyncService:
     """Takes in the messages of a thread. A batch is stored as a whole or not at all, and sending it again changes nothing."""
 
@@ -56,6 +64,7 @@ class SyncService:
         deletions: Wakes,
         events: EventPublisher,
         allowances: Allowances,
+        chats: DirectChats,
         forgetful: Sequence[ForgetsMessages] = (),
     ) -> None:
         """`forgetful` are those that keep text of messages and must let go of it."""
@@ -63,6 +72,7 @@ class SyncService:
         self._events = events
         self._deletions = deletions
         self._allowances = allowances
+        self._chats = chats
         self._forgetful = forgetful
 
     async def sync_messages(self, account_id: UUID, sent: MessageBatch) -> SyncedMessages:
@@ -81,6 +91,9 @@ class SyncService:
                 break
             except _HoldFirst as others:
                 held |= others.conversation_ids
+            except _NewDirectChat as chat:
+                name = sent.conversation_display_name or None
+                await self._chats.add(account_id, sent.conversation_imessage_id, chat.peer, name)
         if outcome.forgotten:
             self._deletions.wake()
             for thread in outcome.forgotten:
@@ -150,29 +163,38 @@ class SyncService:
     async def _thread(self, db: Db, account_id: UUID, batch: Batch) -> tuple[UUID, int]:
         """The batch's thread, locked: made if it is new, with its name and participants as they are now; and the bytes that these take."""
         sent = batch.sent
-        thread = await queries.lock_thread(db, account_id, sent.conversation_imessage_id, batch.participants)
+        thread = await queries.lock_thread(db, account_id, sent.conversation_imessage_id, batch.participants, batch.listed)
+        is_group = batch.is_group if thread is None or batch.is_group is not None else thread["is_group"]
+        if batch.peer is not None and not is_group and (thread is None or not thread["is_direct_chat"]):
+            raise _NewDirectChat(batch.peer)
         if thread is not None:
             strangers: list[str] = thread["strangers"]
+            moved: bool = thread["moved"]
             grown = 0
         else:
-            strangers = batch.participants
-            grown = _ROW_BYTES
+            strangers, moved = batch.participants, False
+            grown = queries.ROW_BYTES
             thread = await queries.add_thread(
-                db, account_id, sent.conversation_imessage_id, sent.conversation_display_name or None, bool(sent.is_group)
+                db, account_id, sent.conversation_imessage_id, sent.conversation_display_name or None, bool(batch.is_group)
             )
         conversation_id: UUID = thread["id"]
         known = (thread["display_name"], thread["is_group"])
-        now = (sent.conversation_display_name or known[0], known[1] if sent.is_group is None else sent.is_group)
+        now = (sent.conversation_display_name or known[0], known[1] if batch.is_group is None else batch.is_group)
         if now != known:
             await queries.name_thread(db, account_id, conversation_id, *now)
+        leaves = now[1] and batch.listed and (strangers or moved)  # of a chat with one person nobody leaves
+        if strangers or leaves:
+            await queries.share_contacts(db, account_id)
         if strangers:
             await queries.add_participants(db, account_id, conversation_id, strangers)
-        return conversation_id, grown + len(strangers) * _ROW_BYTES
+        if leaves:
+            await queries.move_participants(db, conversation_id, batch.listed)
+        return conversation_id, grown + len(strangers) * queries.ROW_BYTES
 
     async def _store(self, db: Db, account_id: UUID, conversation_id: UUID, batch: Batch) -> _Outcome:
         if not batch.messages:
             return _Outcome(ids={}, created=0)
-        created = await queries.insert_messages(db, account_id, conversation_id, batch.columns())
+        created = await queries.insert_messages(db, account_id, conversation_id, batch.sent.conversation_imessage_id, batch.columns())
         outcome = _Outcome(ids=batch.ids, created=created)
         if created < len(batch.messages):
             await self._merge(db, account_id, conversation_id, batch, outcome)

@@ -83,6 +83,8 @@ DELETE = _delete("id = $2")
 FORGET = _delete("conversation_id = $2 and message_ids && $3")
 FORGET_CONVERSATION = _delete("conversation_id = $2")
 
+MOVE = "update sample set conversation_id = $3 where account_id = $1 and conversation_id = $2"
+
 COUNT_KNOWN = "select count(*) from sample where account_id = $1 and id = any($2)"
 # Outputs that say nothing are left out by who reads these: there is one rule for that, and SQL has no part in it.
 _TAUGHT = """
@@ -174,6 +176,11 @@ async def forget(db: Db, account_id: UUID, conversation_id: UUID, message_ids: S
 async def forget_conversation(db: Db, account_id: UUID, conversation_id: UUID) -> list[UUID]:
     """Remove a conversation's samples; their ids."""
     return [row["id"] for row in await db.fetch(FORGET_CONVERSATION, account_id, conversation_id)]
+
+
+async def move(db: Db, account_id: UUID, gone: UUID, into: UUID) -> None:
+    """Give the samples of a conversation to another one."""
+    await db.execute(MOVE, account_id, gone, into)
 
 
 async def count_known(db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> int:

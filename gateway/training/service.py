@@ -68,6 +68,10 @@ class SampleService:
         gone = await queries.forget_conversation(db, account_id, conversation_id)
         return await adapter_queries.mark_stale(db, account_id, gone)
 
+    async def conversation_merged(self, db: Db, account_id: UUID, gone: UUID, into: UUID) -> None:
+        """Move, inside the transaction that merges conversations, the samples of one to the other."""
+        await queries.move(db, account_id, gone, into)
+
     async def list(self, account_id: UUID, page: int, page_size: int) -> SamplePage:
         async with self._database.connection() as db:
             total = await queries.count(db, account_id)

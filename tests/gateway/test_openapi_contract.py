@@ -57,7 +57,6 @@ def device(gateway: GatewayProcess) -> None:
 BEYOND_JSON_SCHEMA = {
     "DELETE /api/account": "confirm is the account's own id",
     "GET /api/conversations/{conversation_id}/messages": "a cursor is one that a page gave",
-    "POST /api/sync/contacts": "a telephone number exists in its country",
     "POST /api/sync/messages": "times lie between 1970 and 2199, and a guid stands for one message",
     "POST /api/training/samples/import": "times lie between 1970 and 2199",
     "POST /api/training/start": "the account has enough samples, and the model is in the catalogue",

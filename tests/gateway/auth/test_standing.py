@@ -120,6 +120,58 @@ async def test_a_device_that_somebody_is_changing_is_let_in_at_once(
         await connection.close()
 
 
+async def test_a_query_that_hangs_holds_up_nobody_else_and_ends(
+    reader: StandingReader, owner: Device, stranger: Device, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = asyncio.Event()
+    read = queries.standings
+
+    async def first_hangs(*arguments: Any) -> list[Standing | None]:
+        if hangs.is_set():
+            return await read(*arguments)
+        hangs.set()
+        return await asyncio.Future()
+
+    monkeypatch.setattr(queries, "standings", first_hangs)
+    hanging = asyncio.create_task(reader.standing(principal(owner)))
+    await hangs.wait()
+
+    standing = await reader.standing(principal(stranger))
+
+    assert standing is not None
+    assert not hanging.done()
+    with pytest.raises(Unavailable):
+        await hanging
+
+
+async def test_a_table_that_somebody_has_locked_is_said_and_no_more_waited_for(
+    reader: StandingReader, owner: Device, database_url: str
+) -> None:
+    """As a migration or a careless hand at the database may; afterwards all is well."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        async with connection.transaction(), asyncio.timeout(PATIENCE_SECONDS):
+            await connection.execute("lock table device in access exclusive mode")
+            answers = await asyncio.gather(*(reader.standing(principal(owner)) for _ in range(10)), return_exceptions=True)
+            assert [type(answer) for answer in answers] == [Unavailable] * 10
+        assert await reader.standing(principal(owner)) is not None
+    finally:
+        await connection.close()
+
+
+async def test_a_time_that_cannot_be_noted_shuts_nobody_out(reader: StandingReader, owner: Device, database_url: str) -> None:
+    await asyncio.to_thread(rows, database_url, "update device set last_seen_at = null where id = $1", owner.device_id)
+    connection = await asyncpg.connect(database_url)
+    try:
+        async with connection.transaction(), asyncio.timeout(PATIENCE_SECONDS):
+            await connection.execute("lock table device in share mode")  # as `create index` does
+            standing = await reader.standing(principal(owner))
+    finally:
+        await connection.close()
+
+    assert standing is not None
+
+
 async def test_all_hear_that_the_database_is_away_and_the_next_ones_that_it_is_back(tmp_path: Path) -> None:
     server = EmbeddedPostgres(tmp_path / "postgres", tmp_path / "postgres.log")
     server.start()

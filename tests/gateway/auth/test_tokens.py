@@ -94,6 +94,12 @@ def test_a_wrong_or_missing_claim_is_401(gateway: GatewayProcess, device: Device
     assert ask(gateway.url, signed(claims(device, **changes))).status_code == 401
 
 
+def test_a_token_of_a_gateway_whose_clock_is_a_little_ahead_is_good(gateway: GatewayProcess, device: Device) -> None:
+    ahead = datetime.now(UTC) + timedelta(seconds=4)
+
+    assert ask(gateway.url, signed(claims(device, iat=ahead))).status_code == 200
+
+
 def test_an_expired_token_says_what_to_do(gateway: GatewayProcess, device: Device) -> None:
     answer = ask(gateway.url, signed(claims(device, exp=datetime.now(UTC) - timedelta(seconds=1))))
 

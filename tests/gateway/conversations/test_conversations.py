@@ -65,6 +65,7 @@ def test_lists_threads_latest_first_as_documented(device: Device) -> None:
     assert {key: value for key, value in first.items() if key != "participants"} == {
         "id": newest["conversationId"],
         "imessageId": "anna",
+        "imessageIds": ["anna"],
         "displayName": "+14155550111, Anna",
         "isGroup": False,
         "messageCount": 1,

@@ -133,11 +133,15 @@ def test_registering_with_a_bad_token_makes_no_account(caller: httpx.Client) -> 
     assert answer.status_code == 401
 
 
-def test_pairing_anew_voids_the_tokens_from_before(gateway: GatewayProcess, database_url: str) -> None:
+def test_pairing_anew_voids_the_tokens_from_before(gateway: GatewayProcess) -> None:
     owner = paired_device(gateway.url)
     device = paired_device(gateway.url, owner)
-    # Tokens count whole seconds: as if the device had been paired anew some time later.
-    rows(database_url, "update device set verified_at = now() + interval '1 second' where id = $1", device.device_id)
+    listed = owner.client.get("/api/devices").json()["devices"]
+    hardware_id = next(entry["hardwareId"] for entry in listed if entry["id"] == str(device.device_id))
+    again = owner.client.post("/api/devices/register", json=registration(hardwareId=hardware_id)).json()
+    calls_from(gateway.url, new_address()).post(
+        "/api/devices/verify", json={"deviceId": again["deviceId"], "code": again["code"]}
+    ).raise_for_status()
 
     assert device.client.get("/api/devices").status_code == 401
     assert owner.client.get("/api/devices").status_code == 200

@@ -62,7 +62,7 @@ def test_a_device_that_was_shut_out_while_nobody_could_say_so_is_found(gateway: 
 
 def test_a_device_that_is_paired_anew_needs_its_newer_token(gateway: GatewayProcess, owner: Device, database_url: str) -> None:
     with listening(gateway.url, owner.token) as socket:
-        rows(database_url, "update device set verified_at = now() + interval '2 seconds' where id = $1", owner.device_id)
+        rows(database_url, "update device set tokens_valid_after = now() where id = $1", owner.device_id)
 
         assert closing(socket)[0] == 4401
 
