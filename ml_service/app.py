@@ -84,7 +84,7 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
         load_beside=settings.reload_mode == "beside" or (settings.reload_mode == "auto" and not has_gpu()),
         on_rebuild=lambda reason: metrics.rebuilds.labels(reason).inc(),
     )
-    places = FairPlaces(settings.max_num_seqs, settings.max_queued_requests)
+    places = FairPlaces(settings.max_num_seqs, settings.max_queued_requests, lambda: supervisor.admission)
     metrics.observe_engine(supervisor, places)
     cache = ResponseCache(settings.redis_url, settings.cache_ttl_seconds)
     store = AdapterStore.open(settings, catalogue)

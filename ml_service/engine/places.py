@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -29,10 +29,11 @@ class FairPlaces:
     makes way.
     """
 
-    def __init__(self, places: int, waiting: int) -> None:
-        """`places` answers are generated at once; `waiting` more may wait."""
+    def __init__(self, places: int, waiting: int, share: Callable[[], float] = lambda: 1.0) -> None:
+        """`places` answers are generated at once, or now a `share` of them; `waiting` more may wait."""
         self._places = places
         self._most_waiting = waiting
+        self._share = share
         self._used: Counter[str] = Counter()
         self._queues: dict[str, deque[_Request]] = {}
         self._count = 0
@@ -57,7 +58,7 @@ class FairPlaces:
             self._give_back(scope, answers)
 
     async def _take(self, scope: str, answers: int) -> None:
-        if not self._queues and self._free >= answers:
+        if not self._queues and self._have_room(answers):
             self._used[scope] += answers
             return
         self._make_room(scope, answers)
@@ -74,9 +75,9 @@ class FairPlaces:
                 self._let_in()
             raise
 
-    @property
-    def _free(self) -> int:
-        return self._places - self._used.total()
+    def _have_room(self, answers: int) -> bool:
+        used = self._used.total()
+        return used == 0 or used + answers <= int(self._places * self._share())
 
     def _give_back(self, scope: str, answers: int) -> None:
         self._used[scope] -= answers
@@ -88,7 +89,7 @@ class FairPlaces:
         while self._queues:
             scope = min(self._queues, key=lambda each: (self._used[each], self._queues[each][0].number))
             request = self._queues[scope][0]
-            if request.answers > self._free:
+            if not self._have_room(request.answers):
                 return
             self._remove(scope, request)
             self._used[scope] += request.answers

@@ -152,3 +152,27 @@ async def test_who_leaves_just_when_its_turn_came_gives_the_place_back() -> None
         await people.ask("third")
 
         assert people.begun[-1] == "third"
+
+
+async def test_with_less_let_in_the_others_wait_and_are_not_refused() -> None:
+    share = 0.5
+    people = Crowd(FairPlaces(4, 10, lambda: share))
+    for _ in range(4):
+        await people.ask("ana")
+    assert (people.begun, people.refused) == (["ana"] * 2, [])
+
+    share = 1.0
+    await people.end_one()
+    assert len(people.begun) == 4
+    await people.close()
+
+
+async def test_a_request_for_more_than_is_let_in_has_its_turn_when_nothing_else_runs() -> None:
+    people = Crowd(FairPlaces(4, 10, lambda: 0.5))
+    await people.ask("ana")
+    await people.ask("ben", answers=4)
+    assert people.begun == ["ana"]
+
+    await people.end_one()
+    assert people.begun == ["ana", "ben"]
+    await people.close()
