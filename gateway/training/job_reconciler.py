@@ -86,11 +86,12 @@ class TrainingReconciliation:
             if row is None or row["status"] in ENDED:
                 return
             there = await job_queries.there(db, key.account_id, row["sample_ids"])
-            try:
+        try:
+            async with self._database.transaction() as db:
                 chosen = await training_set(db, key.account_id, method=row["method"], sample_ids=there, limit=MOST_SAMPLES)
-            except BadRequest as error:
-                await job_queries.close(db, key.account_id, key.job_id, "failed", error.message)
-                return
+        except BadRequest as error:
+            await self._fail(key, error.message)
+            return
         if len(chosen.samples) < self._fewest_samples:
             await self._fail(key, _SAMPLES_GONE)
             return

@@ -122,8 +122,13 @@ class JobService:
             if await job_queries.running(db, caller.account_id, caller.device_id):
                 raise _busy()
             await self._check_allowances(db, caller.account_id)
+        async with self._database.transaction() as db:  # nothing is held while samples are read and masked, which may take seconds
             chosen = await training_set(db, caller.account_id, method=body.method, sample_ids=body.sample_ids, limit=MOST_SAMPLES)
-            self._check_enough(len(chosen.samples), body)
+        self._check_enough(len(chosen.samples), body)
+        async with self._database.transaction() as db:
+            await self._check_allowances(db, caller.account_id)
+            if len(await job_queries.there(db, caller.account_id, chosen.sample_ids)) < len(chosen.sample_ids):
+                raise Conflict("Some of these samples were deleted in this moment; start the training again")
             row = await job_queries.start(
                 db,
                 caller.account_id,
