@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
-from tests.factories import Device, paired_device
+from tests.factories import Device, paired_device, sync
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
 from tests.gateway.responses.situations import conversation, drafted, line, received, synced
@@ -120,3 +121,17 @@ def test_adapters_that_learnt_from_what_is_deleted_are_stale(owner: Device, data
     found = rows(database_url, "select id, stale from adapter where account_id = $1", owner.account_id)
     assert {row["id"]: row["stale"] for row in found} == {stale: True, other: False}
     assert owner.client.get("/api/training/samples").json()["total"] == 1
+
+
+def test_a_retraction_names_the_active_adapter_if_it_learnt_from_the_message(owner: Device, database_url: str) -> None:
+    learnt, other, name = line("Dinner on Friday?"), line("And on Saturday?"), uuid4().hex
+    message_ids = synced(owner, [learnt, other], name)
+    sample_id = act(owner, drafted(owner, message_ids[0])["responseId"], {"action": "accept"}).json()["sampleId"]
+    adapter_id = adapter_that_learnt_from(database_url, owner, sample_id)
+    rows(database_url, "update adapter set active = true where id = $1", adapter_id)
+
+    def retract(message: dict[str, Any]) -> dict[str, Any]:
+        return sync(owner, [{**message, "text": None, "retractedAt": datetime.now(UTC).isoformat()}], name)
+
+    assert "learntByAdapterId" not in retract(other)
+    assert retract(learnt)["learntByAdapterId"] == str(adapter_id)
