@@ -91,7 +91,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description="Measure against the raw limits. ARGS='--only tokens --rounds 5'")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="which parts")
     parser.add_argument("--rounds", type=int, default=5, help="rounds a side")
-    parser.add_argument("--quick", action="store_true", help="the main figures in five minutes")
+    parser.add_argument("--quick", action="store_true", help="the main figures in six minutes")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.only, arguments.rounds = list(QUICK), 1
