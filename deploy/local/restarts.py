@@ -85,7 +85,8 @@ class Restarts:
 
 
 def _how_it_ended(process: ChildProcess) -> str:
-    if (process.exit_code or 0) < 0:  # its last words were about something else
-        return f"{process.name} was ended by {signal.Signals(-(process.exit_code or 0)).name}."
+    code = process.exit_code or 0
+    if code < 0:  # its last words were about something else
+        return f"{process.name} was ended by {signal.Signals(-code).name}."
     words = process.last_words()
-    return f"{process.name} ended with code {process.exit_code}: {words}{'' if words.endswith('.') else '.'}"
+    return f"{process.name} ended with code {code}: {words}{'' if words.endswith('.') else '.'}"
