@@ -13,6 +13,8 @@ from redis.asyncio import Redis
 
 from gateway.account.routes import AccountController
 from gateway.account.service import AccountService
+from gateway.adapters.routes import AdapterController
+from gateway.adapters.service import AdapterService
 from gateway.auth.authentication import (
     AuthenticationMiddleware,
     Authenticator,
@@ -23,9 +25,14 @@ from gateway.auth.authentication import (
 from gateway.auth.handshake import refuse
 from gateway.auth.keys import KeyRing
 from gateway.auth.tokens import DeviceTokens
+from gateway.background.housekeeping import Housekeeping
+from gateway.background.reconciler import Reconciler
+from gateway.background.stream_consumer import StreamConsumer
 from gateway.conversations.routes import ConversationController, MessageController
 from gateway.conversations.service import ConversationService
 from gateway.database import Database
+from gateway.deletions import queries as deletion_queries
+from gateway.deletions.service import Deletions
 from gateway.devices.rate_limit import PairingRateLimit
 from gateway.devices.routes import DeviceController
 from gateway.devices.service import DeviceService
@@ -37,7 +44,9 @@ from gateway.events.routes import EventController
 from gateway.events.token_listeners import TokenListeners
 from gateway.health.routes import HealthController
 from gateway.health.service import HealthService
-from gateway.housekeeping import Housekeeping
+from gateway.http.openapi import docs_assets, openapi_config, openapi_document
+from gateway.http.request_context import RequestContext
+from gateway.http.strict_request import StrictRequest
 from gateway.idempotency.middleware import IdempotencyMiddleware
 from gateway.limits.allowances import Allowances
 from gateway.limits.bodies import BodyLimits
@@ -45,9 +54,6 @@ from gateway.limits.connections import RequestLimit
 from gateway.metrics.measurements import Metrics
 from gateway.metrics.routes import MetricsController
 from gateway.ml_client import MlClient
-from gateway.openapi import docs_assets, openapi_config, openapi_document
-from gateway.reconciler import Reconciler
-from gateway.request_context import RequestContext
 from gateway.responses import job_queries
 from gateway.responses.actions import ActionService
 from gateway.responses.forgetting import DraftsOfMessages
@@ -58,25 +64,19 @@ from gateway.responses.routes import ResponseController
 from gateway.responses.running import RunningDrafts
 from gateway.responses.service import ResponseService
 from gateway.responses.unwanted import UnwantedJobs
+from gateway.samples.history_import import HistoryImportService
+from gateway.samples.routes import SampleController
+from gateway.samples.service import SampleService
 from gateway.settings import Settings
-from gateway.stream_consumer import StreamConsumer
-from gateway.strict_request import StrictRequest
 from gateway.sync.contacts import ContactSyncService
 from gateway.sync.direct_chats import DirectChats
 from gateway.sync.routes import SyncController
 from gateway.sync.service import SyncService
-from gateway.training import deletions
-from gateway.training import job_queries as training_job_queries
-from gateway.training.adapter_routes import AdapterController
-from gateway.training.adapter_service import AdapterService
-from gateway.training.deletions import Deletions
-from gateway.training.history_import import HistoryImportService
-from gateway.training.job_reconciler import TrainingReconciliation
-from gateway.training.job_results import TrainingResults
-from gateway.training.job_routes import TrainingJobController
-from gateway.training.job_service import JobService
-from gateway.training.routes import SampleController
-from gateway.training.service import SampleService
+from gateway.training import queries as training_job_queries
+from gateway.training.reconciler import TrainingReconciliation
+from gateway.training.results import TrainingResults
+from gateway.training.routes import TrainingJobController
+from gateway.training.service import JobService
 from shared.background import Background
 from shared.host_guard import AllowedHosts, HostGuard
 from shared.redis_events import JOB_EVENTS, TRAINING_EVENTS, JobEvent, TrainingEvent
@@ -108,7 +108,7 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
         StreamConsumer(redis, JOB_EVENTS, JobEvent, results),
         StreamConsumer(redis, TRAINING_EVENTS, TrainingEvent, training_results),
     ]
-    forgetting = Reconciler("deletions", database, deletions.take_due, Deletions(database, ml))
+    forgetting = Reconciler("deletions", database, deletion_queries.take_due, Deletions(database, ml))
     reconcilers = [
         forgetting,
         Reconciler("drafts", database, job_queries.take_due, DraftReconciliation(database, ml, results)),

@@ -7,7 +7,7 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
-from gateway.request_context import request_id_of
+from gateway.http.request_context import request_id_of
 from shared.errors import (
     AppError,
     BadRequest,

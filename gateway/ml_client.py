@@ -13,8 +13,8 @@ import aiohttp
 import msgspec
 import structlog
 
-from gateway import sse
 from gateway.errors import AppError, BadRequest, Conflict, ErrorBody, Unavailable
+from gateway.http import sse
 from shared.contracts.adapters import AdapterInfo, AdapterList
 from shared.contracts.generation import GenerateRequest, GenerateResponse, TokenEvent
 from shared.contracts.jobs import AsyncGenerateRequest, JobState

@@ -12,8 +12,10 @@ APP_CONFIG = AppConfig(
             "gateway.devices.tables",
             "gateway.sync.tables",
             "gateway.responses.tables",
+            "gateway.samples.tables",
             "gateway.training.tables",
-            "gateway.training.job_tables",
+            "gateway.adapters.tables",
+            "gateway.deletions.tables",
             "gateway.idempotency.tables",
         ]
     ),

@@ -6,7 +6,7 @@ from gateway.account.download import Download
 from gateway.account.schemas import AccountDeletion
 from gateway.account.service import AccountService
 from gateway.auth.authentication import Caller, CallerToken
-from gateway.openapi import errors
+from gateway.http.openapi import errors
 
 _EXPORT_HEADERS = {"Content-Disposition": 'attachment; filename="conversation-assistant-export.zip"', "Cache-Control": "no-store"}
 

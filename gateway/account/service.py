@@ -13,11 +13,11 @@ from gateway.auth.authentication import Authenticator
 from gateway.auth.principal import Principal
 from gateway.auth.tokens import VerifiedToken
 from gateway.database import Database
+from gateway.deletions.service import order_deletion
 from gateway.errors import BadRequest, Unavailable
 from gateway.events.publisher import EventPublisher
 from gateway.limits.places import Places
 from gateway.sync.forgetting import Wakes
-from gateway.training import deletions
 from gateway.wire import utc_now
 
 _EXPORTS_AT_ONCE = 2
@@ -66,7 +66,7 @@ class AccountService:
             raise BadRequest.field("confirm", "must be the id of your account, which is the claim `acc` of your device token")
         async with self._database.transaction() as db:
             await queries.hold_devices(db, principal.account_id)
-            await deletions.order(db, principal.account_id, everything=True)
+            await order_deletion(db, principal.account_id, everything=True)
             await queries.delete(db, principal.account_id)
         _logger.info("account deleted", account_id=str(principal.account_id))
         self._events.forget_account(principal.account_id)

@@ -16,7 +16,7 @@ from litestar.enums import ScopeType
 from litestar.types import Scope, Send
 
 from gateway.errors import AppError, error_headers
-from gateway.request_context import request_id_of
+from gateway.http.request_context import request_id_of
 from shared.errors import error_body
 
 BEARER = "bearer"

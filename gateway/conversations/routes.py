@@ -8,8 +8,8 @@ from litestar.params import FromPath, QueryParameter
 from gateway.auth.authentication import Caller
 from gateway.conversations.schemas import ConversationPage, FoundPage, MessagePage
 from gateway.conversations.service import ConversationService
-from gateway.openapi import errors
-from gateway.parameters import PageQuery, PageSizeQuery
+from gateway.http.openapi import errors
+from gateway.http.parameters import PageQuery, PageSizeQuery
 from gateway.wire import NO_NUL
 
 NamePart = Annotated[

@@ -8,9 +8,9 @@ from litestar.types import Scope
 from gateway.auth.authentication import OPTIONAL, PUBLIC, Caller, OptionalCaller
 from gateway.devices.schemas import DeviceAnswer, DeviceList, DeviceRegistration, Pairing, Refresh, Tokens, Verification
 from gateway.devices.service import DeviceService
+from gateway.http.openapi import MAYBE_TOKEN, NO_TOKEN, errors
 from gateway.idempotency.middleware import IDEMPOTENT
 from gateway.limits.bodies import SMALL_BODY
-from gateway.openapi import MAYBE_TOKEN, NO_TOKEN, errors
 
 
 def provide_client_address(scope: Scope) -> str:

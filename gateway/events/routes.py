@@ -12,8 +12,8 @@ from gateway.events.reading import parse_wish
 from gateway.events.schemas import Event
 from gateway.events.sockets import serve_socket
 from gateway.events.streams import EventStream
-from gateway.openapi import errors
-from gateway.request_context import request_id_of
+from gateway.http.openapi import errors
+from gateway.http.request_context import request_id_of
 from shared.errors import error_body
 
 _POSITION = r"^[0-9]{1,15}(-[0-9]{1,15})?$"

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 from litestar import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from gateway import sse
 from gateway.events.journal import PublishedEvent, body_of
 from gateway.events.schemas import StreamClosed
 from gateway.events.subscription import LEFT, SLOW, Frame, Subscription
+from gateway.http import sse
 
 HEARTBEAT_SECONDS = 20.0
 SEND_SECONDS = 20.0

@@ -6,7 +6,7 @@ from litestar.openapi import ResponseSpec
 
 from gateway.auth.authentication import PUBLIC
 from gateway.health.service import HealthService, Readiness
-from gateway.openapi import NO_TOKEN
+from gateway.http.openapi import NO_TOKEN
 from gateway.wire import Wire
 
 _UNAVAILABLE = {503: ResponseSpec(data_container=Readiness, description="PostgreSQL is away", generate_examples=False)}

@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.auth.handshake import refuse
 from gateway.errors import Unavailable, error_headers
-from gateway.request_context import request_id_of
+from gateway.http.request_context import request_id_of
 from shared.errors import error_body
 
 HEADER_SECONDS: Final = 10.0

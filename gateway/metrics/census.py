@@ -6,9 +6,10 @@ from typing import get_args
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gateway.adapters import queries as adapter_queries
 from gateway.database import Database
 from gateway.errors import Unavailable
-from gateway.training import adapter_queries, job_queries
+from gateway.training import queries as job_queries
 from shared.contracts.training import TrainingStatus
 
 

@@ -9,8 +9,8 @@ from gateway.errors import BadRequest, Conflict, NotFound
 from gateway.message_text import is_blank, same_words
 from gateway.responses import queries
 from gateway.responses.schemas import Accept, Action, ActionName, ActionResult, Candidate, Edit, Reject
-from gateway.training.history_import import ChosenDraft
-from gateway.training.service import NewSample, SampleService
+from gateway.samples.history_import import ChosenDraft
+from gateway.samples.service import NewSample, SampleService
 from gateway.wire import utc_now
 from shared.contracts.generation import Turn
 

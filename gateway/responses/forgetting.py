@@ -2,13 +2,13 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from gateway.database import Db
+from gateway.deletions.service import order_deletion
 from gateway.events.publisher import PendingEvent
 from gateway.idempotency import queries as idempotency
 from gateway.responses import queries
 from gateway.responses.announcing import details_of_row, event_of
+from gateway.samples.service import SampleService
 from gateway.sync.forgetting import Forgotten
-from gateway.training import deletions
-from gateway.training.service import SampleService
 from gateway.wire import utc_now
 
 _DELETED = "The conversation of this draft was deleted"
@@ -32,7 +32,7 @@ class DraftsOfMessages:
         """
         rows = await queries.forget(db, account_id, conversation_id, message_ids, _WITHDRAWN, utc_now())
         learnt = await self._samples.forget(db, account_id, conversation_id, message_ids)
-        await deletions.order(db, account_id, job_ids=[row["id"] for row in rows], training_ids=learnt.training_ids)
+        await order_deletion(db, account_id, job_ids=[row["id"] for row in rows], training_ids=learnt.training_ids)
         await idempotency.forget(db, str(account_id))
         # What becomes of queued drafts is told by the reconciler, which ends their jobs.
         return Forgotten(
@@ -47,7 +47,7 @@ class DraftsOfMessages:
         rows = await queries.end_of_conversation(db, account_id, conversation_id, _DELETED, utc_now())
         job_ids = await queries.recent_of(db, account_id, conversation_id)
         learnt = await self._samples.forget_conversation(db, account_id, conversation_id)
-        await deletions.order(db, account_id, job_ids=job_ids, training_ids=learnt.training_ids)
+        await order_deletion(db, account_id, job_ids=job_ids, training_ids=learnt.training_ids)
         await idempotency.forget(db, str(account_id))
         return [event_of(details_of_row(row)) for row in rows]
 

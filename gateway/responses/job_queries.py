@@ -7,11 +7,11 @@ from uuid import UUID
 import msgspec
 from asyncpg import Record
 
+from gateway.adapters.queries import ACTIVE
 from gateway.conversations.prompt import Prompt
 from gateway.database import Db
 from gateway.responses.jobs import Completion, Ending, JobKey, JobRequest
 from gateway.responses.queries import DETAILS
-from gateway.training.adapter_queries import ACTIVE
 from shared.contracts.generation import Turn
 
 # FOR SHARE: whoever changes the thread's messages waits until the draft is committed, and then finds it with the prompt that it read.

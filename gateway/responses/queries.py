@@ -4,9 +4,9 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from gateway.adapters.queries import ACTIVE
 from gateway.database import Db
 from gateway.responses.schemas import Candidate
-from gateway.training.adapter_queries import ACTIVE
 from shared.contracts.generation import Turn
 
 # FOR SHARE makes a draft and a sync of the same thread take turns: a sync that holds the thread is waited for, and a later one finds the

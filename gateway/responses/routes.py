@@ -8,12 +8,12 @@ from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 
-from gateway import sse
 from gateway.auth.authentication import Caller
 from gateway.auth.principal import Principal
+from gateway.http import sse
+from gateway.http.openapi import StreamedOperation, errors
+from gateway.http.parameters import PageQuery, PageSizeQuery
 from gateway.idempotency.middleware import IDEMPOTENT
-from gateway.openapi import StreamedOperation, errors
-from gateway.parameters import PageQuery, PageSizeQuery
 from gateway.responses.actions import ActionService
 from gateway.responses.leaving import while_client_waits
 from gateway.responses.schemas import (

@@ -9,9 +9,9 @@ import structlog
 from litestar import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from gateway import sse
 from gateway.errors import AppError
-from gateway.request_context import request_id_of
+from gateway.http import sse
+from gateway.http.request_context import request_id_of
 from gateway.responses.leaving import ClientLeft, while_client_waits
 from gateway.responses.schemas import Draft
 from shared.contracts.generation import TokenEvent

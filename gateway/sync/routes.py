@@ -3,8 +3,8 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from gateway.auth.authentication import Caller
+from gateway.http.openapi import errors
 from gateway.idempotency.middleware import IDEMPOTENT
-from gateway.openapi import errors
 from gateway.sync.contacts import ContactSyncService
 from gateway.sync.schemas import ContactBatch, MessageBatch, SyncedContacts, SyncedMessages, SyncState
 from gateway.sync.service import SyncService

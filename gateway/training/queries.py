@@ -1,159 +1,128 @@
-from collections.abc import AsyncIterator, Sequence
+"""SQL of training jobs. A job's `look_at` is there as long as the ML service may have an open job of the same id."""
+
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 from asyncpg import Record
-from msgspec import Struct
 
 from gateway.database import Db
-from shared.contracts.generation import Turn
+from shared.contracts.training import DraftComparison, LossPoint, TrainingState
 
-
-class HistorySample(Struct, frozen=True, kw_only=True):
-    """A past reply as a row: what was answered and what the owner wrote."""
-
-    id: UUID
-    conversation_id: UUID
-    messages: Sequence[Turn]
-    message_ids: Sequence[UUID]
-    answered_id: UUID
-    reply_id: UUID
-    output: str
-    replied_at: datetime
-
-
-# A row may have megabytes of text.
-_BATCH_ROWS = 50
-_SIZE = "500 + octet_length(messages::text) + coalesce(octet_length(output), 0) + coalesce(octet_length(rejected_output), 0) as size"
-# What an account's samples take is counted in its row, as they come and go (`limits.queries`).
-_COUNT_ADDED = """
-    counted as (
-        update account set sample_bytes = sample_bytes + (select sum(size) from added) where id = $1 and exists (select from added)
-    )
+DETAILS = """
+    id, status, progress, error, method, base_model, device_id, epochs, learning_rate, cardinality(sample_ids) as sample_count, epoch, step,
+    total_steps, loss, eval_loss, baseline_eval_loss, activated, activation_note, adapter_id, peak_memory_mib, history,
+    created_at, started_at, completed_at
 """
-_COUNT_GONE = """
-    counted as (
-        update account set sample_bytes = greatest(sample_bytes - (select sum(size) from gone), 0)
-        where id = $1 and exists (select from gone)
-    )
-"""
-ADD = f"""
-    with added as (
-        insert into sample
-            (account_id, id, conversation_id, response_id, source, messages, message_ids, answered_id, output, rejected_output, quality,
-             replied_at, created_at)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)
-        returning {_SIZE}
-    ), {_COUNT_ADDED}
-    select from added
+_OPEN = "status in ('queued', 'training', 'evaluating')"
+# The device's row is held so that deactivating it waits, and then finds the job. Its first look comes when everything that goes well has
+# long gone well.
+START = f"""
+    with device as (select id from device where account_id = $1 and id = $3 and status = 'active' for share)
+    insert into training_job (account_id, id, device_id, status, base_model, method, epochs, learning_rate, sample_ids, baseline_adapter_id,
+        created_at, heard_at, look_at)
+    select $1, $2, device.id, 'queued', $4::varchar, $5, $6, $7, $8, baseline.id, $9, $9, now() + interval '10 seconds'
+    from device left join adapter baseline on baseline.account_id = $1 and baseline.active and baseline.base_model = $4::varchar
+    on conflict (device_id) where {_OPEN} do nothing
+    returning baseline_adapter_id, {DETAILS}
 """  # noqa: S608 - our own words
-# In the order of the replies, so that two imports at once wait for each other in one direction only.
-ADD_HISTORY = f"""
-    with added as (
-        insert into sample
-            (account_id, id, conversation_id, source, messages, message_ids, answered_id, reply_id, output, quality, replied_at, created_at)
-        select $1, id, conversation_id, 'history', messages, message_ids, answered_id, reply_id, output, $3, replied_at, $4
-        from jsonb_to_recordset($2) as sent (
-            id uuid, conversation_id uuid, messages jsonb, message_ids uuid[], answered_id uuid, reply_id uuid, output text,
-            replied_at timestamptz
-        )
-        order by reply_id
-        on conflict on constraint sample_reply do nothing
-        returning {_SIZE}
-    ), {_COUNT_ADDED}
-    select count(*) from added
-"""  # noqa: S608 - our own words
-KNOWN_REPLIES = "select reply_id from sample where account_id = $1 and reply_id = any($2::uuid[])"
-COUNT = "select count(*) from sample where account_id = $1"
-PAGE = """
-    select id, source, messages, output, rejected_output, quality, conversation_id, response_id, replied_at, created_at
-    from sample where account_id = $1
+RUNNING = f"select id from training_job where account_id = $1 and device_id = $2 and {_OPEN}"  # noqa: S608 - our own words
+DISCARD = "delete from training_job where account_id = $1 and id = $2"
+
+FIND = f"select {DETAILS} from training_job where account_id = $1 and id = $2"  # noqa: S608 - our own words
+COUNT = "select count(*) from training_job where account_id = $1"
+PAGE = f"""
+    select {DETAILS} from training_job where account_id = $1
     order by created_at desc, id desc limit $2 offset $3
-"""
-
-
-def _delete(which: str) -> str:
-    return f"""
-        with gone as (delete from sample where account_id = $1 and {which} returning id, {_SIZE}), {_COUNT_GONE}
-        select id from gone
-    """  # noqa: S608 - our own words
-
-
-DELETE = _delete("id = $2")
-FORGET = _delete("conversation_id = $2 and message_ids && $3")
-FORGET_CONVERSATION = _delete("conversation_id = $2")
-
-MOVE = "update sample set conversation_id = $3 where account_id = $1 and conversation_id = $2"
-
-COUNT_KNOWN = "select count(*) from sample where account_id = $1 and id = any($2)"
-# Outputs that say nothing are left out by who reads these: there is one rule for that, and SQL has no part in it.
-_TAUGHT = """
-    account_id = $1 and quality > 0 and output is not null and messages <> '[]'
-    and ($2::uuid[] is null or id = any($2))
-"""
-OUTPUTS = f"""
-    select id, conversation_id, source, messages, output, quality, replied_at from sample where {_TAUGHT}
-    order by replied_at desc, id desc limit $3
 """  # noqa: S608 - our own words
-# What the owner said instead of a draft: of the same draft (an edit), or of another one to the same message.
-PREFERENCES = f"""
-    with chosen as (
-        select id, answered_id, source, messages, output, rejected_output, quality, replied_at from sample where {_TAUGHT}
-    ), refused as (
-        select id, answered_id, rejected_output from sample
-        where account_id = $1 and source = 'reject' and rejected_output is not null and ($2::uuid[] is null or id = any($2))
-    ), pair as (
-        select *, id as rejected_id from chosen where rejected_output is not null
-        union all
-        select chosen.id, answered_id, source, messages, output, refused.rejected_output, quality, replied_at, refused.id
-        from chosen join refused using (answered_id)
+REPORT = f"""
+    select {DETAILS}, eval_samples, comparisons, baseline_adapter_id is not null as had_baseline
+    from training_job where account_id = $1 and id = $2
+"""  # noqa: S608 - our own words
+
+LOCK = f"""
+    select {DETAILS}, sample_ids, baseline_adapter_id, eval_samples
+    from training_job where account_id = $1 and id = $2 for update
+"""  # noqa: S608 - our own words
+# An open job of which the last news were good is looked at when no more come.
+ADVANCE = f"""
+    update training_job set status = $3::varchar, progress = $4, epoch = $5, step = $6, total_steps = $7, loss = $8, eval_samples = $9,
+        history = $10, peak_memory_mib = coalesce($12, peak_memory_mib),
+        started_at = coalesce(started_at, $11, case when $3::varchar <> 'queued' then now() end), heard_at = now(),
+        look_at = now() + interval '60 seconds'
+    where account_id = $1 and id = $2
+    returning {DETAILS}
+"""  # noqa: S608 - our own words
+HEARD = "update training_job set heard_at = now(), look_at = now() + interval '60 seconds' where account_id = $1 and id = $2"
+END = f"""
+    update training_job set status = $3, progress = $4, error = $5, eval_loss = $6, baseline_eval_loss = $7, comparisons = $8,
+        activated = $9, activation_note = $10, adapter_id = $11, completed_at = now(), heard_at = now(), look_at = null
+    where account_id = $1 and id = $2
+    returning {DETAILS}
+"""  # noqa: S608 - our own words
+# What the ML service has of it is ended by the reconciler, which looks at it now.
+CLOSE = f"""
+    update training_job set status = $3, error = $4, completed_at = now(), look_at = now()
+    where account_id = $1 and id = $2 and {_OPEN}
+"""  # noqa: S608 - our own words
+CLOSE_OF_DEVICE = f"""
+    update training_job set status = 'cancelled', error = $3, completed_at = now(), look_at = now()
+    where account_id = $1 and device_id = $2 and {_OPEN}
+"""  # noqa: S608 - our own words
+SETTLE = "update training_job set look_at = null where account_id = $1 and id = $2"
+TRAINED = """
+    select coalesce(sum(extract(epoch from coalesce(completed_at, now()) - greatest(started_at, now() - interval '1 day'))), 0) as seconds,
+           coalesce(extract(epoch from min(started_at) + interval '1 day' - now()), 0) as seconds_left
+    from training_job where account_id = $1 and coalesce(completed_at, now()) > now() - interval '1 day' and started_at is not null
+"""
+COUNT_ADAPTERS = f"""
+    select (select count(*) from adapter where account_id = $1) + (select count(*) from training_job where account_id = $1 and {_OPEN})
+"""  # noqa: S608 - our own words
+THERE = "select id from sample where account_id = $1 and id = any ($2)"
+
+# For all accounts: what nobody asked about comes to whichever gateway gets to it first.
+TAKE_DUE = f"""
+    update training_job set attempts = attempts + 1,
+        look_at = now() + greatest(interval '10 seconds', least((now() - heard_at) / 2, interval '60 seconds'))
+    where id in (
+        select id from training_job where look_at <= now() order by look_at limit $1 for update skip locked
     )
-    select * from pair order by replied_at desc, id desc, rejected_id desc limit $3
+    returning account_id, id, attempts, {_OPEN} as open, heard_at
 """  # noqa: S608 - our own words
+WENT_WELL = "update training_job set attempts = 0 where account_id = $1 and id = $2 and attempts > 0"
+COUNT_BY_STATUS = "select status, count(*) from training_job group by status"
 
 
-async def add(
+async def start(
     db: Db,
     account_id: UUID,
-    sample_id: UUID,
+    job_id: UUID,
     *,
-    conversation_id: UUID,
-    response_id: UUID | None,
-    source: str,
-    turns: Sequence[Turn],
-    message_ids: Sequence[UUID],
-    answered_id: UUID,
-    output: str | None,
-    rejected_output: str | None,
-    quality: float,
+    device_id: UUID,
+    base_model: str,
+    method: str,
+    epochs: int,
+    learning_rate: float,
+    sample_ids: Sequence[UUID],
     created_at: datetime,
-) -> None:
-    """Store what became of a draft at `created_at`, which is also when its output was said."""
-    await db.execute(
-        ADD,
-        account_id,
-        sample_id,
-        conversation_id,
-        response_id,
-        source,
-        turns,
-        message_ids,
-        answered_id,
-        output,
-        rejected_output,
-        quality,
-        created_at,
-    )
+) -> Record | None:
+    """Store a job that waits for its turn; None when the device has one that runs, or was deactivated. With `baseline_adapter_id`."""
+    return await db.fetchrow(START, account_id, job_id, device_id, base_model, method, epochs, learning_rate, sample_ids, created_at)
 
 
-async def add_history(db: Db, account_id: UUID, samples: Sequence[HistorySample], quality: float, created_at: datetime) -> int:
-    """Store samples of past replies, except those that are there; returns how many are new."""
-    return int(await db.fetchval(ADD_HISTORY, account_id, samples, quality, created_at)) if samples else 0
+async def running(db: Db, account_id: UUID, device_id: UUID) -> UUID | None:
+    """The device's job that has not ended."""
+    job_id: UUID | None = await db.fetchval(RUNNING, account_id, device_id)
+    return job_id
 
 
-async def known_replies(db: Db, account_id: UUID, reply_ids: Sequence[UUID]) -> set[UUID]:
-    """Those of the messages that a sample's reply begins with."""
-    return {row["reply_id"] for row in await db.fetch(KNOWN_REPLIES, account_id, reply_ids)}
+async def discard(db: Db, account_id: UUID, job_id: UUID) -> None:
+    """Remove a job that turned out to be impossible."""
+    await db.execute(DISCARD, account_id, job_id)
+
+
+async def find(db: Db, account_id: UUID, job_id: UUID) -> Record | None:
+    return await db.fetchrow(FIND, account_id, job_id)
 
 
 async def count(db: Db, account_id: UUID) -> int:
@@ -164,45 +133,96 @@ async def page(db: Db, account_id: UUID, limit: int, offset: int) -> list[Record
     return list(await db.fetch(PAGE, account_id, limit, offset))
 
 
-async def delete(db: Db, account_id: UUID, sample_id: UUID) -> bool:
-    return await db.fetchval(DELETE, account_id, sample_id) is not None
+async def report(db: Db, account_id: UUID, job_id: UUID) -> Record | None:
+    """A job with what its page shows beside: how many replies were held out, and the comparisons."""
+    return await db.fetchrow(REPORT, account_id, job_id)
 
 
-async def forget(db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID]) -> list[UUID]:
-    """Remove a conversation's samples that have the text of any of these messages; their ids."""
-    return [row["id"] for row in await db.fetch(FORGET, account_id, conversation_id, message_ids)]
+async def lock(db: Db, account_id: UUID, job_id: UUID) -> Record | None:
+    """A job with its samples and its baseline; nobody else changes it before the transaction ends."""
+    return await db.fetchrow(LOCK, account_id, job_id)
 
 
-async def forget_conversation(db: Db, account_id: UUID, conversation_id: UUID) -> list[UUID]:
-    """Remove a conversation's samples; their ids."""
-    return [row["id"] for row in await db.fetch(FORGET_CONVERSATION, account_id, conversation_id)]
+async def advance(db: Db, account_id: UUID, job_id: UUID, state: TrainingState, history: Sequence[LossPoint]) -> Record:
+    """Note how far a job is that the caller holds."""
+    row = await db.fetchrow(
+        ADVANCE, account_id, job_id, state.status, state.progress, state.epoch, state.step, state.total_steps, state.loss,
+        state.eval_samples, history, state.started_at, state.peak_memory_mib,
+    )  # fmt: skip
+    assert row is not None
+    return row
 
 
-async def move(db: Db, account_id: UUID, gone: UUID, into: UUID) -> None:
-    """Give the samples of a conversation to another one."""
-    await db.execute(MOVE, account_id, gone, into)
+async def heard(db: Db, account_id: UUID, job_id: UUID) -> None:
+    """Note that the ML service said something of a job."""
+    await db.execute(HEARD, account_id, job_id)
 
 
-async def count_known(db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> int:
-    """How many of these samples the account has."""
-    return int(await db.fetchval(COUNT_KNOWN, account_id, sample_ids))
+async def end(
+    db: Db,
+    account_id: UUID,
+    job_id: UUID,
+    *,
+    status: str,
+    progress: float,
+    error: str | None = None,
+    eval_loss: float | None = None,
+    baseline_eval_loss: float | None = None,
+    comparisons: Sequence[DraftComparison] = (),
+    activated: bool | None = None,
+    activation_note: str | None = None,
+    adapter_id: UUID | None = None,
+) -> Record:
+    """End a job that the caller holds, and that has ended in the ML service."""
+    row = await db.fetchrow(
+        END, account_id, job_id, status, progress, error, eval_loss, baseline_eval_loss, comparisons, activated, activation_note, adapter_id
+    )
+    assert row is not None
+    return row
 
 
-async def outputs(db: Db, account_id: UUID, sample_ids: Sequence[UUID] | None, limit: int) -> AsyncIterator[list[Record]]:
-    """Samples with an output, of these or of all, newest first; some at a time, inside the caller's transaction."""
-    return await _batches(db, OUTPUTS, account_id, sample_ids, limit)
+async def close(db: Db, account_id: UUID, job_id: UUID, status: str, error: str | None) -> None:
+    """End an unfinished job that the ML service may still have."""
+    await db.execute(CLOSE, account_id, job_id, status, error)
 
 
-async def preferences(db: Db, account_id: UUID, sample_ids: Sequence[UUID] | None, limit: int) -> AsyncIterator[list[Record]]:
-    """Outputs, each with a rejected one to the same message, newest first; both halves are of these samples, or of all. As `outputs`."""
-    return await _batches(db, PREFERENCES, account_id, sample_ids, limit)
+async def close_of_device(db: Db, account_id: UUID, device_id: UUID, error: str) -> None:
+    """Cancel the device's unfinished job, if it has one."""
+    await db.execute(CLOSE_OF_DEVICE, account_id, device_id, error)
 
 
-async def _batches(db: Db, query: str, *arguments: object) -> AsyncIterator[list[Record]]:
-    cursor = await db.cursor(query, *arguments)
+async def trained(db: Db, account_id: UUID) -> tuple[float, float]:
+    """Seconds that the account's trainings have run within the last 24 hours, and seconds until some of them are longer ago."""
+    row = await db.fetchrow(TRAINED, account_id)
+    assert row is not None
+    return float(row["seconds"]), float(row["seconds_left"])
 
-    async def batches() -> AsyncIterator[list[Record]]:
-        while batch := await cursor.fetch(_BATCH_ROWS):
-            yield list(batch)
 
-    return batches()
+async def count_adapters(db: Db, account_id: UUID) -> int:
+    """Those that are there, and those that may come of trainings that have not ended."""
+    return int(await db.fetchval(COUNT_ADAPTERS, account_id))
+
+
+async def settle(db: Db, account_id: UUID, job_id: UUID) -> None:
+    """Note that the ML service has no open job of this id."""
+    await db.execute(SETTLE, account_id, job_id)
+
+
+async def there(db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> list[UUID]:
+    """Those of the samples that have not been deleted."""
+    return [row["id"] for row in await db.fetch(THERE, account_id, sample_ids)]
+
+
+async def take_due(db: Db, limit: int) -> list[Record]:
+    """Jobs of which nothing was heard for long, or that nobody wants any more; no other gateway gets them now."""
+    return list(await db.fetch(TAKE_DUE, limit))
+
+
+async def went_well(db: Db, account_id: UUID, job_id: UUID) -> None:
+    """Note that the job was not looked at in vain."""
+    await db.execute(WENT_WELL, account_id, job_id)
+
+
+async def count_by_status(db: Db) -> dict[str, int]:
+    """Over all accounts."""
+    return {row["status"]: row["count"] for row in await db.fetch(COUNT_BY_STATUS)}

@@ -1,38 +1,56 @@
 from uuid import UUID
 
-from litestar import Controller, delete, get, post
+from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from gateway.auth.authentication import Caller
-from gateway.openapi import errors
-from gateway.parameters import PageQuery, PageSizeQuery
-from gateway.training.history_import import HistoryImportService
-from gateway.training.schemas import HistoryImport, ImportedHistory, SamplePage
-from gateway.training.service import SampleService
+from gateway.http.openapi import errors
+from gateway.http.parameters import PageQuery, PageSizeQuery
+from gateway.idempotency.middleware import IDEMPOTENT
+from gateway.training import report
+from gateway.training.schemas import TrainingJobAnswer, TrainingJobPage, TrainingStart
+from gateway.training.service import JobService
 
 
-class SampleController(Controller):
-    path = "/api/training/samples"
+class TrainingJobController(Controller):
+    path = "/api/training"
     tags = ("training",)
 
-    @get("/", summary="List samples", responses=errors(400, 401, 403, 503))
+    @post("/start", summary="Start a training", opt=IDEMPOTENT, responses=errors(400, 401, 403, 409, 413, 422, 429, 503))
+    async def start(self, principal: Caller, jobs: NamedDependency[JobService], data: JSONBody[TrainingStart]) -> TrainingJobAnswer:
+        """Trains a personal adapter in the background: follow it with `GET /api/training/jobs/:id` or `/api/events`. 409 while the device
+        has a training that has not ended. The adapter comes into use by itself if it does better on held-out samples than what is in use.
+        429 if the account has as many adapters as it may, or has trained for as long within a day.
+        """
+        return TrainingJobAnswer(job=await jobs.start(principal, data))
+
+    @get("/jobs", summary="List training jobs", responses=errors(400, 401, 403, 503))
     async def list(
-        self, principal: Caller, samples: NamedDependency[SampleService], page: PageQuery = 1, page_size: PageSizeQuery = 20
-    ) -> SamplePage:
-        """What was learnt from accepting, editing and rejecting drafts, newest first."""
-        return await samples.list(principal.account_id, page, page_size)
+        self, principal: Caller, jobs: NamedDependency[JobService], page: PageQuery = 1, page_size: PageSizeQuery = 20
+    ) -> TrainingJobPage:
+        """All of the account's, newest first."""
+        return await jobs.list(principal.account_id, page, page_size)
 
-    @post(
-        "/import", summary="Import past replies as samples", status_code=200, responses=errors(400, 401, 403, 404, 409, 413, 422, 429, 503)
+    @get("/jobs/{job_id:uuid}", summary="Get a training job", responses=errors(400, 401, 403, 404, 503))
+    async def read(self, principal: Caller, jobs: NamedDependency[JobService], job_id: FromPath[UUID]) -> TrainingJobAnswer:
+        """How far it is, and what came of it."""
+        return TrainingJobAnswer(job=await jobs.get(principal.account_id, job_id))
+
+    @get(
+        "/jobs/{job_id:uuid}/report",
+        summary="Read a training job's report",
+        media_type="text/html",
+        responses=errors(400, 401, 403, 404, 503),
     )
-    async def import_history(
-        self, principal: Caller, history_import: NamedDependency[HistoryImportService], data: JSONBody[HistoryImport]
-    ) -> ImportedHistory:
-        """Makes samples of the owner's own replies, so that drafts sound like the owner at once. Again, it adds only what is new."""
-        return await history_import.run(principal.account_id, data)
+    async def report(self, principal: Caller, jobs: NamedDependency[JobService], job_id: FromPath[UUID]) -> Response[str]:
+        """One HTML page that needs nothing else: the loss curve, the comparison on held-out samples, and drafts before and after. It has
+        text of people in it: samples that are deleted disappear from it.
+        """
+        page = report.render(await jobs.report(principal.account_id, job_id))
+        return Response(page, media_type="text/html", headers=report.HEADERS)
 
-    @delete("/{sample_id:uuid}", summary="Delete a sample", responses=errors(400, 401, 403, 404, 503))
-    async def delete(self, principal: Caller, samples: NamedDependency[SampleService], sample_id: FromPath[UUID]) -> None:
-        """It is not trained with any more. Adapters that were trained with it say `stale`: train anew, and delete them."""
-        await samples.delete(principal.account_id, sample_id)
+    @post("/jobs/{job_id:uuid}/cancel", status_code=200, summary="Cancel a training", responses=errors(400, 401, 403, 404, 409, 503))
+    async def cancel(self, principal: Caller, jobs: NamedDependency[JobService], job_id: FromPath[UUID]) -> TrainingJobAnswer:
+        """The trainer ends within 5 seconds; the device may start another training at once. 409 if it has ended already."""
+        return TrainingJobAnswer(job=await jobs.cancel(principal.account_id, job_id))

@@ -1,87 +1,83 @@
+"""Public bodies of training jobs."""
+
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from msgspec import Meta
 
-from gateway.conversations.prompt import DRAFT_HISTORY
-from gateway.wire import Wire
-from shared.contracts.generation import Turn
+from gateway.wire import NO_NUL, Wire
+from shared.contracts.training import MOST_SAMPLES, DraftComparison, LossPoint, TrainingMethod, TrainingStatus
 
-SampleSource = Literal["accept", "edit", "reject", "history"]
+ModelName = Annotated[str, Meta(min_length=1, max_length=100, pattern=NO_NUL, description="A name of the catalogue.")]
 
 
-class Sample(Wire, frozen=True, kw_only=True):
-    """Something to learn from.
+class TrainingStart(Wire, frozen=True, kw_only=True):
+    """What to train."""
 
-    `messages` is the prompt exactly as the model saw it, `input` the text in it that was answered. `output` is what the owner would
-    have said (null: not known), `rejectedOutput` what the owner would not have said. `quality` 0 is never taught. `repliedAt` is when the
-    output was said: sent or, of a draft, chosen.
+    base_model: ModelName
+    epochs: Annotated[int, Meta(ge=1, le=20, description="How often every sample is learnt from.")] = 3
+    learning_rate: Annotated[float, Meta(gt=0, le=0.01)] = 1e-4
+    sample_ids: Annotated[
+        Annotated[list[UUID], Meta(min_length=1, max_length=MOST_SAMPLES)] | None,
+        Meta(description=f"The samples to learn from; none means the newest {MOST_SAMPLES:,} that can be learnt from."),
+    ] = None
+    method: Annotated[
+        TrainingMethod, Meta(description="`sft`: learn to say the outputs. `dpo`: learn to prefer them to the rejected ones.")
+    ] = "sft"
+
+
+class TrainingJob(Wire, frozen=True, kw_only=True):
+    """A training and how far it is.
+
+    `progress` is 0 to 100 over training and evaluation together, `epoch` counts fractions. Losses are means in nats a token of the reply;
+    `evalLoss` and `baselineEvalLoss` are measured on the same held-out replies, with the new adapter and with what was in use at the start.
+    `activated` says whether the new adapter came into use when the job was completed, and `activationNote` why. `adapterId` is the
+    adapter that came of it, as long as that is there. `peakMemoryMib` is the most memory that the training has held so far, in MiB.
     """
 
     id: UUID
-    source: SampleSource
-    input: str
-    messages: list[Turn]
-    output: str | None
-    rejected_output: str | None
-    quality: float
-    conversation_id: UUID | None
-    response_id: UUID | None
-    replied_at: datetime
+    status: TrainingStatus
+    progress: float
+    error: str | None
+    method: TrainingMethod
+    base_model: str
+    device_id: UUID | None
+    epochs: int
+    learning_rate: float
+    sample_count: int
+    epoch: float
+    step: int
+    total_steps: int
+    loss: float | None
+    eval_loss: float | None
+    baseline_eval_loss: float | None
+    activated: bool | None
+    activation_note: str | None
+    adapter_id: UUID | None
+    peak_memory_mib: int | None
+    history: list[LossPoint]
     created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
 
 
-class SamplePage(Wire, frozen=True, kw_only=True):
-    """Samples, newest first; `total` counts all of the account's."""
+class TrainingJobAnswer(Wire, frozen=True, kw_only=True):
+    job: TrainingJob
 
-    samples: list[Sample]
+
+class TrainingJobPage(Wire, frozen=True, kw_only=True):
+    """Training jobs, newest first; `total` counts all of the account's."""
+
+    jobs: list[TrainingJob]
     total: int
     page: int
     page_size: int
 
 
-Since = Annotated[datetime, Meta(tz=True, description="Only replies sent from then on: RFC 3339 with a zone; years 1970 to 2199.")]
+class ReportedJob(TrainingJob, frozen=True, kw_only=True):
+    """What a job's page is made of."""
 
-
-class HistoryImport(Wire, frozen=True, kw_only=True):
-    """Which of the owner's past replies to look at: the newest `limit`, of all conversations or of one."""
-
-    conversation_id: UUID | None = None
-    since: Since | None = None
-    limit: Annotated[int, Meta(ge=1, le=10_000, description="How many replies to look at, newest first.")] = 1_000
-    reply_within_minutes: Annotated[
-        int, Meta(ge=1, le=10_080, description="What is sent later than this after a message does not count as a reply to it.")
-    ] = 24 * 60
-    max_history: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=100,
-            description="How many messages each sample's prompt has. Trainings learn each reply with histories of any length up to what"
-            " samples of one thread show together, down to none. With 1 only the voice by itself is learnt.",
-        ),
-    ] = DRAFT_HISTORY
-    mask_personal_data: Annotated[
-        bool,
-        Meta(description="Whether telephone numbers, e-mail addresses, cards, IBANs and codes become `[phone]` and the like."),
-    ] = True
-
-
-class SkippedReplies(Wire, frozen=True, kw_only=True):
-    """How many replies are no samples, by reason."""
-
-    accepted_draft: Annotated[int, Meta(description="It is a draft of ours that was accepted.")] = 0
-    edited_draft: Annotated[int, Meta(description="It was written in place of a draft, and was a sample from then on.")] = 0
-    answers_no_text: Annotated[int, Meta(description="It answers a picture or another file without words.")] = 0
-    links_only: int = 0
-    personal_data_only: int = 0
-    too_long: Annotated[int, Meta(description="It, or a message before it, has more than 4,000 characters.")] = 0
-
-
-class ImportedHistory(Wire, frozen=True, kw_only=True):
-    """What became of the replies: new samples, samples from before, none."""
-
-    imported: int
-    known: int
-    skipped: SkippedReplies
+    eval_samples: int
+    had_baseline: bool
+    comparisons: list[DraftComparison]

@@ -1,104 +1,192 @@
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
-import msgspec
+import structlog
 from asyncpg import Record
 
+from gateway.adapters import queries as adapter_queries
+from gateway.auth.principal import Principal
 from gateway.database import Database, Db
-from gateway.errors import NotFound
-from gateway.idempotency import queries as idempotency
-from gateway.training import adapter_queries, deletions, queries
-from gateway.training.adapter_queries import Learnt
-from gateway.training.schemas import Sample, SamplePage, SampleSource
+from gateway.errors import BadRequest, Conflict, NotFound, Unavailable
+from gateway.events.publisher import EventPublisher
+from gateway.limits.allowances import Allowances
+from gateway.ml_client import MlClient
+from gateway.training import queries
+from gateway.training.announcing import event_type_of, job_of, once_key, reported_job_of
+from gateway.training.schemas import ReportedJob, TrainingJob, TrainingJobPage, TrainingStart
+from gateway.training.training_set import training_set
 from gateway.wire import utc_now
-from shared.contracts.generation import Turn
+from shared.contracts.training import MOST_SAMPLES, TrainingRequest, TrainingSample
 from shared.ids import new_id
 
+_NO_ROOM = "Too many trainings are waiting, or training is away; try again in a moment"
+_SHORTEST_WAIT_SECONDS = 60
+_UNKNOWN = "There is no training job with this id"
+_DEVICE_LEFT = "The device that started this training was deactivated"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewSample:
-    """A sample to be: what the owner did with a draft, and the prompt it was drafted from."""
-
-    source: SampleSource
-    conversation_id: UUID
-    response_id: UUID
-    turns: Sequence[Turn]
-    message_ids: Sequence[UUID]
-    output: str | None = None
-    rejected_output: str | None = None
+_logger = structlog.get_logger(__name__)
 
 
-class SampleService:
-    """What an account teaches its assistant with."""
+class JobService:
+    """Trainings of an account: started, followed, cancelled.
 
-    def __init__(self, database: Database) -> None:
+    The row comes first, with all that it takes to ask for the training: from its commit on the job ends one day, whatever dies. What
+    becomes of it comes as events (`TrainingResults`); what gets lost on the way is found by the `TrainingReconciliation`.
+    """
+
+    def __init__(self, database: Database, ml: MlClient, events: EventPublisher, fewest_samples: int, allowances: Allowances) -> None:
+        """`fewest_samples`: with less a training is refused."""
         self._database = database
+        self._ml = ml
+        self._events = events
+        self._fewest_samples = fewest_samples
+        self._allowances = allowances
 
-    async def record(self, db: Db, account_id: UUID, sample: NewSample) -> UUID:
-        """Store a sample inside the caller's transaction.
+    async def start(self, caller: Principal, body: TrainingStart) -> TrainingJob:
+        """Start a training.
 
-        A sample without an output has quality 0: it says only what not to write.
+        Raises:
+            BadRequest: no such model or samples, or too few; nothing is left of the job.
+            Conflict: the device has a training that has not ended; or the adapter in use has lost its files.
+            TooManyRequests: the account has as many adapters as it may, or has trained as long within a day.
+            Unavailable: the ML service is away or full; the row says `failed`.
         """
-        sample_id = new_id()
-        await queries.add(
-            db,
-            account_id,
-            sample_id,
-            conversation_id=sample.conversation_id,
-            response_id=sample.response_id,
-            source=sample.source,
-            turns=sample.turns,
-            message_ids=sample.message_ids,
-            answered_id=sample.message_ids[-1],
-            output=sample.output,
-            rejected_output=sample.rejected_output,
-            quality=0.0 if sample.output is None else 1.0,
-            created_at=utc_now(),
-        )
-        return sample_id
+        row, samples = await self._store(caller, body)
+        job = job_of(row)
+        try:
+            await self._ml.start_training(request_for(caller.account_id, row, samples))
+        except (BadRequest, Conflict):
+            async with self._database.connection() as db:
+                await queries.discard(db, caller.account_id, job.id)
+            raise
+        except Unavailable as error:
+            # The reconciler sees to it that there is no training, in case only the answer got lost, and tells the readers.
+            async with self._database.connection() as db:
+                await queries.close(db, caller.account_id, job.id, "failed", _NO_ROOM)
+            raise Unavailable(_NO_ROOM, retry_after=error.retry_after or 1) from error
+        _logger.info("training started", job_id=str(job.id), samples=len(samples))
+        return job
 
-    async def forget(self, db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID]) -> Learnt:
-        """Remove, inside the caller's transaction, a conversation's samples that have the text of any of these messages."""
-        gone = await queries.forget(db, account_id, conversation_id, message_ids)
-        return await adapter_queries.mark_stale(db, account_id, gone)
+    async def get(self, account_id: UUID, job_id: UUID) -> TrainingJob:
+        """How far a job is.
 
-    async def forget_conversation(self, db: Db, account_id: UUID, conversation_id: UUID) -> Learnt:
-        """Remove, inside the transaction that deletes a conversation, the samples that came from it."""
-        gone = await queries.forget_conversation(db, account_id, conversation_id)
-        return await adapter_queries.mark_stale(db, account_id, gone)
+        Raises:
+            NotFound: no such job, or another account's.
+        """
+        async with self._database.connection() as db:
+            row = await queries.find(db, account_id, job_id)
+        return job_of(_known(row))
 
-    async def conversation_merged(self, db: Db, account_id: UUID, gone: UUID, into: UUID) -> None:
-        """Move, inside the transaction that merges conversations, the samples of one to the other."""
-        await queries.move(db, account_id, gone, into)
+    async def report(self, account_id: UUID, job_id: UUID) -> ReportedJob:
+        """A job with what its page shows.
 
-    async def list(self, account_id: UUID, page: int, page_size: int) -> SamplePage:
+        Raises:
+            NotFound: no such job, or another account's.
+        """
+        async with self._database.connection() as db:
+            row = await queries.report(db, account_id, job_id)
+        return reported_job_of(_known(row))
+
+    async def list(self, account_id: UUID, page: int, page_size: int) -> TrainingJobPage:
         async with self._database.connection() as db:
             total = await queries.count(db, account_id)
             rows = await queries.page(db, account_id, page_size, (page - 1) * page_size)
-        return SamplePage(samples=[_sample(row) for row in rows], total=total, page=page, page_size=page_size)
+        return TrainingJobPage(jobs=[job_of(row) for row in rows], total=total, page=page, page_size=page_size)
 
-    async def delete(self, account_id: UUID, sample_id: UUID) -> None:
-        """Remove a sample; adapters that were trained with it are stale from now on.
+    async def cancel(self, account_id: UUID, job_id: UUID) -> TrainingJob:
+        """Stop a training, whether it waits or runs; cancelling twice is fine. The trainer ends within some seconds.
 
         Raises:
-            NotFound: no such sample, or another account's.
+            NotFound: no such job, or another account's.
+            Conflict: it has ended already.
         """
         async with self._database.transaction() as db:
-            deleted = await queries.delete(db, account_id, sample_id)
-            if deleted:
-                learnt = await adapter_queries.mark_stale(db, account_id, [sample_id])
-                await deletions.order(db, account_id, training_ids=learnt.training_ids)
-                await idempotency.forget(db, str(account_id))
-        if not deleted:
-            raise NotFound("There is no sample with this id")
+            await queries.close(db, account_id, job_id, "cancelled", None)
+            row = await queries.find(db, account_id, job_id)
+        job = job_of(_known(row))
+        if job.status != "cancelled":
+            raise Conflict(f"This training has already {job.status}; there is nothing to cancel")
+        self._events.publish(account_id, event_type_of(job), job, once=once_key(job))
+        return job
+
+    async def device_left(self, db: Db, account_id: UUID, device_id: UUID) -> None:
+        """Cancel, inside the caller's transaction, what a device has running (devices' `FollowsDevices`).
+
+        The reconciler ends it in the ML service, and tells the readers.
+        """
+        await queries.close_of_device(db, account_id, device_id, _DEVICE_LEFT)
+
+    async def _store(self, caller: Principal, body: TrainingStart) -> tuple[Record, Sequence[TrainingSample]]:
+        """Commit the row; it, and what there is to learn from."""
+        async with self._database.transaction() as db:
+            if await queries.running(db, caller.account_id, caller.device_id):
+                raise _busy()
+            await self._check_allowances(db, caller.account_id)
+        async with self._database.transaction() as db:  # nothing is held while samples are read and masked, which may take seconds
+            chosen = await training_set(db, caller.account_id, method=body.method, sample_ids=body.sample_ids, limit=MOST_SAMPLES)
+        self._check_enough(len(chosen.samples), body)
+        async with self._database.transaction() as db:
+            await self._check_allowances(db, caller.account_id)
+            if len(await queries.there(db, caller.account_id, chosen.sample_ids)) < len(chosen.sample_ids):
+                raise Conflict("Some of these samples were deleted in this moment; start the training again")
+            row = await queries.start(
+                db,
+                caller.account_id,
+                new_id(),
+                device_id=caller.device_id,
+                base_model=body.base_model,
+                method=body.method,
+                epochs=body.epochs,
+                learning_rate=body.learning_rate,
+                sample_ids=chosen.sample_ids,
+                created_at=utc_now(),
+            )
+            if row is None:  # another request was faster; or deactivated the device, which then is told so by the next one
+                raise _busy()
+        return row, chosen.samples
+
+    async def _check_allowances(self, db: Db, account_id: UUID) -> None:
+        """The account is held, so that its devices start one after the other."""
+        await adapter_queries.hold_account(db, account_id)
+        if await queries.count_adapters(db, account_id) >= self._allowances.adapters:
+            raise self._allowances.too_many_adapters()
+        seconds, seconds_left = await queries.trained(db, account_id)
+        if seconds >= self._allowances.training_seconds_a_day:
+            raise self._allowances.trained_too_long(max(math.ceil(seconds_left), _SHORTEST_WAIT_SECONDS))
+
+    def _check_enough(self, count: int, body: TrainingStart) -> None:
+        if count >= self._fewest_samples:
+            return
+        kind = "preference pairs" if body.method == "dpo" else "samples"
+        raise BadRequest.field(
+            "sampleIds",
+            f"training needs at least {self._fewest_samples} {kind} that can be learnt from, and here are {count}; accept and edit drafts,"
+            " or import what you wrote (POST /api/training/samples/import)",
+        )
 
 
-def _sample(row: Record) -> Sample:
-    turns = msgspec.convert(row["messages"], list[Turn])
-    return Sample(**{**row, "messages": turns, "input": _answered(turns)})
+def request_for(account_id: UUID, row: Record, samples: Sequence[TrainingSample]) -> TrainingRequest:
+    """The training as the ML service takes it; `row` is that of `queries.start` or `lock`."""
+    baseline = row["baseline_adapter_id"]
+    return TrainingRequest(
+        job_id=str(row["id"]),
+        adapter_id=str(row["id"]),
+        baseline_adapter_id=str(baseline) if baseline is not None else None,
+        base_model=row["base_model"],
+        samples=list(samples),
+        method=row["method"],
+        epochs=row["epochs"],
+        learning_rate=row["learning_rate"],
+        scope=str(account_id),
+    )
 
 
-def _answered(turns: Sequence[Turn]) -> str:
-    """The text that was answered: the prompt ends with it."""
-    return next((turn.content for turn in reversed(turns) if turn.role == "user"), "")
+def _busy() -> Conflict:
+    return Conflict("This device has a training that has not ended; wait for it, or cancel it")
+
+
+def _known(row: Record | None) -> Record:
+    if row is None:
+        raise NotFound(_UNKNOWN)
+    return row

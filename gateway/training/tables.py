@@ -1,32 +1,47 @@
-from piccolo.columns import JSONB, UUID, Array, ForeignKey, Real, Text, Timestamptz, Varchar
+from piccolo.columns import JSONB, UUID, Array, Boolean, DoublePrecision, ForeignKey, Integer, Text, Timestamptz, Varchar
 from piccolo.columns.base import OnDelete
-from piccolo.constraints import Unique
 from piccolo.table import Table
 
-from gateway.devices.tables import Account
-from gateway.sync.tables import Conversation
+from gateway.devices.tables import Account, Device
 
 
-class Sample(Table):
-    """Something to learn from: the chat turns that were the prompt, and what the owner wrote, took or refused."""
+class TrainingJob(Table):
+    """A training: what was asked, how far it is, what came of it. The ML service's job has the same id, and so has the adapter."""
 
     id = UUID(primary_key=True, default=None)
     account_id = ForeignKey(references=Account, on_delete=OnDelete.cascade, null=False)
-    conversation_id = ForeignKey(references=Conversation, on_delete=OnDelete.cascade, null=True, default=None, index=True)
-    response_id = UUID(null=True, default=None)
-    source = Varchar(length=10)
-    messages = JSONB()
-    message_ids = Array(base_column=UUID())
-    """All messages whose text is in the sample: those of the prompt and, of history, those of the reply."""
-    answered_id = UUID(null=True, default=None)
-    """The message that the prompt ends with."""
-    reply_id = UUID(null=True, default=None)
-    """Of history: the first message of the owner's reply."""
-    output = Text(null=True, default=None)
-    rejected_output = Text(null=True, default=None)
-    quality = Real(default=1.0)
-    replied_at = Timestamptz()
-    """When the output was said: sent or, of a draft, chosen."""
+    device_id = ForeignKey(references=Device, on_delete=OnDelete.set_null, null=True, default=None, index=True)
+    status = Varchar(length=20)
+    base_model = Varchar(length=100)
+    method = Varchar(length=10)
+    epochs = Integer()
+    learning_rate = DoublePrecision()
+    sample_ids = Array(base_column=UUID())
+    """What it learns from, as it was chosen at the start."""
+    baseline_adapter_id = UUID(null=True, default=None)
+    """The adapter that was active at the start, which the new one is compared with; none: the base model."""
+    progress = DoublePrecision(default=0.0)
+    epoch = DoublePrecision(default=0.0)
+    step = Integer(default=0)
+    total_steps = Integer(default=0)
+    loss = DoublePrecision(null=True, default=None)
+    eval_loss = DoublePrecision(null=True, default=None)
+    baseline_eval_loss = DoublePrecision(null=True, default=None)
+    eval_samples = Integer(default=0)
+    peak_memory_mib = Integer(null=True, default=None)
+    history = JSONB(default="[]")
+    comparisons = JSONB(default="[]")
+    """Text of people: replies to held-out samples before and after. They go with their samples."""
+    error = Text(null=True, default=None)
+    activated = Boolean(null=True, default=None)
+    activation_note = Text(null=True, default=None)
+    adapter_id = UUID(null=True, default=None)
     created_at = Timestamptz()
-
-    sample_reply = Unique([account_id, reply_id])
+    started_at = Timestamptz(null=True, default=None)
+    completed_at = Timestamptz(null=True, default=None)
+    heard_at = Timestamptz()
+    """When the ML service last said something of it."""
+    look_at = Timestamptz(null=True, default=None)
+    """When to look again what became of the ML service's job; none: it has ended there."""
+    attempts = Integer(default=0)
+    """How often it was looked at since that last went well."""

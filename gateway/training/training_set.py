@@ -11,8 +11,8 @@ from asyncpg import Record
 from gateway.database import Db
 from gateway.errors import BadRequest
 from gateway.message_text import is_blank, same_words
-from gateway.training import queries
-from gateway.training.personal_data import mask, mask_turns, says_something
+from gateway.samples import queries
+from gateway.samples.personal_data import mask, mask_turns, says_something
 from shared.contracts.generation import Turn
 from shared.contracts.training import TrainingMethod, TrainingSample
 

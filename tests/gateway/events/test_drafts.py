@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from websockets.sync.client import ClientConnection
 
+from gateway.background.housekeeping import Housekeeping
 from gateway.database import Database
 from gateway.events.publisher import EventPublisher
-from gateway.housekeeping import Housekeeping
 from tests.factories import Device, own_rows, paired_device
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess

@@ -14,8 +14,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from gateway.background.housekeeping import Housekeeping
 from gateway.database import Database
-from gateway.housekeeping import Housekeeping
 from tests.factories import Device, device_with, paired_device, unheard_publisher
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.scripted_ml_service import ScriptedMlService

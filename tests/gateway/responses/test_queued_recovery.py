@@ -9,11 +9,11 @@ from uuid import UUID, uuid4
 import pytest
 from redis.asyncio import Redis as AsyncRedis
 
+from gateway.background.housekeeping import Housekeeping
 from gateway.database import Database
 from gateway.events.journal import Journal
 from gateway.events.publisher import EventPublisher
 from gateway.events.token_listeners import TokenListeners
-from gateway.housekeeping import Housekeeping
 from shared.redis_events import EVENT_FIELD, JOB_EVENTS, JOB_EVENTS_GROUP
 from tests.factories import Device
 from tests.fixtures.database import rows

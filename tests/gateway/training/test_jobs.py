@@ -10,7 +10,7 @@ import pytest
 from tests.factories import Device
 from tests.fixtures.training_system import FEWEST, MODEL, TrainingSystem, completed, job_rows, state_of
 from tests.fixtures.waiting import eventually
-from tests.gateway.training.job_situations import ask, read_job, started, trained
+from tests.gateway.training.situations import ask, read_job, started, trained
 
 
 def test_starts_as_documented(learner: Device, training_system: TrainingSystem) -> None:

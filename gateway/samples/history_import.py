@@ -15,10 +15,10 @@ from gateway.database import Database, Db, new_ids
 from gateway.errors import BadRequest
 from gateway.limits import queries as limit_queries
 from gateway.limits.allowances import Allowances
-from gateway.training import queries
-from gateway.training.personal_data import mask, mask_turns, says_something
-from gateway.training.queries import HistorySample
-from gateway.training.schemas import HistoryImport, ImportedHistory, SkippedReplies
+from gateway.samples import queries
+from gateway.samples.personal_data import mask, mask_turns, says_something
+from gateway.samples.queries import HistorySample
+from gateway.samples.schemas import HistoryImport, ImportedHistory, SkippedReplies
 from gateway.wire import utc_now
 
 HISTORY_QUALITY = 0.75

@@ -4,10 +4,10 @@ from litestar import Controller, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from gateway.adapters.schemas import AdapterAnswer, AdapterList, MaybeAdapterAnswer
+from gateway.adapters.service import AdapterService
 from gateway.auth.authentication import Caller
-from gateway.openapi import errors
-from gateway.training.adapter_schemas import AdapterAnswer, AdapterList, MaybeAdapterAnswer
-from gateway.training.adapter_service import AdapterService
+from gateway.http.openapi import errors
 
 
 class AdapterController(Controller):

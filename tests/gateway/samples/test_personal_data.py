@@ -11,7 +11,7 @@ from phonenumbers import PhoneNumberFormat
 from stdnum import luhn
 from stdnum.iso7064 import mod_97_10
 
-from gateway.training.personal_data import mask, mask_turns, says_something
+from gateway.samples.personal_data import mask, mask_turns, says_something
 from shared.contracts.generation import Turn
 
 WORDS = st.sampled_from(["", "call me at ", "It's ", "Nummer: ", "call\n", "電話番号は", "(", "tel:"])

@@ -9,7 +9,7 @@ from shared.contracts.training import DraftComparison
 from tests.factories import Device
 from tests.fixtures.training_system import MODEL, TrainingSystem, completed
 from tests.fixtures.waiting import eventually
-from tests.gateway.training.job_situations import active, adapters, read_job, started, trained
+from tests.gateway.training.situations import active, adapters, read_job, started, trained
 
 
 def test_newest_first_with_figures(learner: Device, training_system: TrainingSystem) -> None:

@@ -10,11 +10,11 @@ from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from gateway.training.job_schemas import ReportedJob
+from gateway.training.schemas import ReportedJob
 from shared.contracts.training import LossPoint
 
 _FOLDER = Path(__file__).parent
-_STYLE = (_FOLDER / "job_report.css").read_text(encoding="utf-8")
+_STYLE = (_FOLDER / "report.css").read_text(encoding="utf-8")
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _WIDTH, _HEIGHT = 720, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 12, 28
@@ -55,7 +55,7 @@ def render(job: ReportedJob) -> str:
     """The page of a job in whatever state; texts of people are escaped."""
     return (
         _environment()
-        .get_template("job_report.html")
+        .get_template("report.html")
         .render(job=job, style=_STYLE, curve=_curve(job), perplexity=_perplexity, meaning=_meaning(job), took=_took(job))
     )
 

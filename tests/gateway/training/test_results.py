@@ -16,7 +16,7 @@ from gateway.errors import Unavailable
 from gateway.events.journal import Journal
 from gateway.events.publisher import EventPublisher
 from gateway.events.token_listeners import TokenListeners
-from gateway.training.job_results import TrainingResults
+from gateway.training.results import TrainingResults
 from shared.contracts.generation import GenerateRequest
 from shared.contracts.training import LossPoint
 from shared.redis_events import TRAINING_EVENTS, TrainingEvent
@@ -24,7 +24,7 @@ from tests.factories import Device, allowances
 from tests.fixtures.training_system import TrainingSystem, completed, state_of
 from tests.fixtures.waiting import eventually
 from tests.gateway.responses.situations import received
-from tests.gateway.training.job_situations import active, adapters, read_job, started, trained
+from tests.gateway.training.situations import active, adapters, read_job, started, trained
 
 HISTORY = [LossPoint(step=1, loss=3.0), LossPoint(step=2, loss=2.5)]
 

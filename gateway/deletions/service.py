@@ -6,27 +6,12 @@ from uuid import UUID
 from asyncpg import Record
 
 from gateway.database import Database, Db
+from gateway.deletions import queries
 from gateway.ml_client import MlClient
 from shared.contracts.service import ForgetRequest
-from shared.ids import new_id
-
-ORDER = """
-    insert into deletion_order (account_id, id, job_ids, training_ids, adapter_ids, everything, created_at, look_at)
-    values ($1, $2, $3, $4, $5, $6, now(), now())
-"""
-# For all accounts, also those that are gone: whichever gateway gets to it first.
-TAKE_DUE = """
-    update deletion_order set attempts = attempts + 1,
-        look_at = now() + greatest(interval '10 seconds', least((now() - created_at) / 2, interval '10 minutes'))
-    where id in (select id from deletion_order where look_at <= now() order by look_at limit $1 for update skip locked)
-    returning account_id, id, job_ids, training_ids, adapter_ids, everything, attempts
-"""
-WENT_WELL = "update deletion_order set attempts = 0 where account_id = $1 and id = $2 and attempts > 0"
-PUT_OFF = "update deletion_order set look_at = now() + interval '1 day' where account_id = $1 and id = $2"
-DONE = "delete from deletion_order where account_id = $1 and id = $2"
 
 
-async def order(
+async def order_deletion(
     db: Db,
     account_id: UUID,
     *,
@@ -42,12 +27,7 @@ async def order(
         training_ids: trainings, when they have ended.
         adapter_ids: adapters; one that is only being made is not made.
     """
-    await db.execute(ORDER, account_id, new_id(), job_ids, training_ids, adapter_ids, everything)
-
-
-async def take_due(db: Db, limit: int) -> list[Record]:
-    """Orders that are to be carried out now; no other gateway gets them meanwhile."""
-    return list(await db.fetch(TAKE_DUE, limit))
+    await queries.add(db, account_id, job_ids=job_ids, training_ids=training_ids, adapter_ids=adapter_ids, everything=everything)
 
 
 class Deletions:
@@ -58,7 +38,7 @@ class Deletions:
         self._ml = ml
 
     async def look(self, row: Record) -> None:
-        """Carry out an order of `take_due`.
+        """Carry out an order of `queries.take_due`.
 
         Raises:
             Unavailable: the ML service or the database is away; the order stays.
@@ -72,13 +52,13 @@ class Deletions:
         )
         if await self._ml.forget(wanted):
             async with self._database.connection() as db:
-                await db.execute(DONE, row["account_id"], row["id"])
+                await queries.remove(db, row["account_id"], row["id"])
 
     async def went_well(self, row: Record) -> None:
         async with self._database.connection() as db:
-            await db.execute(WENT_WELL, row["account_id"], row["id"])
+            await queries.went_well(db, row["account_id"], row["id"])
 
     async def give_up(self, row: Record) -> None:
         """What somebody wanted deleted is not forgotten: it is tried again each day, and the log says that it failed."""
         async with self._database.connection() as db:
-            await db.execute(PUT_OFF, row["account_id"], row["id"])
+            await queries.put_off(db, row["account_id"], row["id"])

@@ -8,13 +8,15 @@ from uuid import UUID
 import structlog
 from asyncpg import Record
 
+from gateway.adapters import queries as adapter_queries
+from gateway.adapters.activation import judge
 from gateway.database import Database, Db
+from gateway.deletions.service import order_deletion
 from gateway.events.publisher import EventPublisher
 from gateway.limits.allowances import Allowances
-from gateway.training import adapter_queries, deletions, job_queries
-from gateway.training.activation import judge
-from gateway.training.job_announcing import ENDED, event_type_of, job_of, once_key
-from gateway.training.job_schemas import TrainingJob
+from gateway.training import queries
+from gateway.training.announcing import ENDED, event_type_of, job_of, once_key
+from gateway.training.schemas import TrainingJob
 from gateway.wire import storable, utc_now
 from shared.contracts.training import DraftComparison, TrainingState
 from shared.redis_events import TrainingEvent
@@ -67,11 +69,11 @@ class TrainingResults:
 
     async def _end_if_too_long(self, db: Db, key: JobKey, job: TrainingJob) -> TrainingJob:
         """Close a job whose account has trained for as long as it may within a day; the next look withdraws it."""
-        seconds, _ = await job_queries.trained(db, key.account_id)
+        seconds, _ = await queries.trained(db, key.account_id)
         if seconds <= self._allowances.training_seconds_a_day:
             return job
-        await job_queries.close(db, key.account_id, key.job_id, "failed", self._allowances.training_took_too_long())
-        row = await job_queries.find(db, key.account_id, key.job_id)
+        await queries.close(db, key.account_id, key.job_id, "failed", self._allowances.training_took_too_long())
+        row = await queries.find(db, key.account_id, key.job_id)
         return job if row is None else job_of(row)
 
     async def announce(self, key: JobKey) -> None:
@@ -81,7 +83,7 @@ class TrainingResults:
             Unavailable: as `take`.
         """
         async with self._database.connection() as db:
-            row = await job_queries.find(db, key.account_id, key.job_id)
+            row = await queries.find(db, key.account_id, key.job_id)
         if row is not None and row["status"] in ENDED:
             await self._tell_end(key.account_id, job_of(row))
 
@@ -110,36 +112,36 @@ async def _store(db: Db, key: JobKey, state: TrainingState) -> tuple[TrainingJob
     """
     if state.status == "completed":  # which changes what is active: see `adapter_queries`
         await adapter_queries.hold_account(db, key.account_id)
-    row = await job_queries.lock(db, key.account_id, key.job_id)
+    row = await queries.lock(db, key.account_id, key.job_id)
     if row is None or row["status"] in ENDED:
         await _put_away(db, key, state, row)
         return None, None if row is None else job_of(row)
     before = job_of(row)
     if state.status not in ENDED:
         if (_ORDER[state.status], state.progress) < (_ORDER[before.status], before.progress):
-            await job_queries.heard(db, key.account_id, key.job_id)  # a run that began anew and has not caught up
+            await queries.heard(db, key.account_id, key.job_id)  # a run that began anew and has not caught up
             return before, before
-        return before, job_of(await job_queries.advance(db, key.account_id, key.job_id, state, state.history))
+        return before, job_of(await queries.advance(db, key.account_id, key.job_id, state, state.history))
     if state.step >= before.step:
-        await job_queries.advance(db, key.account_id, key.job_id, replace(state, status=before.status), state.history)
+        await queries.advance(db, key.account_id, key.job_id, replace(state, status=before.status), state.history)
     progress = max(before.progress, state.progress)
     match state.status:
         case "completed":
             ended = await _complete(db, key, state, row)
         case "failed":
             error = storable(state.error or _NO_REASON)
-            ended = await job_queries.end(db, key.account_id, key.job_id, status="failed", progress=progress, error=error)
+            ended = await queries.end(db, key.account_id, key.job_id, status="failed", progress=progress, error=error)
         case _:
-            ended = await job_queries.end(db, key.account_id, key.job_id, status="cancelled", progress=progress)
+            ended = await queries.end(db, key.account_id, key.job_id, status="cancelled", progress=progress)
     return before, job_of(ended)
 
 
 async def _complete(db: Db, key: JobKey, state: TrainingState, row: Record) -> Record:
     """Store the adapter, and let it come into use if it is better than what is."""
     if state.eval_loss is None or state.baseline_eval_loss is None or state.adapter_id != str(key.job_id):
-        await deletions.order(db, key.account_id, adapter_ids=[key.job_id])
-        return await job_queries.end(db, key.account_id, key.job_id, status="failed", progress=state.progress, error=_NO_FIGURES)
-    there = set(await job_queries.there(db, key.account_id, row["sample_ids"]))
+        await order_deletion(db, key.account_id, adapter_ids=[key.job_id])
+        return await queries.end(db, key.account_id, key.job_id, status="failed", progress=state.progress, error=_NO_FIGURES)
+    there = set(await queries.there(db, key.account_id, row["sample_ids"]))
     stale = not there.issuperset(row["sample_ids"])
     active = await adapter_queries.active(db, key.account_id)
     same_baseline = (active["id"] if active is not None else None) == row["baseline_adapter_id"]
@@ -159,7 +161,7 @@ async def _complete(db: Db, key: JobKey, state: TrainingState, row: Record) -> R
         created_at=utc_now(),
     )
     _logger.info("training completed", job_id=str(key.job_id), activated=verdict.activate)
-    return await job_queries.end(
+    return await queries.end(
         db,
         key.account_id,
         key.job_id,
@@ -178,7 +180,7 @@ async def _put_away(db: Db, key: JobKey, state: TrainingState, row: Record | Non
     """What comes of a training that nobody wants: its job was cancelled or given up, or has gone with its account."""
     unwanted = row is None or row["status"] in ("failed", "cancelled")
     if unwanted and state.status not in ("failed", "cancelled"):
-        await deletions.order(db, key.account_id, adapter_ids=[key.job_id])
+        await order_deletion(db, key.account_id, adapter_ids=[key.job_id])
 
 
 def _is_news(before: TrainingJob, after: TrainingJob) -> bool:

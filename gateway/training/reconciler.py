@@ -8,10 +8,10 @@ from asyncpg import Record
 from gateway.database import Database
 from gateway.errors import BadRequest, Conflict
 from gateway.ml_client import MlClient
-from gateway.training import job_queries
-from gateway.training.job_announcing import ENDED
-from gateway.training.job_results import JobKey, TrainingResults
-from gateway.training.job_service import request_for
+from gateway.training import queries
+from gateway.training.announcing import ENDED
+from gateway.training.results import JobKey, TrainingResults
+from gateway.training.service import request_for
 from gateway.training.training_set import training_set
 from gateway.wire import utc_now
 from shared.contracts.service import ForgetRequest
@@ -37,7 +37,7 @@ class TrainingReconciliation:
         self._fewest_samples = fewest_samples
 
     async def look(self, row: Record) -> None:
-        """Do what there is to do about a row of `job_queries.take_due`.
+        """Do what there is to do about a row of `queries.take_due`.
 
         Raises:
             Unavailable: the ML service, the database or Redis is away; the row comes again.
@@ -57,7 +57,7 @@ class TrainingReconciliation:
 
     async def went_well(self, row: Record) -> None:
         async with self._database.connection() as db:
-            await job_queries.went_well(db, row["account_id"], row["id"])
+            await queries.went_well(db, row["account_id"], row["id"])
 
     async def give_up(self, row: Record) -> None:
         """An open job fails, and gets as many looks again to be withdrawn. One that cannot be withdrawn either is left as it is: what comes
@@ -69,23 +69,23 @@ class TrainingReconciliation:
             await self.went_well(row)
             return
         async with self._database.connection() as db:
-            await job_queries.settle(db, key.account_id, key.job_id)
+            await queries.settle(db, key.account_id, key.job_id)
 
     async def _withdraw(self, key: JobKey) -> None:
         """The job was cancelled, or never accepted: see that no training and no adapter is left of it, and that the readers know."""
         await self._results.announce(key)
         await self._ml.forget(ForgetRequest(scope=str(key.account_id), adapter_ids=[str(key.job_id)]))
         async with self._database.connection() as db:
-            await job_queries.settle(db, key.account_id, key.job_id)
+            await queries.settle(db, key.account_id, key.job_id)
 
     async def _hand_over_anew(self, key: JobKey) -> None:
         """The ML service never got the job, or has forgotten it; it goes on from what is left of it on its disk."""
         _logger.warning("training is asked for anew", job_id=str(key.job_id))
         async with self._database.transaction() as db:
-            row = await job_queries.lock(db, key.account_id, key.job_id)
+            row = await queries.lock(db, key.account_id, key.job_id)
             if row is None or row["status"] in ENDED:
                 return
-            there = await job_queries.there(db, key.account_id, row["sample_ids"])
+            there = await queries.there(db, key.account_id, row["sample_ids"])
         try:
             async with self._database.transaction() as db:
                 chosen = await training_set(db, key.account_id, method=row["method"], sample_ids=there, limit=MOST_SAMPLES)
@@ -103,4 +103,4 @@ class TrainingReconciliation:
     async def _fail(self, key: JobKey, error: str) -> None:
         """The next look withdraws it."""
         async with self._database.connection() as db:
-            await job_queries.close(db, key.account_id, key.job_id, "failed", error)
+            await queries.close(db, key.account_id, key.job_id, "failed", error)

@@ -10,12 +10,12 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.training.job_report import HEADERS, render
-from gateway.training.job_schemas import ReportedJob
+from gateway.training.report import HEADERS, render
+from gateway.training.schemas import ReportedJob
 from shared.contracts.training import DraftComparison, LossPoint
 from tests.factories import Device
 from tests.fixtures.training_system import MODEL, TrainingSystem, completed, state_of
-from tests.gateway.training.job_situations import started
+from tests.gateway.training.situations import started
 
 BEGIN = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }} & \"quoted\" 'too'"

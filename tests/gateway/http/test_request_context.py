@@ -6,7 +6,7 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from gateway.request_context import RequestContext
+from gateway.http.request_context import RequestContext
 from ml_service.middleware import RequestContext as MlRequestContext
 
 pytestmark = pytest.mark.anyio
@@ -22,7 +22,7 @@ async def refusing(scope: Any, receive: Any, send: Any) -> None:
 async def test_the_log_line_of_a_refused_request_has_the_statuss_number(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
     log = LogCapture()
     logger = structlog.wrap_logger(None, processors=[log])
-    monkeypatch.setattr("gateway.request_context._logger", logger)
+    monkeypatch.setattr("gateway.http.request_context._logger", logger)
     monkeypatch.setattr("ml_service.middleware.log", logger)
     apps: dict[str, Any] = {"gateway": RequestContext(refusing, lambda *_: None, nothing), "ml_service": MlRequestContext(refusing)}
 

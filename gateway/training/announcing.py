@@ -6,7 +6,7 @@ import msgspec
 from asyncpg import Record
 
 from gateway.events.schemas import EventType
-from gateway.training.job_schemas import ReportedJob, TrainingJob
+from gateway.training.schemas import ReportedJob, TrainingJob
 from shared.contracts.training import DraftComparison, LossPoint
 
 ENDED: Final = frozenset({"completed", "failed", "cancelled"})
@@ -15,12 +15,12 @@ _JOB = tuple(field.name for field in msgspec.structs.fields(TrainingJob))
 
 
 def job_of(row: Record) -> TrainingJob:
-    """A job as the database has it (`job_queries.DETAILS`)."""
+    """A job as the database has it (`queries.DETAILS`)."""
     return TrainingJob(**{**{name: row[name] for name in _JOB}, "history": msgspec.convert(row["history"], list[LossPoint])})
 
 
 def reported_job_of(row: Record) -> ReportedJob:
-    """A job as `job_queries.report` gives it."""
+    """A job as `queries.report` gives it."""
     return ReportedJob(
         **{name: getattr(job_of(row), name) for name in _JOB},
         eval_samples=row["eval_samples"],

@@ -3,11 +3,12 @@ from uuid import UUID
 import structlog
 from asyncpg import Record
 
+from gateway.adapters import queries
+from gateway.adapters.schemas import Adapter, AdapterState
 from gateway.database import Database
+from gateway.deletions.service import order_deletion
 from gateway.errors import Conflict, NotFound, Unavailable
 from gateway.ml_client import MlClient
-from gateway.training import adapter_queries, deletions
-from gateway.training.adapter_schemas import Adapter, AdapterState
 
 _UNKNOWN = "There is no adapter with this id"
 
@@ -24,7 +25,7 @@ class AdapterService:
     async def list(self, account_id: UUID) -> list[Adapter]:
         """Newest first."""
         async with self._database.connection() as db:
-            rows = await adapter_queries.all_of(db, account_id)
+            rows = await queries.all_of(db, account_id)
         states = await self._states(account_id) if rows else None
         return [_adapter(row, states) for row in rows]
 
@@ -37,14 +38,14 @@ class AdapterService:
         """
         states = await self._states(account_id)
         async with self._database.transaction() as db:
-            await adapter_queries.hold_account(db, account_id)
-            row = await adapter_queries.find(db, account_id, adapter_id)
+            await queries.hold_account(db, account_id)
+            row = await queries.find(db, account_id, adapter_id)
             if row is None:
                 raise NotFound(_UNKNOWN)
             if _adapter(row, states).status == "missing":
                 raise Conflict("The files of this adapter are gone; delete it and train a new one")
-            await adapter_queries.deactivate(db, account_id)
-            row = await adapter_queries.activate(db, account_id, adapter_id)
+            await queries.deactivate(db, account_id)
+            row = await queries.activate(db, account_id, adapter_id)
         assert row is not None
         _logger.info("adapter activated", adapter_id=str(adapter_id))
         return _adapter(row, states)
@@ -52,8 +53,8 @@ class AdapterService:
     async def deactivate(self, account_id: UUID) -> Adapter | None:
         """Write drafts with the base model from now on; the adapter that was active until then."""
         async with self._database.transaction() as db:
-            await adapter_queries.hold_account(db, account_id)
-            row = await adapter_queries.deactivate(db, account_id)
+            await queries.hold_account(db, account_id)
+            row = await queries.deactivate(db, account_id)
         if row is None:
             return None
         _logger.info("adapter deactivated", adapter_id=str(row["id"]))
@@ -67,10 +68,10 @@ class AdapterService:
             NotFound: no such adapter, or another account's.
         """
         async with self._database.transaction() as db:
-            await adapter_queries.hold_account(db, account_id)
-            if not await adapter_queries.delete(db, account_id, adapter_id):
+            await queries.hold_account(db, account_id)
+            if not await queries.delete(db, account_id, adapter_id):
                 raise NotFound(_UNKNOWN)
-            await deletions.order(db, account_id, adapter_ids=[adapter_id])
+            await order_deletion(db, account_id, adapter_ids=[adapter_id])
 
     async def _states(self, account_id: UUID) -> dict[str, AdapterState] | None:
         """Those that the ML service has; None while it is away."""

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from gateway.devices.schemas import Verification
+from gateway.http.strict_request import _decode
 from gateway.responses.schemas import GenerateBody
-from gateway.strict_request import _decode
 
 MESSAGE_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 

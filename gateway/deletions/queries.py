@@ -1,0 +1,56 @@
+"""SQL of deletion orders."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from asyncpg import Record
+
+from gateway.database import Db
+from shared.ids import new_id
+
+ADD = """
+    insert into deletion_order (account_id, id, job_ids, training_ids, adapter_ids, everything, created_at, look_at)
+    values ($1, $2, $3, $4, $5, $6, now(), now())
+"""
+# For all accounts, also those that are gone: whichever gateway gets to it first.
+TAKE_DUE = """
+    update deletion_order set attempts = attempts + 1,
+        look_at = now() + greatest(interval '10 seconds', least((now() - created_at) / 2, interval '10 minutes'))
+    where id in (select id from deletion_order where look_at <= now() order by look_at limit $1 for update skip locked)
+    returning account_id, id, job_ids, training_ids, adapter_ids, everything, attempts
+"""
+WENT_WELL = "update deletion_order set attempts = 0 where account_id = $1 and id = $2 and attempts > 0"
+PUT_OFF = "update deletion_order set look_at = now() + interval '1 day' where account_id = $1 and id = $2"
+REMOVE = "delete from deletion_order where account_id = $1 and id = $2"
+
+
+async def add(
+    db: Db,
+    account_id: UUID,
+    *,
+    job_ids: Sequence[UUID],
+    training_ids: Sequence[UUID],
+    adapter_ids: Sequence[UUID],
+    everything: bool,
+) -> None:
+    await db.execute(ADD, account_id, new_id(), job_ids, training_ids, adapter_ids, everything)
+
+
+async def take_due(db: Db, limit: int) -> list[Record]:
+    """Orders that are to be carried out now; no other gateway gets them meanwhile."""
+    return list(await db.fetch(TAKE_DUE, limit))
+
+
+async def went_well(db: Db, account_id: UUID, order_id: UUID) -> None:
+    """Note that the order was not tried in vain."""
+    await db.execute(WENT_WELL, account_id, order_id)
+
+
+async def put_off(db: Db, account_id: UUID, order_id: UUID) -> None:
+    """Try the order again in a day."""
+    await db.execute(PUT_OFF, account_id, order_id)
+
+
+async def remove(db: Db, account_id: UUID, order_id: UUID) -> None:
+    """Forget an order that was carried out."""
+    await db.execute(REMOVE, account_id, order_id)
