@@ -15,15 +15,15 @@ ACTIVE = "(select adapter.id from adapter where adapter.account_id = $1 and adap
 # It does not keep others from storing rows of the account: a foreign key asks for less.
 HOLD_ACCOUNT = "select true from account where id = $1 for no key update"
 DETAILS = "id, job_id, base_model, eval_loss, baseline_eval_loss, active, stale, created_at"
-LIST = f"select {DETAILS} from adapter where account_id = $1 order by created_at desc, id desc"  # noqa: S608 - our own words
-FIND = f"select {DETAILS} from adapter where account_id = $1 and id = $2"  # noqa: S608 - our own words
+LIST = f"select {DETAILS} from adapter where account_id = $1 order by created_at desc, id desc"
+FIND = f"select {DETAILS} from adapter where account_id = $1 and id = $2"
 ADD = """
     insert into adapter (account_id, id, job_id, base_model, sample_ids, eval_loss, baseline_eval_loss, active, stale, created_at)
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 """
 FIND_ACTIVE = "select id, base_model from adapter where account_id = $1 and active"
-DEACTIVATE = f"update adapter set active = false where account_id = $1 and active returning {DETAILS}"  # noqa: S608 - our own words
-ACTIVATE = f"update adapter set active = true where account_id = $1 and id = $2 returning {DETAILS}"  # noqa: S608 - our own words
+DEACTIVATE = f"update adapter set active = false where account_id = $1 and active returning {DETAILS}"
+ACTIVATE = f"update adapter set active = true where account_id = $1 and id = $2 returning {DETAILS}"
 DELETE = "delete from adapter where account_id = $1 and id = $2 returning id"
 FORGET_IN_JOB = "update training_job set adapter_id = null where account_id = $1 and adapter_id = $2"
 MARK_STALE = "update adapter set stale = true where account_id = $1 and sample_ids && $2 returning id, active"

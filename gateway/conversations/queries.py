@@ -51,7 +51,7 @@ def _context(chosen: str, text: str, fence: str = "") -> str:
         left join participant on participant.conversation_id = chosen.conversation_id and participant.handle = line.sender_id
         left join contact on contact.account_id = $1 and contact.id = participant.contact_id
         order by line.sent_at, line.id
-    """  # noqa: S608 - our own words
+    """
 
 
 DRAFT_CONTEXT = _context("$2", f"right(text, {LONGEST_LINE})")
@@ -72,7 +72,7 @@ PAST_REPLIES = f"""
     where direction = 'outgoing' and direction_before = 'incoming' and sent_at - sent_before <= $4
       and ($3::timestamptz is null or sent_at >= $3)
     order by sent_at desc, id desc limit $5
-"""  # noqa: S608 - our own words
+"""
 SHARE_CONVERSATIONS = "select id from conversation where account_id = $1 and id = any($2::uuid[]) order by id for share"
 NEXT_LINES = f"""
     select first.id as first_id, line.id, line.direction, line.sender_id, line.text, line.sent_at, null as attachment, null as contact_id,
@@ -86,7 +86,7 @@ NEXT_LINES = f"""
     ) line
     where first.account_id = $1 and line.account_id = $1 and first.id = any($2::uuid[])
     order by line.sent_at, line.id
-"""  # noqa: S608 - our own words
+"""
 
 
 _COLUMNS = """
@@ -108,21 +108,21 @@ PAGE = f"""
         select account_id, {_COLUMNS} from message where conversation_id = $2 order by sent_at desc, id desc limit $3 offset $4
     )
     {_WITH_SENDER} where page.account_id = $1 order by page.sent_at desc, page.id desc
-"""  # noqa: S608 - our own words
+"""
 PAGE_BEFORE = f"""
     with page as (
         select account_id, {_COLUMNS} from message where conversation_id = $2 and (sent_at, id) < ($4, $5)
         order by sent_at desc, id desc limit $3
     )
     {_WITH_SENDER} where page.account_id = $1 order by page.sent_at desc, page.id desc
-"""  # noqa: S608 - our own words
+"""
 REACTIONS = f"""
     with page as (
         select {_COLUMNS} from message
         where account_id = $1 and associated_message_guid = any($2::text[]) and message_type = 'reaction' and retracted_at is null
     )
     {_WITH_SENDER} order by page.sent_at, page.id
-"""  # noqa: S608 - our own words
+"""
 # All matches are counted, but only those of the page are read in full. One row at least comes back, for the count.
 SEARCH = f"""
     with found as materialized (
@@ -137,7 +137,7 @@ SEARCH = f"""
     )
     select counted.total, shown.* from (select count(*) as total from found) counted left join shown on true
     order by shown.sent_at desc, shown.id desc
-"""  # noqa: S608 - our own words
+"""
 # It ends after two seconds. It is planned for its words each time: a plan for any words reads all of the account's messages, however rare
 # they are.
 SEARCH_SETTINGS = "set local statement_timeout = '2s'; set local plan_cache_mode = force_custom_plan"
@@ -150,7 +150,7 @@ _NAMED = """
             or strpos(lower(participant.handle), lower($2)) > 0)
     ))
 """
-COUNT_CONVERSATIONS = f"select count(*) from conversation where account_id = $1 and {_NAMED}"  # noqa: S608 - our own words
+COUNT_CONVERSATIONS = f"select count(*) from conversation where account_id = $1 and {_NAMED}"
 CONVERSATIONS = f"""
     with page as (
         select * from conversation where account_id = $1 and {_NAMED}
@@ -161,7 +161,7 @@ CONVERSATIONS = f"""
            left(message.text, 1000) as last_text, message.attachments -> 0 ->> 'filename' as last_attachment
     from page left join message on message.account_id = $1 and message.id = page.last_message_id
     order by page.last_message_at desc nulls last, page.id desc
-"""  # noqa: S608 - our own words
+"""
 # A contact that takes part with two handles is one participant, the first of them.
 PARTICIPANTS = """
     select * from (

@@ -20,7 +20,7 @@ HOLD_THREAD = f"""
     from message join conversation on conversation.account_id = $1 and conversation.id = message.conversation_id
     where message.account_id = $1 and message.id = $2
     for share of conversation
-"""  # noqa: S608 - our own words
+"""
 ACCEPTED_BEFORE = """
     select id from response
     where account_id = $1 and key_hash = $2 and status <> 'failed' and created_at > now() - interval '24 hours'
@@ -42,7 +42,7 @@ BEGIN = f"""
     update response set status = 'generating', started_at = coalesce(started_at, now())
     from commit, {_THESE} and {_OPEN} and status = 'queued'
     returning {_TOLD}
-"""  # noqa: S608 - our own words
+"""
 COMPLETE = f"""
     update response set status = 'completed', completed_at = now(), started_at = coalesce(started_at, now()), text = draft,
         candidates = case when (request ->> 'n')::integer > 1 then drafts end, confidence = probability, model_version = model,
@@ -51,16 +51,16 @@ COMPLETE = f"""
         was_cached boolean)
     where account_id = whose and id = which and {_OPEN}
     returning {_TOLD}
-"""  # noqa: S608 - our own words
+"""
 END = f"""
     update response set status = how, error = why, completed_at = now(), request = null
     from jsonb_to_recordset($1) as these (whose uuid, which uuid, how text, why text)
     where account_id = whose and id = which and {_OPEN}
     returning {_TOLD}
-"""  # noqa: S608 - our own words
-SETTLE = f"update response set request = null from {_THESE} and request is not null"  # noqa: S608 - our own words
-READ = f"select {_TOLD} from response, {_THESE}"  # noqa: S608 - our own words
-LOCK_PROMPT = f"select messages, message_ids, request from response where account_id = $1 and id = $2 and {_OPEN} for update"  # noqa: S608 - our own words
+"""
+SETTLE = f"update response set request = null from {_THESE} and request is not null"
+READ = f"select {_TOLD} from response, {_THESE}"
+LOCK_PROMPT = f"select messages, message_ids, request from response where account_id = $1 and id = $2 and {_OPEN} for update"
 CUT_PROMPT = "update response set messages = $3, message_ids = $4 where account_id = $1 and id = $2"
 
 # For all accounts: what nobody asked about comes to whichever gateway gets to it first. A draft that waits long is looked at less and less.
@@ -71,7 +71,7 @@ TAKE_DUE = f"""
         select id from response where request is not null and look_at <= now() order by look_at limit $1 for update skip locked
     )
     returning account_id, id, attempts, created_at, messages, request, {_OPEN} as open
-"""  # noqa: S608 - our own words
+"""
 WENT_WELL = "update response set attempts = 0 where account_id = $1 and id = $2 and attempts > 0"
 
 

@@ -24,7 +24,7 @@ BEGIN = f"""
     insert into response (account_id, id, conversation_id, message_id, device_id, status, message_ids, cached, created_at)
     select $1, $2, thread.id, $3, $4, 'generating', '{{}}', false, $5 from thread
     returning {ACTIVE} as adapter_id
-"""  # noqa: S608 - our own words
+"""
 DISCARD = "delete from response where account_id = $1 and id = $2"
 # A draft that was cancelled, or whose thread was deleted meanwhile, stays that way: these two say so by touching no row.
 COMPLETE = """
@@ -44,7 +44,7 @@ DETAILS = """
 """
 FIND = f"""
     select {DETAILS}, request is not null as has_job, started_at is not null as began from response where account_id = $1 and id = $2
-"""  # noqa: S608 - our own words
+"""
 FILTER = """
     from response where account_id = $1
     and ($2::uuid is null or conversation_id = $2) and ($3::varchar is null or status = $3)
@@ -52,7 +52,7 @@ FILTER = """
 COUNT = f"select count(*) {FILTER}"
 PAGE = f"select {DETAILS} {FILTER} order by created_at desc, id desc limit $4 offset $5"
 
-LOCK = f"select {DETAILS}, messages, message_ids from response where account_id = $1 and id = $2 for update"  # noqa: S608 - our own words
+LOCK = f"select {DETAILS}, messages, message_ids from response where account_id = $1 and id = $2 for update"
 ACT = """
     update response set action = $3, text = $4, edited_response = $5, rejection_reason = $6, sample_id = $7, acted_at = $8
     where account_id = $1 and id = $2
@@ -79,7 +79,7 @@ FORGET = f"""
         look_at = now()
     from affected where account_id = $1 and id = affected_id
     returning withdrawn, request is not null as has_job, {DETAILS}
-"""  # noqa: S608 - our own words
+"""
 
 # The ML service keeps jobs and their results for a day.
 RECENT_OF = "select id from response where account_id = $1 and conversation_id = $2 and created_at > now() - interval '2 days'"
@@ -87,7 +87,7 @@ END_OF_CONVERSATION = f"""
     update response set status = 'cancelled', error = $3, completed_at = $4
     where account_id = $1 and conversation_id = $2 and status in ('queued', 'generating')
     returning {DETAILS}
-"""  # noqa: S608 - our own words
+"""
 MOVE = "update response set conversation_id = $3 where account_id = $1 and conversation_id = $2"
 
 # For this process's own drafts and for all accounts' forgotten ones: the two queries that no account asks.
@@ -102,7 +102,7 @@ FAIL_ABANDONED = f"""
     update response set status = 'failed', completed_at = now(), error = 'The gateway that wrote this draft was stopped; ask for a new one'
     where status = 'generating' and request is null and created_at < now() - $1::interval
     returning account_id, {DETAILS}
-"""  # noqa: S608 - our own words
+"""
 
 
 async def begin(

@@ -46,7 +46,7 @@ ADD = f"""
         returning {_SIZE}
     ), {_COUNT_ADDED}
     select from added
-"""  # noqa: S608 - our own words
+"""
 # In the order of the replies, so that two imports at once wait for each other in one direction only.
 ADD_HISTORY = f"""
     with added as (
@@ -62,7 +62,7 @@ ADD_HISTORY = f"""
         returning {_SIZE}
     ), {_COUNT_ADDED}
     select count(*) from added
-"""  # noqa: S608 - our own words
+"""
 KNOWN_REPLIES = "select reply_id from sample where account_id = $1 and reply_id = any($2::uuid[])"
 COUNT = "select count(*) from sample where account_id = $1"
 PAGE = """
@@ -76,7 +76,7 @@ def _delete(which: str) -> str:
     return f"""
         with gone as (delete from sample where account_id = $1 and {which} returning id, {_SIZE}), {_COUNT_GONE}
         select id from gone
-    """  # noqa: S608 - our own words
+    """
 
 
 DELETE = _delete("id = $2")
@@ -94,7 +94,7 @@ _TAUGHT = """
 OUTPUTS = f"""
     select id, conversation_id, source, messages, output, quality, replied_at from sample where {_TAUGHT}
     order by replied_at desc, id desc limit $3
-"""  # noqa: S608 - our own words
+"""
 # What the owner said instead of a draft: of the same draft (an edit), or of another one to the same message.
 PREFERENCES = f"""
     with chosen as (
@@ -109,7 +109,7 @@ PREFERENCES = f"""
         from chosen join refused using (answered_id)
     )
     select * from pair order by replied_at desc, id desc, rejected_id desc limit $3
-"""  # noqa: S608 - our own words
+"""
 
 
 async def add(

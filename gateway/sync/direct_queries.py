@@ -40,7 +40,7 @@ WITH_PEER = f"""
         )
     )
     select distinct conversation.id from own {_CONVERSATIONS}
-"""  # noqa: S608 - our own words
+"""
 WITH_A_CONTACT = f"""
     select array_agg(distinct conversation.id) as conversation_ids
     from contact_handle own {_CONVERSATIONS}
@@ -48,7 +48,7 @@ WITH_A_CONTACT = f"""
     group by own.contact_id
     having count(distinct conversation.id) > 1
     order by own.contact_id limit 1
-"""  # noqa: S608 - our own words
+"""
 HOLD = """
     select id, message_count from conversation where account_id = $1 and id = any($2::uuid[]) and not is_group order by id for update
 """

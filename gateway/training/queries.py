@@ -25,25 +25,25 @@ START = f"""
     from device left join adapter baseline on baseline.account_id = $1 and baseline.active and baseline.base_model = $4::varchar
     on conflict (device_id) where {_OPEN} do nothing
     returning baseline_adapter_id, {DETAILS}
-"""  # noqa: S608 - our own words
-RUNNING = f"select id from training_job where account_id = $1 and device_id = $2 and {_OPEN}"  # noqa: S608 - our own words
+"""
+RUNNING = f"select id from training_job where account_id = $1 and device_id = $2 and {_OPEN}"
 DISCARD = "delete from training_job where account_id = $1 and id = $2"
 
-FIND = f"select {DETAILS} from training_job where account_id = $1 and id = $2"  # noqa: S608 - our own words
+FIND = f"select {DETAILS} from training_job where account_id = $1 and id = $2"
 COUNT = "select count(*) from training_job where account_id = $1"
 PAGE = f"""
     select {DETAILS} from training_job where account_id = $1
     order by created_at desc, id desc limit $2 offset $3
-"""  # noqa: S608 - our own words
+"""
 REPORT = f"""
     select {DETAILS}, eval_samples, comparisons, baseline_adapter_id is not null as had_baseline
     from training_job where account_id = $1 and id = $2
-"""  # noqa: S608 - our own words
+"""
 
 LOCK = f"""
     select {DETAILS}, sample_ids, baseline_adapter_id, eval_samples
     from training_job where account_id = $1 and id = $2 for update
-"""  # noqa: S608 - our own words
+"""
 # An open job of which the last news were good is looked at when no more come.
 ADVANCE = f"""
     update training_job set status = $3::varchar, progress = $4, epoch = $5, step = $6, total_steps = $7, loss = $8, eval_samples = $9,
@@ -52,23 +52,23 @@ ADVANCE = f"""
         look_at = now() + interval '60 seconds'
     where account_id = $1 and id = $2
     returning {DETAILS}
-"""  # noqa: S608 - our own words
+"""
 HEARD = "update training_job set heard_at = now(), look_at = now() + interval '60 seconds' where account_id = $1 and id = $2"
 END = f"""
     update training_job set status = $3, progress = $4, error = $5, eval_loss = $6, baseline_eval_loss = $7, comparisons = $8,
         activated = $9, activation_note = $10, adapter_id = $11, completed_at = now(), heard_at = now(), look_at = null
     where account_id = $1 and id = $2
     returning {DETAILS}
-"""  # noqa: S608 - our own words
+"""
 # What the ML service has of it is ended by the reconciler, which looks at it now.
 CLOSE = f"""
     update training_job set status = $3, error = $4, completed_at = now(), look_at = now()
     where account_id = $1 and id = $2 and {_OPEN}
-"""  # noqa: S608 - our own words
+"""
 CLOSE_OF_DEVICE = f"""
     update training_job set status = 'cancelled', error = $3, completed_at = now(), look_at = now()
     where account_id = $1 and device_id = $2 and {_OPEN}
-"""  # noqa: S608 - our own words
+"""
 SETTLE = "update training_job set look_at = null where account_id = $1 and id = $2"
 TRAINED = """
     select coalesce(sum(extract(epoch from coalesce(completed_at, now()) - greatest(started_at, now() - interval '1 day'))), 0) as seconds,
@@ -77,7 +77,7 @@ TRAINED = """
 """
 COUNT_ADAPTERS = f"""
     select (select count(*) from adapter where account_id = $1) + (select count(*) from training_job where account_id = $1 and {_OPEN})
-"""  # noqa: S608 - our own words
+"""
 THERE = "select id from sample where account_id = $1 and id = any ($2)"
 
 # For all accounts: what nobody asked about comes to whichever gateway gets to it first.
@@ -88,7 +88,7 @@ TAKE_DUE = f"""
         select id from training_job where look_at <= now() order by look_at limit $1 for update skip locked
     )
     returning account_id, id, attempts, {_OPEN} as open, heard_at
-"""  # noqa: S608 - our own words
+"""
 WENT_WELL = "update training_job set attempts = 0 where account_id = $1 and id = $2 and attempts > 0"
 COUNT_BY_STATUS = "select status, count(*) from training_job group by status"
 
