@@ -54,8 +54,8 @@ VOID_TOKENS = """
 """
 USE_REFRESH = "update refresh_token set used_at = $2 where id = $1"
 _COLUMNS = "id, name, hardware_id, platform, os_version, status, id = $2 as current, created_at, verified_at, last_seen_at"
-LIST = f"select {_COLUMNS} from device where account_id = $1 order by created_at, id"  # noqa: S608
-DEACTIVATE = f"update device set status = 'deactivated' where account_id = $1 and id = $3 returning {_COLUMNS}"  # noqa: S608
+LIST = f"select {_COLUMNS} from device where account_id = $1 order by created_at, id"
+DEACTIVATE = f"update device set status = 'deactivated' where account_id = $1 and id = $3 returning {_COLUMNS}"
 FORGET_REFRESH = "delete from refresh_token where expires_at < now()"
 # An expired code is kept for a day, so that who types it late is told why it fails.
 FORGET_CODES = "delete from pairing_code where expires_at < now() - interval '1 day'"
