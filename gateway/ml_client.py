@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from gateway.errors import AppError, BadRequest, Conflict, ErrorBody, Unavailable
-from gateway.http import sse
+from shared import sse
 from shared.contracts.adapters import AdapterInfo, AdapterList
 from shared.contracts.generation import GenerateRequest, GenerateResponse, TokenEvent
 from shared.contracts.jobs import AsyncGenerateRequest, JobState

@@ -11,7 +11,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from gateway.events.journal import PublishedEvent, body_of
 from gateway.events.schemas import StreamClosed
 from gateway.events.subscription import LEFT, SLOW, Frame, Subscription
-from gateway.http import sse
+from shared import sse
 
 HEARTBEAT_SECONDS = 20.0
 SEND_SECONDS = 20.0

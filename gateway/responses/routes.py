@@ -10,7 +10,6 @@ from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 
 from gateway.auth.authentication import Caller
 from gateway.auth.principal import Principal
-from gateway.http import sse
 from gateway.http.openapi import StreamedOperation, errors
 from gateway.http.parameters import PageQuery, PageSizeQuery
 from gateway.idempotency.middleware import IDEMPOTENT
@@ -28,6 +27,7 @@ from gateway.responses.schemas import (
 )
 from gateway.responses.service import ResponseService
 from gateway.responses.streaming import DraftStream
+from shared import sse
 
 ConversationQuery = Annotated[UUID | None, QueryParameter(name="conversationId", description="Only drafts of this conversation.")]
 PreferHeader = Annotated[

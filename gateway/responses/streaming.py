@@ -10,10 +10,10 @@ from litestar import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gateway.errors import AppError
-from gateway.http import sse
 from gateway.http.request_context import request_id_of
 from gateway.responses.leaving import ClientLeft, while_client_waits
 from gateway.responses.schemas import Draft
+from shared import sse
 from shared.contracts.generation import TokenEvent
 from shared.errors import error_body
 
