@@ -17,7 +17,7 @@ import structlog
 from fsspec.core import url_to_fs
 
 from ml_service.adapters.manifest import CONFIG, MANIFEST, MANIFEST_BYTES, WEIGHTS, StoredAdapter
-from shared.contracts.adapters import is_name
+from shared.contracts.names import is_name
 from shared.errors import Unavailable
 
 UNFINISHED_SECONDS: Final = 3600.0

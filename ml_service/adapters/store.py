@@ -16,7 +16,7 @@ from ml_service.adapters.validation import Limits, check_files, validate
 from ml_service.engine.protocol import AdapterRefused
 from ml_service.models.catalogue import ModelEntry
 from ml_service.settings import Settings
-from shared.contracts.adapters import is_name
+from shared.contracts.names import is_name
 from shared.errors import Conflict
 
 THREADS: Final = 4

@@ -8,10 +8,11 @@ from ml_service.adapters.manifest import StoredAdapter
 from ml_service.adapters.registry import AdapterNotFound, AdapterRegistry
 from ml_service.api.documentation import errors
 from ml_service.engine.supervisor import EngineSupervisor
-from shared.contracts.adapters import BASE_SCOPE, NAME, AdapterInfo, AdapterList, AdaptersDeleted
+from shared.contracts.adapters import AdapterInfo, AdapterList, AdaptersDeleted
+from shared.contracts.names import BASE_SCOPE, AdapterId, Scope
 
-OfScope = Annotated[str, Query(pattern=f"^{NAME}$", description="Whose adapters.")]
-WithId = Annotated[str, Path(pattern=f"^{NAME}$", description="The adapter's id.")]
+OfScope = Annotated[Scope, Query(description="Whose adapters.")]
+WithId = Annotated[AdapterId, Path(description="The adapter's id.")]
 
 
 def adapter_routes(supervisor: EngineSupervisor, adapters: AdapterRegistry) -> APIRouter:

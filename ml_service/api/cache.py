@@ -6,9 +6,8 @@ from fastapi import APIRouter, Query
 
 from ml_service.api.documentation import errors
 from ml_service.cache.response_cache import ResponseCache
+from shared.contracts.names import is_name
 from shared.contracts.service import CacheInvalidation
-
-_GLOB = frozenset("*?[]\\:")
 
 
 def cache_routes(cache: ResponseCache) -> APIRouter:
@@ -22,7 +21,7 @@ def cache_routes(cache: ResponseCache) -> APIRouter:
     ) -> CacheInvalidation:
         """Drop cached answers whose key matches; nothing outside the cache is ever touched."""
         scope = pattern.removesuffix(":*")
-        if scope != pattern and not _GLOB.intersection(scope):
+        if scope != pattern and is_name(scope):
             return CacheInvalidation(invalidated=await cache.forget(scope))
         return CacheInvalidation(invalidated=await cache.invalidate(pattern))
 

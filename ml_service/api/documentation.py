@@ -11,8 +11,6 @@ from shared.contracts.generation import GenerateRequest
 from shared.contracts.jobs import AsyncGenerateRequest
 from shared.errors import ErrorBody
 
-NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
-"""As `shared.contracts.adapters.is_name` has it."""
 MEANINGS = {
     400: "A field is missing, of the wrong type or out of range; `details` names it.",
     401: "The service token is missing or wrong.",
@@ -60,7 +58,6 @@ def _schema(app: FastAPI, *, token_needed: bool) -> dict[str, Any]:
         request["properties"] = TypeAdapter(body).json_schema(ref_template="#/components/schemas/{model}")["properties"]
         _say_exactly_one(request, "prompt", "messages")
     _say_exactly_one(components["schemas"]["TrainingSample"], "input", "messages")
-    _say_what_trains(components["schemas"]["TrainingRequest"])
     return schema
 
 
@@ -79,12 +76,3 @@ def _say_exactly_one(body: dict[str, Any], first: str, second: str) -> None:
         {"required": [*others, first], "properties": {first: given[first], second: absent}},
         {"required": [*others, second], "properties": {second: given[second], first: absent}},
     ]
-
-
-def _say_what_trains(request: dict[str, Any]) -> None:
-    """Names that become folders."""
-    fields = request["properties"]
-    for name in ("job_id", "adapter_id", "baseline_adapter_id", "scope"):
-        for variant in fields[name].get("anyOf", [fields[name]]):
-            if variant.get("type") == "string":
-                variant["pattern"] = f"^{NAME}$"

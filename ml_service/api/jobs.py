@@ -9,6 +9,7 @@ from ml_service.generation import GenerationService
 from ml_service.jobs.queues import JobQueue
 from ml_service.jobs.training_queue import TrainingQueue
 from shared.contracts.jobs import AsyncGenerateRequest, JobAccepted, JobsDeleted, JobState
+from shared.contracts.names import Scope
 
 
 def job_routes(service: GenerationService, queue: JobQueue, trainings: TrainingQueue) -> APIRouter:
@@ -34,7 +35,7 @@ def job_routes(service: GenerationService, queue: JobQueue, trainings: TrainingQ
         return await queue.cancel(job_id)
 
     @router.delete("/jobs", responses=errors(400, 503))
-    async def forget(scope: Annotated[str, Query(min_length=1, max_length=200, description="Whose jobs.")]) -> JobsDeleted:
+    async def forget(scope: Annotated[Scope, Query(description="Whose jobs.")]) -> JobsDeleted:
         """End a scope's open jobs, of generation and of training, and forget all of its jobs with their requests and results.
 
         One call does a bounded piece of work: call again until it says 0.

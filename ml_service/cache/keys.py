@@ -4,7 +4,6 @@ names, and a number that changes whenever it is forgotten."""
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final
-from urllib.parse import quote
 
 import msgspec
 
@@ -25,19 +24,14 @@ def named_key(scope: str, model_version: str, name: str) -> str:
 
 def _key(scope: str, parts: list[object]) -> str:
     digest = blake2b(msgspec.msgpack.encode([scope, *parts]), digest_size=24).hexdigest()
-    return f"{PREFIX}{encode_scope(scope)}:{digest}"
+    return f"{PREFIX}{scope}:{digest}"
 
 
 def names_key(scope: str) -> str:
     """A sorted set of a scope's cached answers by when they run out."""
-    return f"cached:{encode_scope(scope)}"
+    return f"cached:{scope}"
 
 
 def epoch_key(scope: str) -> str:
     """How often a scope was forgotten; there is none while nothing was forgotten lately."""
-    return f"cache-epoch:{encode_scope(scope)}"
-
-
-def encode_scope(scope: str) -> str:
-    """A scope as it stands in keys: without `:` and the wild cards of patterns; UUIDs stay as they are."""
-    return quote(scope, safe="")
+    return f"cache-epoch:{scope}"

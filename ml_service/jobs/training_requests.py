@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from ml_service.adapters.store import AdapterStore
 from ml_service.jobs.training_queue import TrainingQueue
 from ml_service.models.catalogue import ModelEntry
-from shared.contracts.adapters import is_name
 from shared.contracts.training import TrainingRequest, TrainingSample
 from shared.errors import BadRequest, Conflict
 
@@ -39,8 +38,6 @@ class TrainingRequests:
         return await self._queue.enqueue(request)
 
     def _check(self, request: TrainingRequest) -> None:
-        if request.job_id is not None and not is_name(request.job_id):
-            raise BadRequest.field("job_id", "must be letters, digits, _ and -, at most 100, and begin with a letter or digit")
         if request.base_model not in self._catalogue:
             raise BadRequest.field("base_model", f"is not in the catalogue; there are {', '.join(self._catalogue)}")
         if request.lora.rank > self._max_rank:

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
+from shared.contracts.names import BASE_SCOPE, Scope
+
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "abort"]
 
@@ -36,8 +38,7 @@ class GenerateRequest:
     adapter_fallback: Literal["refuse", "base"] = "refuse"
     """An adapter that cannot be used (not there, damaged, made for another base model): refuse the request, or use the base model, which
     `model_version` then names alone."""
-    scope: Annotated[str, MinLen(1), MaxLen(200)] = "default"
-    """Whose request it is (the account): neither cached answers nor what the engine keeps of prompts are shared between scopes."""
+    scope: Scope = BASE_SCOPE
     cache_key: Annotated[str, MinLen(1), MaxLen(500)] | None = None
     """The caller's own name for this answer inside its scope; none means a digest of everything that decides the answer."""
     use_cache: bool = True

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Gt, Le, MaxLen, MinLen
+from annotated_types import Gt, Le
+
+from shared.contracts.names import Scope
 
 HealthStatus = Literal["healthy", "loading", "degraded", "unhealthy"]
 
@@ -66,7 +68,7 @@ class ForgetRequest:
     that is asked for again.
     """
 
-    scope: Annotated[str, MinLen(1), MaxLen(200)]
+    scope: Scope
     job_ids: list[str] = field(default_factory=list)
     training_ids: list[str] = field(default_factory=list)
     adapter_ids: list[str] = field(default_factory=list)

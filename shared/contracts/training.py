@@ -6,9 +6,8 @@ from typing import Annotated, Final, Literal
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
-from shared.contracts.adapters import BASE_SCOPE, AdapterId, Scope
 from shared.contracts.generation import Turn
-from shared.contracts.jobs import JobId
+from shared.contracts.names import BASE_SCOPE, AdapterId, Name, Scope
 
 TrainingMethod = Literal["sft", "dpo"]
 """`sft`: learn to say the outputs. `dpo`: learn to prefer the outputs to the rejected ones."""
@@ -56,7 +55,7 @@ class LoraSettings:
 class TrainingRequest:
     """What to train. With a `job_id` of the caller's own, asking twice is asking once: the second time is 409."""
 
-    job_id: JobId | None = None
+    job_id: Name | None = None
     base_model: Annotated[str, MinLen(1), MaxLen(100)]
     """A name of the catalogue."""
     samples: Annotated[list[TrainingSample], MinLen(1), MaxLen(MOST_SAMPLES)]
@@ -68,7 +67,6 @@ class TrainingRequest:
     baseline_adapter_id: AdapterId | None = None
     """The adapter in use now, which the new one is compared with; none means the base model."""
     scope: Scope = BASE_SCOPE
-    """Whose samples these are (the account): the adapter is served to nobody else."""
     lora: LoraSettings = field(default_factory=LoraSettings)
     eval_fraction: Annotated[float, Gt(0), Le(0.5)] = 0.2
     """The share of the samples that is held out; at least one, at most 64, and none of fewer than 4 samples."""

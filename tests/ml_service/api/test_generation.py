@@ -147,6 +147,8 @@ async def test_identical_requests_at_once_cost_one_generation(service: InProcess
         ({"prompt": "\ud800"}, "prompt"),
         ({"prompt": "a" * 9000}, "prompt"),
         ({"prompt": "a", "overflow": "drop_newest"}, "overflow"),
+        ({"prompt": "a", "scope": ""}, "scope"),
+        *(({"prompt": "a", "scope": scope}, "scope") for scope in ("a:b", "*", "a?", "[ab]", "a\\", "ü", "a b", "a\n", "../a", "a" * 101)),
     ],
 )
 async def test_what_is_wrong_is_named(service: InProcess, body: dict[str, Any], field: str) -> None:
