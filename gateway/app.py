@@ -1,9 +1,9 @@
 """The whole gateway on one page."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
@@ -22,7 +22,6 @@ from gateway.auth.authentication import (
     provide_principal,
     provide_token,
 )
-from gateway.auth.handshake import refuse
 from gateway.auth.keys import KeyRing
 from gateway.auth.tokens import DeviceTokens
 from gateway.background.housekeeping import Housekeeping
@@ -44,8 +43,8 @@ from gateway.events.routes import EventController
 from gateway.events.token_listeners import TokenListeners
 from gateway.health.routes import HealthController
 from gateway.health.service import HealthService
+from gateway.http.forwarding import ForwardingNotice
 from gateway.http.openapi import docs_assets, openapi_config, openapi_document
-from gateway.http.request_context import RequestContext
 from gateway.http.strict_request import StrictRequest
 from gateway.idempotency.middleware import IdempotencyMiddleware
 from gateway.limits.allowances import Allowances
@@ -77,13 +76,21 @@ from gateway.training.reconciler import TrainingReconciliation
 from gateway.training.results import TrainingResults
 from gateway.training.routes import TrainingJobController
 from gateway.training.service import JobService
+from shared.asgi import App, RequestContext
 from shared.background import Background
 from shared.host_guard import AllowedHosts, HostGuard
 from shared.redis_events import JOB_EVENTS, TRAINING_EVENTS, JobEvent, TrainingEvent
 
 
-def create_app(settings: Settings, registry: CollectorRegistry | None = None) -> RequestContext:
-    """Put the service together; nothing is opened before its lifespan starts. `registry` is for metrics; without one it makes its own."""
+class Gateway(NamedTuple):
+    """The service, and what its server calls before it stops: streams of events would never end by themselves."""
+
+    app: App
+    end_streams: Callable[[], Awaitable[None]]
+
+
+def create_app(settings: Settings) -> Gateway:
+    """Put the service together; nothing is opened before its lifespan starts."""
     database = Database(settings.database_url, settings.database_pool_size)
     redis = Redis.from_url(settings.redis_url, socket_connect_timeout=1, socket_timeout=2)
     ml = MlClient(settings.ml_service_url, settings.ml_service_token, settings.ml_timeout_seconds)
@@ -96,7 +103,7 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
     listeners = TokenListeners(journal)
     publisher = EventPublisher(journal, listeners)
     hub = EventHub(events_redis, journal, listeners, authenticator, allowances)
-    metrics = Metrics(registry or CollectorRegistry(), database, hub, settings.metrics_token)
+    metrics = Metrics(CollectorRegistry(), database, hub, settings.metrics_token)
     housekeeping = Housekeeping(database, publisher, longest_draft=timedelta(seconds=settings.ml_timeout_seconds + 60))
     running = RunningDrafts(database)
     unwanted = UnwantedJobs(ml)
@@ -182,8 +189,9 @@ def create_app(settings: Settings, registry: CollectorRegistry | None = None) ->
         request_max_body_size=None,  # `BodyLimits` sees to it
         logging_config=None,
     )
-    guarded = HostGuard(app, hosts=AllowedHosts(settings.host, settings.allowed_hosts), origins=settings.cors_origins, refuse=refuse)
-    return RequestContext(RequestLimit(guarded, settings.max_connections), metrics.observe, hub.end_streams)
+    guarded = HostGuard(app, hosts=AllowedHosts(settings.host, settings.allowed_hosts), origins=settings.cors_origins)
+    limited = RequestLimit(guarded, settings.max_connections)
+    return Gateway(RequestContext(ForwardingNotice(limited), observe=metrics.observe), hub.end_streams)
 
 
 def _cors(settings: Settings) -> CORSConfig | None:

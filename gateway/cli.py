@@ -42,9 +42,9 @@ def main() -> None:
 
 
 def _serve(settings: Settings) -> None:
-    from gateway.main import app  # builds it, which the other commands do without
+    from gateway.main import app, end_streams  # builds it, which the other commands do without
 
-    serve(settings, app, app.end_streams)
+    serve(settings, app, end_streams)
 
 
 def _migrate(settings: Settings) -> None:

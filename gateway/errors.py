@@ -7,7 +7,7 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
-from gateway.http.request_context import request_id_of
+from shared.asgi import CLIENT_CLOSED_REQUEST, ClientGone, current_request_id, unexpected
 from shared.errors import (
     AppError,
     BadRequest,
@@ -23,6 +23,7 @@ from shared.errors import (
     Unavailable,
     UnprocessableEntity,
     error_body,
+    error_headers,
 )
 
 __all__ = [
@@ -40,26 +41,15 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "UnprocessableEntity",
-    "error_headers",
 ]
 
 _logger = structlog.get_logger(__name__)
 
 
-def error_headers(error: AppError) -> dict[str, str]:
-    """The headers that belong to an error."""
-    headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
-    if isinstance(error, Unauthorized):
-        headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, RequestTimeout):
-        headers["Connection"] = "close"  # what comes late is no next request
-    return headers
-
-
 def _respond(
     request: Request[Any, Any, Any], status: int, message: str, details: list[FieldProblem], headers: dict[str, str]
 ) -> Response[Any]:
-    body = error_body(status, message, request_id_of(request.scope), details)
+    body = error_body(status, message, current_request_id(), details)
     return Response(body, status_code=status, headers=headers, media_type="application/json")
 
 
@@ -128,10 +118,16 @@ def _explain(status: int, detail: str) -> tuple[str, list[FieldProblem]]:
 def _render_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """A fault of ours. The log gets the trace; the client gets the request id to report."""
     _logger.error("request failed", exc_info=error, path=request.scope["path"])
-    return _respond(request, 500, "Something went wrong here; it was logged under this request id", [], {})
+    return _respond(request, 500, unexpected().message, [], {})
+
+
+def _render_client_gone(_request: Request[Any, Any, Any], _error: ClientGone) -> Response[bytes]:
+    """For the log and the metrics."""
+    return Response(b"", status_code=CLIENT_CLOSED_REQUEST)
 
 
 EXCEPTION_HANDLERS: dict[Any, Any] = {
+    ClientGone: _render_client_gone,
     AppError: _render_app_error,
     ValidationException: _render_validation_error,
     HTTPException: _render_http_exception,

@@ -10,7 +10,7 @@ from shared.settings import load
 
 settings = load(Settings, os.environ)
 configure_logging("gateway", settings.log_format, settings.log_level)
-app = create_app(settings)
+app, end_streams = create_app(settings)
 
 # What is there by now stays until the end, so the collector need not look through it again and again; and a request makes thousands of
 # objects that go by themselves, so it need not look so often. Together a sixth of a draft's processor time.

@@ -8,10 +8,10 @@ from socket import socket
 from types import FrameType
 
 import uvicorn
-from litestar.types import ASGIApp
 
 from gateway.limits.connections import allow_open_files, http_protocol
 from gateway.settings import Settings
+from shared.asgi import App
 
 PING_SECONDS = 20.0
 """WebSockets are pinged so often, and closed when no answer came before the next is due."""
@@ -39,7 +39,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(settings: Settings, app: ASGIApp, end_streams: Callable[[], Awaitable[None]]) -> None:
+def serve(settings: Settings, app: App, end_streams: Callable[[], Awaitable[None]]) -> None:
     """Run until a signal says otherwise. `end_streams` ends what would never end by itself; it is called first when the server stops."""
     allow_open_files()
     server = _Server(_config(settings, app), end_streams)
@@ -49,7 +49,7 @@ def serve(settings: Settings, app: ASGIApp, end_streams: Callable[[], Awaitable[
         sys.exit(_START_FAILED)
 
 
-def _config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
+def _config(settings: Settings, app: App) -> uvicorn.Config:
     """Messages of WebSockets are small and secret: compressing them would cost memory a socket and tell what is in them by their length."""
     return uvicorn.Config(
         app,

@@ -40,7 +40,7 @@ from ml_service.jobs.queues import JobQueue
 from ml_service.jobs.training_queue import TrainingQueue
 from ml_service.jobs.training_requests import TrainingRequests
 from ml_service.metrics import Metrics
-from ml_service.middleware import MAX_SAMPLES_BYTES, BodyLimit, RequestContext, ServiceToken, refuse
+from ml_service.middleware import MAX_SAMPLES_BYTES, BodyLimit, RequestContext, ServiceToken
 from ml_service.models.catalogue import CatalogueError, ModelEntry, default_model, has_gpu, load_catalogue
 from ml_service.models.number_format import CPU_STEP_TOKENS, cpu_number_format
 from ml_service.processes import uncollected
@@ -131,7 +131,7 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
     errors.install(app)
     app.add_middleware(BodyLimit, larger={"/training/start": MAX_SAMPLES_BYTES})
     app.add_middleware(ServiceToken, token=settings.ml_service_token)
-    app.add_middleware(HostGuard, hosts=_own_hosts(settings), refuse=refuse)
+    app.add_middleware(HostGuard, hosts=_own_hosts(settings))
     app.add_middleware(RequestContext)
     return app
 

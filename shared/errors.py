@@ -115,3 +115,13 @@ def error_body(status: int, message: str, request_id: str | None, details: list[
     if details:
         body["details"] = [{"field": problem.field, "message": problem.message} for problem in details]
     return body
+
+
+def error_headers(error: AppError) -> dict[str, str]:
+    """The headers that belong to an error."""
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, RequestTimeout):
+        headers["Connection"] = "close"  # what comes late is no next request
+    return headers

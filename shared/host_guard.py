@@ -8,18 +8,14 @@ A browser sends what any page asks it to send, also to services that listen on t
 - `Content-Type: application/json` is what no page may send elsewhere without asking first (the Fetch standard, section 2.2.2).
 """
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from msgspec import Meta
 
+from shared.asgi import App, AsgiScope, Receive, Send, header_values, send_error
 from shared.errors import AppError, Forbidden, Misdirected, UnsupportedMediaType
-
-Scope = MutableMapping[str, Any]
-App = Callable[[Any, Any, Any], Awaitable[None]]
-Refuse = Callable[[Any, Any, AppError], Awaitable[None]]
-"""Answers a request, or a WebSocket's opening request, with an error: takes the scope, `send` and the error."""
 
 HostName = Annotated[str, Meta(pattern=r"^(\*|(\*\.)?[A-Za-z0-9_-][A-Za-z0-9._-]{0,252}|[0-9A-Fa-f:.]{2,45})$")]
 """A name or an address without a port; `*.example.org` is every name below that one, `*` is every name."""
@@ -65,33 +61,31 @@ class HostGuard:
         app: what comes next.
         hosts: the names that are answered.
         origins: pages elsewhere that may ask for more than reading; see `Origin`.
-        refuse: how this service answers with an error.
     """
 
-    def __init__(self, app: App, *, hosts: AllowedHosts, refuse: Refuse, origins: Iterable[str] = ()) -> None:
+    def __init__(self, app: App, *, hosts: AllowedHosts, origins: Iterable[str] = ()) -> None:
         self._app = app
         self._hosts = hosts
         self._origins = frozenset(origin.lower() for origin in origins)
-        self._refuse = refuse
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        error = self._fault(scope) if scope["type"] in ("http", "websocket") else None
+    async def __call__(self, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
+        error = self._fault(asgi_scope) if asgi_scope["type"] != "lifespan" else None
         if error is not None:
-            await self._refuse(scope, send, error)
+            await send_error(asgi_scope, send, error)
             return
-        await self._app(scope, receive, send)
+        await self._app(asgi_scope, receive, send)
 
-    def _fault(self, scope: Scope) -> AppError | None:
-        hosts = _values(scope, b"host")
+    def _fault(self, asgi_scope: AsgiScope) -> AppError | None:
+        hosts = _values(asgi_scope, b"host")
         # What has no Host is no browser: some load balancers ask for the health so.
         if any(_without_port(host) not in self._hosts for host in hosts):
             return Misdirected("This service does not go by the name in the Host header; its operator can name it in ALLOWED_HOSTS")
-        if scope["type"] == "http" and scope["method"] in _READING:
+        if asgi_scope["type"] == "http" and asgi_scope["method"] in _READING:
             return None
-        for origin in _values(scope, b"origin"):
+        for origin in _values(asgi_scope, b"origin"):
             if origin not in self._origins and not any(_same(origin, host) for host in hosts):
                 return Forbidden("Pages of another origin may not do this; the operator can name that origin in CORS_ORIGINS")
-        if scope["type"] == "http" and _has_body(scope) and _content_type(scope) != "application/json":
+        if asgi_scope["type"] == "http" and _has_body(asgi_scope) and _content_type(asgi_scope) != "application/json":
             return UnsupportedMediaType("Send the body as JSON, with the header `Content-Type: application/json`")
         return None
 
@@ -103,16 +97,16 @@ def _same(origin: str, host: str) -> bool:
     return authority.removesuffix(port) == host.removesuffix(port)
 
 
-def _has_body(scope: Scope) -> bool:
-    return bool(_values(scope, b"transfer-encoding")) or any(length != "0" for length in _values(scope, b"content-length"))
+def _has_body(asgi_scope: AsgiScope) -> bool:
+    return bool(_values(asgi_scope, b"transfer-encoding")) or any(length != "0" for length in _values(asgi_scope, b"content-length"))
 
 
-def _content_type(scope: Scope) -> str:
-    return "".join(_values(scope, b"content-type")[:1]).partition(";")[0].strip()
+def _content_type(asgi_scope: AsgiScope) -> str:
+    return "".join(_values(asgi_scope, b"content-type")[:1]).partition(";")[0].strip()
 
 
-def _values(scope: Scope, name: bytes) -> list[str]:
-    return [value.decode("latin-1").strip().lower() for key, value in scope["headers"] if key == name]
+def _values(asgi_scope: AsgiScope, name: bytes) -> list[str]:
+    return [value.decode("latin-1").strip().lower() for value in header_values(asgi_scope, name)]
 
 
 def _without_port(host: str) -> str:

@@ -11,12 +11,13 @@ from litestar.params import SkipValidation
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gateway.auth import queries
-from gateway.auth.handshake import offered_token, refuse
+from gateway.auth.handshake import offered_token
 from gateway.auth.principal import Principal
 from gateway.auth.standing import StandingReader
 from gateway.auth.tokens import DeviceTokens, VerifiedToken
 from gateway.database import Database
 from gateway.errors import AppError, Forbidden, Unauthorized
+from shared.asgi import send_error
 
 PUBLIC = {"authentication": "none"}
 """`opt` of a handler that anybody may call."""
@@ -88,7 +89,7 @@ class AuthenticationMiddleware(ASGIMiddleware):
             except AppError as error:
                 if scope["type"] != ScopeType.WEBSOCKET:
                     raise
-                await refuse(scope, send, error)
+                await send_error(scope, send, error)
                 return
         await next_app(scope, receive, send)
 

@@ -1,7 +1,7 @@
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from litestar import Controller, Request, Response, WebSocket, get, websocket
+from litestar import Controller, Response, WebSocket, get, websocket
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import HeaderParameter, QueryParameter
@@ -13,7 +13,7 @@ from gateway.events.schemas import Event
 from gateway.events.sockets import serve_socket
 from gateway.events.streams import EventStream
 from gateway.http.openapi import errors
-from gateway.http.request_context import request_id_of
+from shared.asgi import current_request_id
 from shared.errors import error_body
 
 _POSITION = r"^[0-9]{1,15}(-[0-9]{1,15})?$"
@@ -52,9 +52,9 @@ class EventController(Controller):
         await serve_socket(socket, events, caller_token)
 
     @get("/", include_in_schema=False)
-    async def explain(self, request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
+    async def explain(self) -> Response[dict[str, Any]]:
         """Somebody opened the WebSocket's address with plain HTTP."""
-        body = error_body(HTTPStatus.UPGRADE_REQUIRED, _USE_A_SOCKET, request_id_of(request.scope))
+        body = error_body(HTTPStatus.UPGRADE_REQUIRED, _USE_A_SOCKET, current_request_id())
         return Response(body, status_code=HTTPStatus.UPGRADE_REQUIRED, headers={"Upgrade": "websocket", "Connection": "Upgrade"})
 
     @get("/stream", summary="Live events", responses={**_STREAM, **errors(400, 401, 403, 429, 503)})

@@ -11,7 +11,8 @@ from gateway.auth.handshake import accepted_subprotocol, refusals
 from gateway.auth.tokens import VerifiedToken
 from gateway.events.hub import EventHub
 from gateway.events.reading import parse_wish
-from gateway.events.subscription import LEFT, SLOW, Subscription
+from gateway.events.subscription import SLOW, Subscription
+from shared.asgi import ClientGone, while_connected
 
 SEND_SECONDS = 20.0
 """Who takes nothing for so long is not there any more."""
@@ -25,12 +26,10 @@ async def serve_socket(socket: WebSocket[Any, Any, Any], hub: EventHub, token: V
         wish = parse_wish(last_event_id=socket.headers.get("last-event-id"), after=query.get("after"), tokens=query.get("tokens"))
         async with hub.subscribed(token, after=wish.after, wants_tokens=wish.tokens) as subscription:
             await socket.accept(subprotocols=accepted_subprotocol(socket.scope))
-            watcher = asyncio.create_task(_watch(socket, subscription))
-            try:
-                await _send_events(socket, subscription)
-                await _close(socket, subscription)
-            finally:
-                watcher.cancel()
+            with suppress(ClientGone, WebSocketDisconnect, OSError):
+                async with while_connected(socket.receive):
+                    await _send_events(socket, subscription)
+                    await _close(socket, subscription)
 
 
 async def _send_events(socket: WebSocket[Any, Any, Any], subscription: Subscription) -> None:
@@ -41,20 +40,11 @@ async def _send_events(socket: WebSocket[Any, Any, Any], subscription: Subscript
                     await socket.send({"type": "websocket.send", "bytes": None, "text": frame.envelope.decode()})
     except TimeoutError:
         subscription.end(SLOW)
-    except (WebSocketDisconnect, OSError):
-        subscription.end(LEFT)
 
 
 async def _close(socket: WebSocket[Any, Any, Any], subscription: Subscription) -> None:
     ending = subscription.ending
-    if ending is not None and ending is not LEFT:
-        with suppress(TimeoutError, WebSocketDisconnect, OSError):
+    if ending is not None:
+        with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await socket.close(code=ending.code, reason=ending.reason)
-
-
-async def _watch(socket: WebSocket[Any, Any, Any], subscription: Subscription) -> None:
-    """Notices that the client has left."""
-    while (await socket.receive())["type"] != "websocket.disconnect":
-        pass
-    subscription.end(LEFT)

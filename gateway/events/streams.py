@@ -10,8 +10,9 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gateway.events.journal import PublishedEvent, body_of
 from gateway.events.schemas import StreamClosed
-from gateway.events.subscription import LEFT, SLOW, Frame, Subscription
+from gateway.events.subscription import SLOW, Frame, Subscription
 from shared import sse
+from shared.asgi import ClientGone, while_connected
 
 HEARTBEAT_SECONDS = 20.0
 SEND_SECONDS = 20.0
@@ -38,16 +39,13 @@ class EventStream(Response[Any]):
 
     async def _stream(self, _: Scope, receive: Receive, send: Send) -> None:
         async with self._subscribe() as subscription:
-            watcher = asyncio.create_task(_watch(receive, subscription))
-            try:
-                await send({"type": "http.response.start", "status": 200, "headers": sse.HEADERS})
-                await self._send_events(send, subscription)
-                if subscription.ending is not LEFT:
+            with suppress(ClientGone):
+                async with while_connected(receive):
+                    await send({"type": "http.response.start", "status": 200, "headers": sse.HEADERS})
+                    await self._send_events(send, subscription)
                     with suppress(TimeoutError):
                         async with asyncio.timeout(_CLOSE_SECONDS):
                             await _send_part(send, _farewell(subscription), more=False)
-            finally:
-                watcher.cancel()
 
     async def _send_events(self, send: Send, subscription: Subscription) -> None:
         part = _OPENING
@@ -78,10 +76,3 @@ def _farewell(subscription: Subscription) -> bytes:
 
 async def _send_part(send: Send, part: bytes, *, more: bool) -> None:
     await send({"type": "http.response.body", "body": part, "more_body": more})
-
-
-async def _watch(receive: Receive, subscription: Subscription) -> None:
-    """Notices that the client has left."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    subscription.end(LEFT)

@@ -28,7 +28,6 @@ STOPPING = Ending(1001, "The gateway is stopping; connect again")
 TOKEN_VOID = Ending(4401, "The token has expired or is void; get a new one and connect again")
 DEACTIVATED = Ending(4403, "This device is not active; pair it again")
 SLOW = Ending(4408, "Events were not read fast enough; connect again and name the last event that you have")
-LEFT = Ending(1000, "The reader has left")
 
 
 class Frame(NamedTuple):

@@ -2,16 +2,13 @@
 
 import asyncio
 import resource
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.auth.handshake import refuse
-from gateway.errors import Unavailable, error_headers
-from gateway.http.request_context import request_id_of
+from gateway.errors import Unavailable
+from shared.asgi import App, AsgiScope, Receive, Send, send_error
 from shared.errors import error_body
 
 HEADER_SECONDS: Final = 10.0
@@ -30,21 +27,21 @@ _OPEN_PATHS: Final = "/health/"
 class RequestLimit:
     """Serves so many requests, WebSockets and event streams at the same time; `/health` is always answered."""
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: App, limit: int) -> None:
         self._app = app
         self._limit = limit
         self._open = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket") or scope["path"].startswith(_OPEN_PATHS):
-            await self._app(scope, receive, send)
+    async def __call__(self, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if asgi_scope["type"] == "lifespan" or asgi_scope["path"].startswith(_OPEN_PATHS):
+            await self._app(asgi_scope, receive, send)
             return
         if self._open >= self._limit:
-            await _refuse(scope, send, Unavailable(_FULL, retry_after=_RETRY_SECONDS))
+            await send_error(asgi_scope, send, Unavailable(_FULL, retry_after=_RETRY_SECONDS), close=True)
             return
         self._open += 1
         try:
-            await self._app(scope, receive, send)
+            await self._app(asgi_scope, receive, send)
         finally:
             self._open -= 1
 
@@ -132,18 +129,3 @@ def allow_open_files() -> None:
     wanted = _OPEN_FILES if most == resource.RLIM_INFINITY else min(most, _OPEN_FILES)
     if now != resource.RLIM_INFINITY and now < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
-
-
-async def _refuse(scope: Scope, send: Send, error: Unavailable) -> None:
-    if scope["type"] == ScopeType.WEBSOCKET:
-        await refuse(scope, send, error)
-        return
-    body = msgspec.json.encode(error_body(error.status, error.message, request_id_of(scope)))
-    headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close", **error_headers(error)}
-    start: Any = {
-        "type": "http.response.start",
-        "status": int(error.status),
-        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-    }
-    await send(start)
-    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from gateway.database import Database
 from gateway.events.hub import EventHub
 from gateway.metrics.census import TrainingCensus
+from shared.asgi import AsgiScope
 from shared.background import FAILURES
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -34,7 +35,6 @@ class Metrics:
             buckets=_BUCKETS,
             registry=registry,
         )
-        self._children: dict[tuple[str, str, int], Histogram] = {}
         registry.register(_PoolCollector(database))
         self._trainings = TrainingCensus(database)
         registry.register(self._trainings)
@@ -42,16 +42,11 @@ class Metrics:
         ProcessCollector(registry=registry)
         registry.register(FAILURES)
 
-    def observe(self, method: str, route: str | None, status: int, seconds: float) -> None:
-        """Note one request; `route` is the template of the address, None where nothing matched, `status` 0 if nothing was answered."""
-        key = (method, route or "", status)
-        child = self._children.get(key)
-        if child is None:
-            label = method if method in _METHODS else "other"
-            child = self._durations.labels(label, route or "none", str(status))
-            if label == method:
-                self._children[key] = child
-        child.observe(seconds)
+    def observe(self, asgi_scope: AsgiScope, status: int, seconds: float) -> None:
+        """Note one request that is over; its `status` is 0 if nothing was answered."""
+        method = asgi_scope["method"] if asgi_scope["method"] in _METHODS else "other"
+        route = asgi_scope.get("path_template") or "none"  # the framework writes it where it found a handler
+        self._durations.labels(method, route, str(status)).observe(seconds)
 
     def admits(self, authorization: str) -> bool:
         """Whether an `Authorization` header allows to read them."""

@@ -10,10 +10,10 @@ from litestar import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gateway.errors import AppError
-from gateway.http.request_context import request_id_of
 from gateway.responses.leaving import ClientLeft, while_client_waits
 from gateway.responses.schemas import Draft
 from shared import sse
+from shared.asgi import current_request_id
 from shared.contracts.generation import TokenEvent
 from shared.errors import error_body
 
@@ -36,7 +36,7 @@ class DraftStream(Response[Any]):
     def to_asgi_response(self, *_: Any, **__: Any) -> ASGIApp:  # type: ignore[override]  # an ASGI app of any kind will do
         return self._stream
 
-    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _stream(self, _: Scope, receive: Receive, send: Send) -> None:
         events = _EventWriter(send)
         try:
             async with while_client_waits(receive):
@@ -48,13 +48,13 @@ class DraftStream(Response[Any]):
         except AppError as error:
             if not events.started:
                 raise
-            await events.end("failed", error_body(error.status, error.message, request_id_of(scope), error.details))
+            await events.end("failed", error_body(error.status, error.message, current_request_id(), error.details))
         except Exception as error:
             if not events.started:
                 raise
             _logger.exception("stream failed", exc_info=error)
             await events.end(
-                "failed", error_body(500, "Something went wrong here; it was logged under this request id", request_id_of(scope))
+                "failed", error_body(500, "Something went wrong here; it was logged under this request id", current_request_id())
             )
 
 

@@ -24,7 +24,7 @@ def document() -> dict[str, Any]:
     """The document as the app gives it; the app opens nothing for that."""
 
     async def fetch() -> dict[str, Any]:
-        app = create_app(Settings(database_url="postgresql://nowhere", redis_url="redis://nowhere", jwt_keys=[JWT_KEYS]))
+        app, _ = create_app(Settings(database_url="postgresql://nowhere", redis_url="redis://nowhere", jwt_keys=[JWT_KEYS]))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as client:  # type: ignore[arg-type]
             return dict((await client.get("/openapi.json")).json())
 
