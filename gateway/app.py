@@ -53,16 +53,13 @@ from gateway.limits.connections import RequestLimit
 from gateway.metrics.measurements import Metrics
 from gateway.metrics.routes import MetricsController
 from gateway.ml_client import MlClient
-from gateway.responses import job_queries
-from gateway.responses.actions import ActionService
+from gateway.responses import queries as draft_queries
+from gateway.responses.feedback import FeedbackService
 from gateway.responses.forgetting import DraftsOfMessages
 from gateway.responses.queueing import DraftQueue
-from gateway.responses.reconciler import DraftReconciliation
-from gateway.responses.results import JobResults
+from gateway.responses.results import DraftReconciliation, DraftResults
 from gateway.responses.routes import ResponseController
-from gateway.responses.running import RunningDrafts
 from gateway.responses.service import ResponseService
-from gateway.responses.unwanted import UnwantedJobs
 from gateway.samples.history_import import HistoryImportService
 from gateway.samples.routes import SampleController
 from gateway.samples.service import SampleService
@@ -105,42 +102,41 @@ def create_app(settings: Settings) -> Gateway:
     hub = EventHub(events_redis, journal, listeners, authenticator, allowances)
     metrics = Metrics(CollectorRegistry(), database, hub, settings.metrics_token)
     housekeeping = Housekeeping(database, publisher, longest_draft=timedelta(seconds=settings.ml_timeout_seconds + 60))
-    running = RunningDrafts(database)
-    unwanted = UnwantedJobs(ml)
-    results = JobResults(database, publisher, unwanted)
+    draft_results = DraftResults(database, ml, publisher)
     jobs = JobService(database, ml, publisher, settings.min_training_samples, allowances)
     training_results = TrainingResults(database, publisher, allowances)
     trainings = TrainingReconciliation(database, ml, training_results, settings.min_training_samples)
     consumers: list[StreamConsumer[Any]] = [
-        StreamConsumer(redis, JOB_EVENTS, JobEvent, results),
+        StreamConsumer(redis, JOB_EVENTS, JobEvent, draft_results),
         StreamConsumer(redis, TRAINING_EVENTS, TrainingEvent, training_results),
     ]
     forgetting = Reconciler("deletions", database, deletion_queries.take_due, Deletions(database, ml))
+    drafts = Reconciler("drafts", database, draft_queries.take_due, DraftReconciliation(database, ml, draft_results))
     reconcilers = [
         forgetting,
-        Reconciler("drafts", database, job_queries.take_due, DraftReconciliation(database, ml, results)),
+        drafts,
         Reconciler("trainings", database, training_job_queries.take_due, trainings, at_once=4),
     ]
     samples = SampleService(database)
-    actions = ActionService(database, samples)
+    feedback = FeedbackService(database, samples)
     drafts_of_messages = DraftsOfMessages(samples)
     pairing_limit = PairingRateLimit(redis, settings.max_registrations_per_address)
-    draft_queue = DraftQueue(database, ml, publisher, allowances)
     chats = DirectChats(database, publisher, allowances, [drafts_of_messages])
 
     services = {
         "account": AccountService(database, forgetting, publisher, authenticator, allowances.export_places()),
-        "actions": actions,
         "adapters": AdapterService(database, ml),
         "contact_sync": ContactSyncService(database, chats, allowances),
         "conversations": ConversationService(database, forgetting, publisher, [drafts_of_messages]),
         "events": hub,
+        "draft_queue": DraftQueue(database, ml, publisher, allowances),
         "devices": DeviceService(database, keys, tokens, pairing_limit, settings.registration, publisher, [jobs], allowances),
-        "history_import": HistoryImportService(database, actions, allowances),
+        "feedback": feedback,
+        "history_import": HistoryImportService(database, feedback, allowances),
         "health": HealthService(database, redis, ml),
         "jobs": jobs,
         "metrics": metrics,
-        "responses": ResponseService(database, ml, publisher, running, draft_queue, unwanted, allowances.draft_places()),
+        "responses": ResponseService(database, ml, publisher, drafts, allowances.draft_places()),
         "samples": samples,
         "sync": SyncService(database, forgetting, publisher, allowances, chats, [drafts_of_messages]),
     }
@@ -149,9 +145,9 @@ def create_app(settings: Settings) -> Gateway:
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with AsyncExitStack() as closing:  # last first, and each whatever becomes of the others
             await database.open()
-            for close in (database.close, redis.aclose, events_redis.aclose, ml.close, unwanted.close):
+            for close in (database.close, redis.aclose, events_redis.aclose, ml.close):
                 closing.push_async_callback(close)
-            background: list[Background] = [publisher, housekeeping, running, *consumers, *reconcilers, hub]
+            background: list[Background] = [publisher, housekeeping, *consumers, *reconcilers, hub]
             for each in background:
                 each.start()
                 closing.push_async_callback(each.close)

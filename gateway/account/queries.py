@@ -81,7 +81,6 @@ EXPORTS = {
             "request": "what a queued draft asks the model for: its messages and settings once more, until it is written",
             "look_at": _LOOKED_AT,
             "attempts": _LOOKED_AT,
-            "key_hash": "the digest of a key that the client made up",
         },
         renamed={"text": "response"},
     ),
@@ -116,7 +115,7 @@ NOT_EXPORTED = {
 
 # In the order in which whoever changes a device's tokens takes them: its row before anything that hangs on it.
 HOLD_DEVICES = "select id from device where account_id = $1 order by id for update"
-FORGET_ANSWERS = "delete from idempotent_answer where scope = $1"
+FORGET_ANSWERS = "delete from idempotent_answer where owner = $1"
 DELETE = "delete from account where id = $1"
 
 

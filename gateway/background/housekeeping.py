@@ -12,7 +12,7 @@ from gateway.errors import Unavailable
 from gateway.events.publisher import EventPublisher
 from gateway.idempotency import queries as idempotency
 from gateway.responses import queries as responses
-from gateway.responses.announcing import details_of_row, event_of
+from gateway.responses.service import events_of
 from shared.background import BackgroundTask
 
 _EVERY_SECONDS = 60
@@ -48,8 +48,8 @@ class Housekeeping:
             await devices.forget_expired(db)
             await devices.forget_unverified(db)
             abandoned = await responses.fail_abandoned(db, self._longest_draft)
-        for row in abandoned:
-            self._events.publish_all(row["account_id"], [event_of(details_of_row(row))])
+        for stored in abandoned:
+            self._events.publish_all(stored.account_id, events_of(stored))
 
     async def _run(self) -> None:
         while True:

@@ -34,11 +34,13 @@ _logger = structlog.get_logger(__name__)
 
 
 class PendingEvent(NamedTuple):
-    """An event that goes out once the transaction that made it is committed; `about` is the conversation that it tells something of."""
+    """An event that goes out once the transaction that made it is committed; `about` is the conversation that it tells something of, and
+    `once` the key under which it is published only once."""
 
     type: EventType
     data: Any
     about: UUID | None = None
+    once: str = ""
 
 
 class EventPublisher:
@@ -85,7 +87,7 @@ class EventPublisher:
     def publish_all(self, account_id: UUID, events: Iterable[PendingEvent]) -> None:
         """Publish events, in this order."""
         for event in events:
-            self.publish(account_id, event.type, event.data, about=event.about)
+            self.publish(account_id, event.type, event.data, once=event.once, about=event.about)
 
     async def deliver(self, account_id: UUID, event_type: EventType, data: Any, *, once: str = "", about: UUID | None = None) -> bool:
         """Publish an event and wait until it is in Redis: for those who answer for it, such as the reader of a queue.

@@ -22,7 +22,9 @@ IDEMPOTENT = {"idempotent": True}
 _MAXIMUM_KEY = 255
 _MINIMUM_ANONYMOUS_KEY = 16
 _KEPT_HEADERS = {b"content-type", b"location", b"preference-applied"}
-_SIGN_OF_LIFE_SECONDS = 4.0
+_RENEWAL_SECONDS = 4.0
+
+_CREATED_ID = "idempotency_created_id"
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -30,6 +32,11 @@ class _Answer(msgspec.Struct, frozen=True):
 
     headers: list[tuple[bytes, bytes]]
     body: bytes
+
+
+def id_to_create(scope: Scope) -> UUID | None:
+    """The id for what a request creates, if it came with an Idempotency-Key: the same when it is repeated because its gateway died."""
+    return scope["state"].get(_CREATED_ID)
 
 
 class IdempotencyMiddleware(ASGIMiddleware):
@@ -50,10 +57,11 @@ class IdempotencyMiddleware(ASGIMiddleware):
         fingerprint = hashlib.sha256(f"{scope['path']}\n".encode() + body).digest()
         key_hash = sealing.key_hash(owner, key)
         async with self._database.connection() as db:
-            claim_id = await queries.claim(db, owner, key_hash, fingerprint)
-            known = None if claim_id else await queries.find(db, owner, key_hash)
-        if claim_id:
-            await self._run(owner, key, claim_id, body, scope, receive, send, next_app)
+            claim = await queries.claim(db, owner, key_hash, fingerprint)
+            known = None if claim else await queries.find(db, owner, key_hash)
+        if claim:
+            scope["state"][_CREATED_ID] = claim.created_id
+            await self._run(owner, key, claim.id, body, scope, receive, send, next_app)
         elif known is None or (known["status"] is None and known["fingerprint"] == fingerprint):
             raise Conflict("The first request with this Idempotency-Key is still running; ask again in a moment")
         elif known["fingerprint"] != fingerprint:
@@ -68,11 +76,11 @@ class IdempotencyMiddleware(ASGIMiddleware):
     ) -> None:
         """Let the request through, note what it answers, and keep that if it succeeded."""
         recorder = _Recorder(send)
-        signs = asyncio.create_task(self._give_signs_of_life(claim_id))
+        renewal = asyncio.create_task(self._keep_renewing(claim_id))
         try:
             await next_app(scope, _replayed(body, receive), recorder)
         finally:
-            signs.cancel()
+            renewal.cancel()
             async with self._database.connection() as db:
                 if recorder.succeeded:
                     sealed = sealing.seal(owner, key, msgspec.msgpack.encode(recorder.answer))
@@ -81,10 +89,10 @@ class IdempotencyMiddleware(ASGIMiddleware):
                     await queries.release(db, claim_id)
         await recorder.finish()
 
-    async def _give_signs_of_life(self, claim_id: UUID) -> None:
+    async def _keep_renewing(self, claim_id: UUID) -> None:
         """Keep the claim from being taken over by a retry."""
         while True:
-            await asyncio.sleep(_SIGN_OF_LIFE_SECONDS)
+            await asyncio.sleep(_RENEWAL_SECONDS)
             with suppress(Unavailable):
                 async with self._database.connection() as db:
                     await queries.renew(db, claim_id)
@@ -149,7 +157,7 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 
 
 def _owner(scope: Scope, key: str) -> str:
-    """Whose key it is: the account's, or for requests without a token the client address's."""
+    """The account that a key is of, or for requests without a token the client's address."""
     if not key or len(key) > _MAXIMUM_KEY:
         raise BadRequest.field("Idempotency-Key", f"must have 1 to {_MAXIMUM_KEY} characters")
     principal = scope.get("user")

@@ -6,16 +6,18 @@ from piccolo.table import Table
 class IdempotentAnswer(Table):
     """The first answer to a request that carried an Idempotency-Key.
 
-    `scope` is whose key it is. The key is stored hashed and the answer encrypted under it, so the table alone shows nobody's answers.
-    `status` is null while the first request still runs.
+    `owner` is the account, or of a request without a token the client's address. The key is stored hashed and the answer encrypted under
+    it, so the table alone shows nobody's answers. `status` is null while the first request still runs.
     """
 
     id = UUID(primary_key=True, default=None)
-    scope = Varchar(length=100)
+    created_id = UUID()
+    """For what the request creates; a request that repeats it after its gateway died has the same."""
+    owner = Varchar(length=100)
     key_hash = Bytea()
     fingerprint = Bytea()
     status = Integer(null=True, default=None)
     answer = Bytea(null=True, default=None)
     created_at = Timestamptz()
 
-    idempotent_answer_key = Unique([scope, key_hash])
+    idempotent_answer_owner = Unique([owner, key_hash])

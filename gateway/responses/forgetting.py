@@ -6,10 +6,9 @@ from gateway.deletions.service import order_deletion
 from gateway.events.publisher import PendingEvent
 from gateway.idempotency import queries as idempotency
 from gateway.responses import queries
-from gateway.responses.announcing import details_of_row, event_of
+from gateway.responses.service import events_of
 from gateway.samples.service import SampleService
 from gateway.sync.forgetting import Forgotten
-from gateway.wire import utc_now
 
 _DELETED = "The conversation of this draft was deleted"
 _WITHDRAWN = "A message that this draft was made from was edited or retracted; ask for a new one"
@@ -30,26 +29,23 @@ class DraftsOfMessages:
         written is stopped. What the owner accepted or wrote instead stays with the draft, since those are the owner's words. Samples go
         whole. The drafts come first: whoever acts on one holds its row, so its sample is there to be found, or never will be.
         """
-        rows = await queries.forget(db, account_id, conversation_id, message_ids, _WITHDRAWN, utc_now())
+        withdrawn = await queries.withdraw(db, account_id, conversation_id, message_ids, _WITHDRAWN)
+        draft_ids = await queries.clear(db, account_id, conversation_id, message_ids)
         learnt = await self._samples.forget(db, account_id, conversation_id, message_ids)
-        await order_deletion(db, account_id, job_ids=[row["id"] for row in rows], training_ids=learnt.training_ids)
+        await order_deletion(db, account_id, job_ids=draft_ids, training_ids=learnt.training_ids)
         await idempotency.forget(db, str(account_id))
-        # What becomes of queued drafts is told by the reconciler, which ends their jobs.
-        return Forgotten(
-            events=[event_of(details_of_row(row)) for row in rows if row["withdrawn"] and not row["has_job"]],
-            active_adapter_id=learnt.active_adapter_id,
-        )
+        return Forgotten(events=[event for stored in withdrawn for event in events_of(stored)], active_adapter_id=learnt.active_adapter_id)
 
     async def forget_conversation(self, db: Db, account_id: UUID, conversation_id: UUID) -> list[PendingEvent]:
         """End the drafts that are not finished, whose rows go with the thread in a moment; remove the samples, and order the ML service to
         forget its drafts. Whoever writes one of them finds it gone, and ends without a word of its own.
         """
-        rows = await queries.end_of_conversation(db, account_id, conversation_id, _DELETED, utc_now())
-        job_ids = await queries.recent_of(db, account_id, conversation_id)
+        ended = await queries.end_of_conversation(db, account_id, conversation_id, _DELETED)
+        draft_ids = await queries.recent_of(db, account_id, conversation_id)
         learnt = await self._samples.forget_conversation(db, account_id, conversation_id)
-        await order_deletion(db, account_id, job_ids=job_ids, training_ids=learnt.training_ids)
+        await order_deletion(db, account_id, job_ids=draft_ids, training_ids=learnt.training_ids)
         await idempotency.forget(db, str(account_id))
-        return [event_of(details_of_row(row)) for row in rows]
+        return [event for stored in ended for event in events_of(stored)]
 
     async def conversation_merged(self, db: Db, account_id: UUID, gone: UUID, into: UUID) -> None:
         """Move drafts and samples. The drafts come first: whoever acts on one holds its row, so its sample is there to be found, or comes

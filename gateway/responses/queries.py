@@ -1,60 +1,131 @@
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
 from asyncpg import Record
+from msgspec import Struct
 
 from gateway.adapters.queries import ACTIVE
+from gateway.conversations.prompt import Prompt
 from gateway.database import Db
-from gateway.responses.schemas import Candidate
+from gateway.responses.schemas import Candidate, DraftDetails
 from shared.contracts.generation import Turn
+from shared.contracts.jobs import AsyncGenerateRequest
 
-# FOR SHARE makes a draft and a sync of the same thread take turns: a sync that holds the thread is waited for, and a later one finds the
-# row. The prompt is read after this statement, so it has no text whose retraction missed the row.
-# A row that says `generating` need not survive a power cut, so nobody waits for the disk here; `COMPLETE` does.
-# Which adapter it is written with is read on the way, at 3 µs instead of a call of its own.
-BEGIN = f"""
-    with thread as (
-        select conversation.id, set_config('synchronous_commit', 'off', true)
-        from message join conversation on conversation.account_id = $1 and conversation.id = message.conversation_id
-        where message.account_id = $1 and message.id = $3
-          and message.direction = 'incoming' and message.message_type in ('text', 'attachment') and message.retracted_at is null
-        for share of conversation
-    )
-    insert into response (account_id, id, conversation_id, message_id, device_id, status, message_ids, cached, created_at)
-    select $1, $2, thread.id, $3, $4, 'generating', '{{}}', false, $5 from thread
-    returning {ACTIVE} as adapter_id
+
+class HeldThread(NamedTuple):
+    """The thread of a message that is answered, and the account's active adapter, if there is one."""
+
+    conversation_id: UUID
+    adapter_id: UUID | None
+
+
+class QueuedRequest(Struct, frozen=True, kw_only=True):
+    """What a queued draft's job is asked for, beside its chat turns, which are the row's `messages`. `turn_sizes`: how many messages each
+    of the turns has.
+    """
+
+    job: AsyncGenerateRequest
+    turn_sizes: list[int]
+
+
+class StoredDraft(NamedTuple):
+    """A draft as its row has it. `began`: the model was asked for it, so that readers are told of its beginning before its end."""
+
+    account_id: UUID
+    began: bool
+    details: DraftDetails
+
+
+class PromptedDraft(NamedTuple):
+    """A draft with the prompt that it was made from, which is empty when a message in it was retracted."""
+
+    details: DraftDetails
+    turns: list[Turn]
+    message_ids: list[UUID]
+
+
+# A `real` comes back with the noise of its 24 bits, so it is rounded.
+DETAILS = """
+    id as response_id, status, text as response, round(confidence::numeric, 4)::float8 as confidence, model_version, tokens_used,
+    conversation_id, message_id, candidates, cached, created_at, completed_at, error, action, edited_response, rejection_reason, sample_id
 """
-DISCARD = "delete from response where account_id = $1 and id = $2"
-# A draft that was cancelled, or whose thread was deleted meanwhile, stays that way: these two say so by touching no row.
-COMPLETE = """
-    update response set status = 'completed', completed_at = $3, text = $4, candidates = $5, confidence = $6, model_version = $7,
-        tokens_used = $8, cached = $9, messages = $10, message_ids = $11
-    where account_id = $1 and id = $2 and status = 'generating' returning conversation_id
+STORED = f"account_id, started_at is not null as began, {DETAILS}"
+OPEN = "status in ('queued', 'generating')"
+
+# FOR SHARE makes a draft and a sync of the same thread take turns: a sync that is under way is waited for, and a later one finds the
+# draft's row, with the prompt that it read.
+HOLD_THREAD = f"""
+    select conversation.id as conversation_id, {ACTIVE} as adapter_id
+    from message join conversation on conversation.account_id = $1 and conversation.id = message.conversation_id
+    where message.account_id = $1 and message.id = $2
+    for share of conversation
+"""
+# Without a request somebody waits for it, and it begins at once. A queued one is looked at when what goes well has long gone well.
+ADD = f"""
+    insert into response (account_id, id, conversation_id, message_id, device_id, messages, message_ids, request, status, cached,
+        created_at, started_at, look_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, case when $8::jsonb is null then 'generating' else 'queued' end, false,
+        now(), case when $8::jsonb is null then now() end, now() + interval '10 seconds')
+    on conflict (id) do nothing
+    returning {STORED}
+"""
+# A draft that has ended stays as it is, and so does one whose thread was deleted: START, COMPLETE and CLOSE say so by changing no row.
+START = f"""
+    update response set status = 'generating', started_at = now() where account_id = $1 and id = $2 and status = 'queued'
+    returning {STORED}
+"""
+COMPLETE = f"""
+    update response set status = 'completed', completed_at = now(), started_at = coalesce(started_at, now()), text = $3, candidates = $4,
+        confidence = $5, model_version = $6, tokens_used = $7, cached = $8, messages = coalesce($9, messages),
+        message_ids = coalesce($10, message_ids)
+    where account_id = $1 and id = $2 and {OPEN}
+    returning {STORED}
 """
 # A queued draft's job is ended by the reconciler, which looks at it now.
-CLOSE = """
-    update response set status = $3, error = $4, completed_at = $5, look_at = now()
-    where account_id = $1 and id = $2 and status in ('queued', 'generating') returning true
+CLOSE = f"""
+    update response set status = $3, error = $4, completed_at = now(), look_at = now() where account_id = $1 and id = $2 and {OPEN}
+    returning {STORED}
 """
-
-DETAILS = """
-    id, status, text, confidence, model_version, tokens_used, conversation_id, message_id, candidates, cached, created_at, completed_at,
-    error, action, edited_response, rejection_reason, sample_id
-"""
-FIND = f"""
-    select {DETAILS}, request is not null as has_job, started_at is not null as began from response where account_id = $1 and id = $2
-"""
+FIND = f"select {STORED} from response where account_id = $1 and id = $2"
 FILTER = """
     from response where account_id = $1
     and ($2::uuid is null or conversation_id = $2) and ($3::varchar is null or status = $3)
 """
 COUNT = f"select count(*) {FILTER}"
 PAGE = f"select {DETAILS} {FILTER} order by created_at desc, id desc limit $4 offset $5"
+IS_WANTED = """
+    select exists (
+        select from response join device on device.id = response.device_id
+        where response.account_id = $1 and response.id = $2 and response.status = 'generating' and device.status = 'active'
+    )
+"""
+
+WAITING = "select count(*) from (select from response where account_id = $1 and request is not null limit $2) as waiting"
+QUEUED_PROMPT = "select messages, message_ids, request from response where account_id = $1 and id = $2 and request is not null"
+SETTLE = "update response set request = null where account_id = $1 and id = $2 and request is not null"
+# For all accounts: what nobody asked about comes to whichever gateway gets to it first. A draft that waits long is looked at less and less.
+TAKE_DUE = f"""
+    update response set attempts = attempts + 1,
+        look_at = now() + greatest(interval '10 seconds', least((now() - created_at) / 2, interval '60 seconds'))
+    where id in (
+        select id from response where request is not null and look_at <= now() order by look_at limit $1 for update skip locked
+    )
+    returning account_id, id, attempts, created_at, messages, request, {OPEN} as open
+"""
+WENT_WELL = "update response set attempts = 0 where account_id = $1 and id = $2 and attempts > 0"
+# For all accounts, too: whoever wrote these was killed.
+FAIL_ABANDONED = f"""
+    update response set status = 'failed', completed_at = now(), error = 'The gateway that wrote this draft was stopped; ask for a new one'
+    where status = 'generating' and request is null and created_at < now() - $1::interval
+    returning {STORED}
+"""
 
 LOCK = f"select {DETAILS}, messages, message_ids from response where account_id = $1 and id = $2 for update"
 ACT = """
-    update response set action = $3, text = $4, edited_response = $5, rejection_reason = $6, sample_id = $7, acted_at = $8
+    update response set action = $3, text = $4, edited_response = $5, rejection_reason = $6, sample_id = $7, acted_at = now()
     where account_id = $1 and id = $2
 """
 CHOSEN_TEXTS = """
@@ -62,139 +133,150 @@ CHOSEN_TEXTS = """
     where account_id = $1 and conversation_id = any($2::uuid[]) and action in ('accept', 'edit') and coalesce(edited_response, text) <> ''
 """
 
-# A draft that somebody waits for has no prompt yet, and is taken to have read the messages.
 # What the owner accepted or wrote is the owner's; anything else that the model made of a retracted message may quote it.
-FORGET = f"""
-    with affected as (
-        select id as affected_id, action is null and status in ('queued', 'generating', 'completed') as withdrawn from response
-        where account_id = $1 and conversation_id = $2 and (message_ids && $3 or (status = 'generating' and request is null)) for update
-    )
-    update response set
-        messages = null,
-        candidates = null,
-        text = case when action = 'accept' then text end,
-        status = case when withdrawn then 'cancelled' else status end,
-        error = case when withdrawn then $4 else error end,
-        completed_at = coalesce(completed_at, $5),
-        look_at = now()
-    from affected where account_id = $1 and id = affected_id
-    returning withdrawn, request is not null as has_job, {DETAILS}
+WITHDRAW = f"""
+    update response set status = 'cancelled', error = $4, completed_at = coalesce(completed_at, now()), look_at = now(),
+        messages = null, candidates = null, text = null
+    where account_id = $1 and conversation_id = $2 and message_ids && $3 and action is null
+      and status in ('queued', 'generating', 'completed')
+    returning {STORED}
 """
-
+CLEAR = """
+    update response set messages = null, candidates = null, text = case when action = 'accept' then text end
+    where account_id = $1 and conversation_id = $2 and message_ids && $3
+    returning id
+"""
 # The ML service keeps jobs and their results for a day.
 RECENT_OF = "select id from response where account_id = $1 and conversation_id = $2 and created_at > now() - interval '2 days'"
 END_OF_CONVERSATION = f"""
-    update response set status = 'cancelled', error = $3, completed_at = $4
-    where account_id = $1 and conversation_id = $2 and status in ('queued', 'generating')
-    returning {DETAILS}
+    update response set status = 'cancelled', error = $3, completed_at = now()
+    where account_id = $1 and conversation_id = $2 and {OPEN}
+    returning {STORED}
 """
 MOVE = "update response set conversation_id = $3 where account_id = $1 and conversation_id = $2"
 
-# For this process's own drafts and for all accounts' forgotten ones: the two queries that no account asks.
-NO_LONGER_GENERATING = """
-    select wanted.id from unnest($1::uuid[]) as wanted (id)
-    where not exists (
-        select from response join device on device.id = response.device_id
-        where response.id = wanted.id and response.status = 'generating' and device.status = 'active'
-    )
-"""
-FAIL_ABANDONED = f"""
-    update response set status = 'failed', completed_at = now(), error = 'The gateway that wrote this draft was stopped; ask for a new one'
-    where status = 'generating' and request is null and created_at < now() - $1::interval
-    returning account_id, {DETAILS}
-"""
+
+async def hold_thread(db: Db, account_id: UUID, message_id: UUID) -> HeldThread | None:
+    """Keep the thread of a message as it is until the transaction ends; None when there is no such message."""
+    row = await db.fetchrow(HOLD_THREAD, account_id, message_id)
+    return HeldThread(**row) if row else None
 
 
-async def begin(
+async def add(
     db: Db,
     account_id: UUID,
-    response_id: UUID,
+    draft_id: UUID,
     *,
+    conversation_id: UUID,
     message_id: UUID,
     device_id: UUID,
-    created_at: datetime,
-) -> Record | None:
-    """Store a draft that is being written; None when there is no such message, or none that can be answered.
-
-    Returns:
-        `adapter_id`: the account's active adapter, if there is one.
-    """
-    return await db.fetchrow(BEGIN, account_id, response_id, message_id, device_id, created_at)
+    prompt: Prompt,
+    request: QueuedRequest | None = None,
+) -> StoredDraft | None:
+    """Store a draft that is being written; or, with a request, one that waits for its turn. None when there is one with this id."""
+    return await _one(db, ADD, account_id, draft_id, conversation_id, message_id, device_id, prompt.turns, prompt.message_ids, request)
 
 
-async def discard(db: Db, account_id: UUID, response_id: UUID) -> None:
-    """Remove a draft that turned out to be impossible."""
-    await db.execute(DISCARD, account_id, response_id)
+async def start(db: Db, account_id: UUID, draft_id: UUID) -> StoredDraft | None:
+    """Note that a queued draft's turn has come; None when it does not wait any more."""
+    return await _one(db, START, account_id, draft_id)
 
 
 async def complete(
     db: Db,
     account_id: UUID,
-    response_id: UUID,
+    draft_id: UUID,
     *,
-    completed_at: datetime,
     text: str,
     candidates: Sequence[Candidate] | None,
     confidence: float,
     model_version: str,
     tokens_used: int,
     cached: bool,
-    turns: Sequence[Turn],
-    message_ids: Sequence[UUID],
-) -> UUID | None:
-    """Store a draft and the prompt that the model read; the conversation that it is of by now, or None when it is not wanted any more."""
-    conversation_id: UUID | None = await db.fetchval(
-        COMPLETE,
-        account_id,
-        response_id,
-        completed_at,
-        text,
-        candidates,
-        confidence,
-        model_version,
-        tokens_used,
-        cached,
-        turns,
-        message_ids,
+    read: Prompt | None,
+) -> StoredDraft | None:
+    """Store what the model wrote, and what it `read` of the prompt if that was not all; None when the draft is not open any more."""
+    turns, message_ids = (read.turns, read.message_ids) if read is not None else (None, None)
+    return await _one(
+        db, COMPLETE, account_id, draft_id, text, candidates, confidence, model_version, tokens_used, cached, turns, message_ids
     )
-    return conversation_id
 
 
-async def close(db: Db, account_id: UUID, response_id: UUID, status: str, error: str | None, completed_at: datetime) -> bool:
-    """End an unfinished draft without a text; False when it was not unfinished."""
-    return bool(await db.fetchval(CLOSE, account_id, response_id, status, error, completed_at))
+async def close(db: Db, account_id: UUID, draft_id: UUID, status: str, error: str | None = None) -> StoredDraft | None:
+    """End a draft without a text; None when it is not open any more."""
+    return await _one(db, CLOSE, account_id, draft_id, status, error)
 
 
-async def find(db: Db, account_id: UUID, response_id: UUID) -> Record | None:
-    return await db.fetchrow(FIND, account_id, response_id)
+async def find(db: Db, account_id: UUID, draft_id: UUID) -> StoredDraft | None:
+    return await _one(db, FIND, account_id, draft_id)
 
 
 async def count(db: Db, account_id: UUID, conversation_id: UUID | None, status: str | None) -> int:
     return int(await db.fetchval(COUNT, account_id, conversation_id, status))
 
 
-async def page(db: Db, account_id: UUID, conversation_id: UUID | None, status: str | None, limit: int, offset: int) -> list[Record]:
-    return list(await db.fetch(PAGE, account_id, conversation_id, status, limit, offset))
+async def page(db: Db, account_id: UUID, conversation_id: UUID | None, status: str | None, limit: int, offset: int) -> list[DraftDetails]:
+    return [_details(row) for row in await db.fetch(PAGE, account_id, conversation_id, status, limit, offset)]
 
 
-async def lock(db: Db, account_id: UUID, response_id: UUID) -> Record | None:
+async def is_wanted(db: Db, account_id: UUID, draft_id: UUID) -> bool:
+    """Whether a draft that is being written is neither ended nor gone, and its device is active."""
+    return bool(await db.fetchval(IS_WANTED, account_id, draft_id))
+
+
+async def waiting(db: Db, account_id: UUID, most: int) -> int:
+    """How many of the account's drafts may have a job; counting ends at `most`."""
+    return int(await db.fetchval(WAITING, account_id, most))
+
+
+async def queued_prompt(db: Db, account_id: UUID, draft_id: UUID) -> Prompt | None:
+    """The prompt of a draft that may have a job; None when there is no such draft, or its prompt is gone."""
+    row = await db.fetchrow(QUEUED_PROMPT, account_id, draft_id)
+    if row is None or row["messages"] is None:
+        return None
+    ids = iter(row["message_ids"])
+    sizes = msgspec.convert(row["request"], QueuedRequest).turn_sizes
+    return Prompt(msgspec.convert(row["messages"], list[Turn]), [tuple(next(ids) for _ in range(size)) for size in sizes])
+
+
+async def settle(db: Db, account_id: UUID, draft_id: UUID) -> None:
+    """Note that the ML service has no open job for a draft."""
+    await db.execute(SETTLE, account_id, draft_id)
+
+
+async def take_due(db: Db, limit: int) -> list[Record]:
+    """Drafts that may have a job and of which nothing was heard for long, or that nobody wants any more; no other gateway gets them now."""
+    return list(await db.fetch(TAKE_DUE, limit))
+
+
+async def went_well(db: Db, account_id: UUID, draft_id: UUID) -> None:
+    """Note that the draft was not looked at in vain."""
+    await db.execute(WENT_WELL, account_id, draft_id)
+
+
+async def fail_abandoned(db: Db, longest: timedelta) -> list[StoredDraft]:
+    """Close every account's drafts that somebody waits for and that are older than any draft can take. Returns them."""
+    return [_stored(row) for row in await db.fetch(FAIL_ABANDONED, longest)]
+
+
+async def lock(db: Db, account_id: UUID, draft_id: UUID) -> PromptedDraft | None:
     """A draft with its prompt; nobody else changes it before the transaction ends."""
-    return await db.fetchrow(LOCK, account_id, response_id)
+    row = await db.fetchrow(LOCK, account_id, draft_id)
+    return PromptedDraft(_details(row), msgspec.convert(row["messages"] or [], list[Turn]), row["message_ids"]) if row else None
 
 
 async def act(
     db: Db,
     account_id: UUID,
-    response_id: UUID,
+    draft_id: UUID,
     *,
     action: str,
     text: str,
     edited_response: str | None,
     rejection_reason: str | None,
     sample_id: UUID,
-    acted_at: datetime,
 ) -> None:
-    await db.execute(ACT, account_id, response_id, action, text, edited_response, rejection_reason, sample_id, acted_at)
+    await db.execute(ACT, account_id, draft_id, action, text, edited_response, rejection_reason, sample_id)
 
 
 async def chosen_texts(db: Db, account_id: UUID, conversation_ids: Sequence[UUID]) -> list[Record]:
@@ -202,13 +284,14 @@ async def chosen_texts(db: Db, account_id: UUID, conversation_ids: Sequence[UUID
     return list(await db.fetch(CHOSEN_TEXTS, account_id, conversation_ids))
 
 
-async def forget(db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID], error: str, now: datetime) -> list[Record]:
-    """Take the text of these messages, and what may quote it, out of the drafts that were made from them.
+async def withdraw(db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID], error: str) -> list[StoredDraft]:
+    """Cancel the drafts made from these messages that are open, or with which the owner has done nothing yet. Returns them."""
+    return [_stored(row) for row in await db.fetch(WITHDRAW, account_id, conversation_id, message_ids, error)]
 
-    Returns:
-        Those drafts, `withdrawn` where one is cancelled by that.
-    """
-    return list(await db.fetch(FORGET, account_id, conversation_id, message_ids, error, now))
+
+async def clear(db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID]) -> list[UUID]:
+    """Take the text of these messages, and what may quote it, out of all drafts that were made from them. Returns those drafts."""
+    return [row["id"] for row in await db.fetch(CLEAR, account_id, conversation_id, message_ids)]
 
 
 async def recent_of(db: Db, account_id: UUID, conversation_id: UUID) -> list[UUID]:
@@ -216,9 +299,9 @@ async def recent_of(db: Db, account_id: UUID, conversation_id: UUID) -> list[UUI
     return [row["id"] for row in await db.fetch(RECENT_OF, account_id, conversation_id)]
 
 
-async def end_of_conversation(db: Db, account_id: UUID, conversation_id: UUID, error: str, now: datetime) -> list[Record]:
-    """Cancel the unfinished drafts of a thread. Returns them."""
-    return list(await db.fetch(END_OF_CONVERSATION, account_id, conversation_id, error, now))
+async def end_of_conversation(db: Db, account_id: UUID, conversation_id: UUID, error: str) -> list[StoredDraft]:
+    """Cancel the open drafts of a thread. Returns them."""
+    return [_stored(row) for row in await db.fetch(END_OF_CONVERSATION, account_id, conversation_id, error)]
 
 
 async def move(db: Db, account_id: UUID, gone: UUID, into: UUID) -> None:
@@ -226,11 +309,15 @@ async def move(db: Db, account_id: UUID, gone: UUID, into: UUID) -> None:
     await db.execute(MOVE, account_id, gone, into)
 
 
-async def no_longer_generating(db: Db, response_ids: Sequence[UUID]) -> list[UUID]:
-    """Those of the drafts that were cancelled, or are gone, or whose device was deactivated."""
-    return [row["id"] for row in await db.fetch(NO_LONGER_GENERATING, response_ids)]
+async def _one(db: Db, statement: str, *arguments: Any) -> StoredDraft | None:
+    row = await db.fetchrow(statement, *arguments)
+    return _stored(row) if row else None
 
 
-async def fail_abandoned(db: Db, longest: timedelta) -> list[Record]:
-    """Close every account's drafts that are older than any draft can take: whoever wrote them was killed. Returns them."""
-    return list(await db.fetch(FAIL_ABANDONED, longest))
+def _stored(row: Record) -> StoredDraft:
+    return StoredDraft(row["account_id"], row["began"], _details(row))
+
+
+def _details(row: Record) -> DraftDetails:
+    fields = {name: row[name] for name in DraftDetails.__struct_fields__}
+    return DraftDetails(**{**fields, "candidates": msgspec.convert(fields["candidates"], list[Candidate] | None)})

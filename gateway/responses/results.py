@@ -1,50 +1,41 @@
-"""What the ML service tells of jobs becomes what drafts' rows say and what the accounts' readers are told."""
+"""What the ML service says of queued drafts: the events of their jobs, and what the reconciler asks for when nothing was heard."""
 
-import asyncio
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID
 
+import msgspec
 import structlog
 from asyncpg import Record
 
 from gateway.database import Database, Db
+from gateway.errors import BadRequest, Unavailable
 from gateway.events.publisher import EventPublisher
 from gateway.events.schemas import DraftToken
-from gateway.responses import job_queries
-from gateway.responses.announcing import details_of_row, ending_of, event_of, once_key
-from gateway.responses.drafting import public_candidate, public_confidence, without_oldest
-from gateway.responses.jobs import Completion, Ending, JobKey
-from gateway.responses.schemas import DraftDetails
-from gateway.responses.unwanted import UnwantedJobs
-from gateway.wire import storable
-from shared.contracts.generation import GenerateResponse
+from gateway.ml_client import MlClient
+from gateway.responses import queries
+from gateway.responses.queries import QueuedRequest, StoredDraft
+from gateway.responses.service import complete, events_of
+from gateway.wire import storable, utc_now
+from shared.contracts.generation import Turn
 from shared.redis_events import JobEvent
 
-Step: TypeAlias = Coroutine[Any, Any, None]
-
 _NO_REASON = "The model could not write this draft; ask for a new one"
-_LONGEST_NAME = 300  # characters, of a model with its adapter
+_LONGEST = timedelta(days=1)
+_TOO_LATE = "The model could not be reached for a day; ask for a new draft"
+_GIVEN_UP = "This draft could not be written, because something went wrong again and again; ask for a new one"
 
 _logger = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _News:
-    """An event of a draft's job."""
-
-    key: JobKey
-    event: JobEvent
-
-
-class JobResults:
+class DraftResults:
     """Takes in what became of jobs. Each result is stored once and told once, however often and by whichever gateways it is taken in."""
 
-    def __init__(self, database: Database, events: EventPublisher, unwanted: UnwantedJobs) -> None:
+    def __init__(self, database: Database, ml: MlClient, events: EventPublisher) -> None:
         self._database = database
+        self._ml = ml
         self._events = events
-        self._unwanted = unwanted
 
     def may_be_lost(self, event: JobEvent) -> bool:
         """A piece of text is for those who look on now."""
@@ -58,125 +49,140 @@ class JobResults:
         Raises:
             Unavailable: PostgreSQL or Redis is away. Call it again with all but the tokens: nothing is stored or told twice.
         """
-        news = [each for each in map(_news, told) if each is not None]
-        changes = [each for each in news if each.event.type != "token"]
-        rows: dict[JobKey, Record] = {}
-        if changes and all(each.event.type == "generating" for each in changes):
-            async with self._database.connection() as db:  # one statement, as a rule: most jobs begin alone
-                rows = await _store(db, changes, lazily=True)
-        elif changes:
+        events = [(*ids, event) for event in told if (ids := _ids(event))]
+        drafts: list[StoredDraft | None] = [None] * len(events)
+        if any(event.type != "token" for _, _, event in events):
             async with self._database.transaction() as db:
-                rows = await _store(db, changes, lazily=False)
-        await _all([step for each in news for step in self._steps(each, rows.get(each.key))])
+                drafts = [await _store(db, *each) for each in events]
+        for (account_id, draft_id, event), stored in zip(events, drafts, strict=True):
+            if event.type == "token":
+                self._tell_token(account_id, draft_id, event)
+            elif event.type == "generating" and (stored is None or stored.details.status in ("failed", "cancelled")):
+                await self._end_job(draft_id)
+            elif stored is not None:
+                await self._tell(stored)
 
-    async def announce(self, key: JobKey) -> None:
-        """Tell how a draft ended, if nobody was told yet.
+    async def tell(self, account_id: UUID, draft_id: UUID) -> None:
+        """Tell how far a draft is, if nobody was told yet.
 
         Raises:
             Unavailable: as `take`.
         """
         async with self._database.connection() as db:
-            rows = await job_queries.read(db, [key])
-        await _all([step for row in rows for step in self._how_it_ended(row)])
+            stored = await queries.find(db, account_id, draft_id)
+        if stored is not None:
+            await self._tell(stored)
 
-    def _steps(self, news: _News, row: Record | None) -> list[Step]:
-        """What readers are to be told now that the row says what it says."""
-        if news.event.type == "token":
-            return [self._tell_token(news)]
-        if news.event.type != "generating":
-            return self._how_it_ended(row) if row is not None else []
-        if row is None or row["status"] in ("cancelled", "failed"):  # a row is there before its job: where there is none it was deleted
-            self._unwanted.cancel(news.key.response_id)
-            return []
-        return [self._tell(row["account_id"], details_of_row(row))] if row["status"] == "generating" else []
+    async def _tell(self, stored: StoredDraft) -> None:
+        for event in events_of(stored):
+            await self._events.deliver(stored.account_id, event.type, event.data, once=event.once, about=event.about)
 
-    def _how_it_ended(self, row: Record) -> list[Step]:
-        if row["status"] in ("queued", "generating"):
-            return []
-        return [self._tell(row["account_id"], draft) for draft in ending_of(row)]
+    def _tell_token(self, account_id: UUID, draft_id: UUID, event: JobEvent) -> None:
+        if self._events.tokens_wanted(account_id):
+            token = DraftToken(response_id=draft_id, index=event.index, sequence=event.sequence, text=event.text or "")
+            self._events.publish_token(account_id, token)
 
-    async def _tell(self, account_id: UUID, draft: DraftDetails) -> None:
-        event = event_of(draft)
-        await self._events.deliver(account_id, event.type, draft, once=once_key(draft), about=event.about)
-
-    async def _tell_token(self, news: _News) -> None:
-        if self._events.tokens_wanted(news.key.account_id):
-            event = news.event
-            token = DraftToken(response_id=news.key.response_id, index=event.index, sequence=event.sequence, text=event.text or "")
-            self._events.publish_token(news.key.account_id, token)
+    async def _end_job(self, draft_id: UUID) -> None:
+        """End a job that began although its draft was cancelled, or deleted. At worst it runs, and nobody takes what it brings."""
+        try:
+            await self._ml.cancel_job(draft_id)
+        except Unavailable:
+            _logger.warning("job not cancelled", response_id=str(draft_id))
 
 
-async def _store(db: Db, news: Sequence[_News], *, lazily: bool) -> dict[JobKey, Record]:
-    """Change the rows of what is still wanted. Who comes second changes nothing.
+class DraftReconciliation:
+    """Looks after queued drafts of which nothing was heard for a while, and ends the jobs of those that nobody wants any more."""
+
+    def __init__(self, database: Database, ml: MlClient, results: DraftResults) -> None:
+        self._database = database
+        self._ml = ml
+        self._results = results
+
+    async def look(self, row: Record) -> None:
+        """Do what there is to do about a row of `queries.take_due`.
+
+        Raises:
+            Unavailable: the ML service, the database or Redis is away; the row comes again.
+        """
+        account_id, draft_id = row["account_id"], row["id"]
+        if not row["open"]:
+            await self._withdraw(account_id, draft_id)
+        elif utc_now() - row["created_at"] > _LONGEST:
+            await self._fail(account_id, draft_id, _TOO_LATE)
+        else:
+            await self._catch_up(account_id, draft_id, row)
+
+    async def went_well(self, row: Record) -> None:
+        async with self._database.connection() as db:
+            await queries.went_well(db, row["account_id"], row["id"])
+
+    async def give_up(self, row: Record) -> None:
+        """An open draft fails, and gets as many looks again to be withdrawn. One that cannot be withdrawn either is left as it is: its job
+        ends by itself, and nobody takes what it brings.
+        """
+        if row["open"]:
+            await self._fail(row["account_id"], row["id"], _GIVEN_UP)
+            await self.went_well(row)
+            return
+        async with self._database.connection() as db:
+            await queries.settle(db, row["account_id"], row["id"])
+
+    async def _withdraw(self, account_id: UUID, draft_id: UUID) -> None:
+        """The draft was cancelled, or never accepted: see that there is no job, and that the readers know."""
+        await self._results.tell(account_id, draft_id)
+        await self._ml.cancel_job(draft_id)
+        async with self._database.connection() as db:
+            await queries.settle(db, account_id, draft_id)
+
+    async def _catch_up(self, account_id: UUID, draft_id: UUID, row: Record) -> None:
+        job = await self._ml.job_state(draft_id)
+        if job is None:
+            _logger.warning("job is asked for anew", response_id=str(draft_id))
+            request = msgspec.convert(row["request"], QueuedRequest).job
+            try:
+                await self._ml.enqueue(replace(request, messages=msgspec.convert(row["messages"], list[Turn])))
+            except BadRequest as error:  # a model with a smaller window has been loaded since
+                await self._fail(account_id, draft_id, error.message)
+        elif job.status != "queued":
+            event = JobEvent(type=job.status, job_id=job.job_id, scope=str(account_id), result=job.result, error=job.error)
+            await self._results.take([event])
+
+    async def _fail(self, account_id: UUID, draft_id: UUID, error: str) -> None:
+        """The next look withdraws it."""
+        async with self._database.connection() as db:
+            await queries.close(db, account_id, draft_id, "failed", error)
+
+
+async def _store(db: Db, account_id: UUID, draft_id: UUID, event: JobEvent) -> StoredDraft | None:
+    """Change the row, if the draft is still wanted: who comes second changes nothing.
 
     Returns:
-        All the drafts that there are, as their rows are then.
+        The draft as it is then, if there is one.
     """
-    completed = [(each.key, each.event.result) for each in news if each.event.type == "completed" and each.event.result is not None]
-    ended = [each for each in news if each.event.type in ("failed", "cancelled")]
-    changed: list[Record] = []
-    if begun := [each.key for each in news if each.event.type == "generating"]:
-        changed += await job_queries.begin(db, begun, lazily=lazily)
-    if completed:
-        for key, result in completed:
-            if result.dropped_messages:
-                await _cut_prompt(db, key, result.dropped_messages)
-        changed += await job_queries.complete(db, [_completion(key, result) for key, result in completed])
-    if ended:
-        changed += await job_queries.end(db, [_ending(each) for each in ended])
-    rows = {_key(row): row for row in changed}
-    if late := [each.key for each in news if each.key not in rows]:
-        if over := [key for key, _ in completed if key not in rows] + [each.key for each in ended if each.key not in rows]:
-            await job_queries.settle(db, over)
-        rows |= {_key(row): row for row in await job_queries.read(db, late)}
-    return rows
+    match event.type:
+        case "token":
+            return None
+        case "generating":
+            changed = await queries.start(db, account_id, draft_id)
+        case "completed":
+            assert event.result is not None
+            prompt = await queries.queued_prompt(db, account_id, draft_id) if event.result.dropped_messages else None
+            changed = await complete(db, account_id, draft_id, event.result, prompt)
+        case "failed":
+            changed = await queries.close(db, account_id, draft_id, "failed", storable(event.error or _NO_REASON))
+        case "cancelled":
+            changed = await queries.close(db, account_id, draft_id, "cancelled")
+    if event.type != "generating":
+        await queries.settle(db, account_id, draft_id)
+    return changed or await queries.find(db, account_id, draft_id)
 
 
-async def _cut_prompt(db: Db, key: JobKey, dropped: int) -> None:
-    """Keep of the prompt what the model read of it: samples are made of that."""
-    prompt = await job_queries.lock_prompt(db, key.account_id, key.response_id)
-    if prompt is not None:
-        await job_queries.cut_prompt(db, key.account_id, key.response_id, without_oldest(prompt, dropped))
-
-
-async def _all(steps: Sequence[Step]) -> None:
-    """Run steps at once; they start in their order, and each gives its event to the publisher as soon as it starts."""
-    if not steps:
-        return
-    outcomes = await asyncio.gather(*steps, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
-
-
-def _news(event: JobEvent) -> _News | None:
-    """None if this is no draft's job: others may use the queue too."""
+def _ids(event: JobEvent) -> tuple[UUID, UUID] | None:
+    """The account and the draft that an event is about; None if its job is no draft's: others may use the queue, too."""
     if event.type == "completed" and event.result is None:
         _logger.error("job event has no result", job_id=event.job_id)
         return None
     try:
-        return _News(JobKey(UUID(event.scope), UUID(event.job_id)), event)
+        return UUID(event.scope), UUID(event.job_id)
     except ValueError:
         return None
-
-
-def _key(row: Record) -> JobKey:
-    return JobKey(row["account_id"], row["id"])
-
-
-def _completion(key: JobKey, result: GenerateResponse) -> Completion:
-    return Completion(
-        whose=key.account_id,
-        which=key.response_id,
-        draft=storable(result.response),
-        drafts=[public_candidate(candidate) for candidate in result.candidates],
-        probability=public_confidence(result.confidence),
-        model=storable(result.model_version)[:_LONGEST_NAME],
-        tokens=result.tokens_used,
-        was_cached=result.cached,
-    )
-
-
-def _ending(news: _News) -> Ending:
-    why = storable(news.event.error or _NO_REASON) if news.event.type == "failed" else None
-    return Ending(whose=news.key.account_id, which=news.key.response_id, how=news.event.type, why=why)

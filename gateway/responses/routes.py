@@ -1,4 +1,3 @@
-from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -12,9 +11,10 @@ from gateway.auth.authentication import Caller
 from gateway.auth.principal import Principal
 from gateway.http.openapi import StreamedOperation, errors
 from gateway.http.parameters import PageQuery, PageSizeQuery
-from gateway.idempotency.middleware import IDEMPOTENT
-from gateway.responses.actions import ActionService
+from gateway.idempotency.middleware import IDEMPOTENT, id_to_create
+from gateway.responses.feedback import FeedbackService
 from gateway.responses.leaving import while_client_waits
+from gateway.responses.queueing import DraftQueue
 from gateway.responses.schemas import (
     Action,
     ActionResult,
@@ -58,6 +58,7 @@ class ResponseController(Controller):
         self,
         request: Request[Principal, Any, Any],
         responses: NamedDependency[ResponseService],
+        draft_queue: NamedDependency[DraftQueue],
         data: JSONBody[GenerateBody],
         prefer: PreferHeader = None,
     ) -> Response[Draft] | Response[QueuedDraft]:
@@ -72,15 +73,13 @@ class ResponseController(Controller):
         With `Prefer: respond-async` the answer comes at once: 202, with the address of the draft in `Location`. The draft is written when
         its turn comes, whatever breaks down meanwhile; `/api/events` tells of it, and it can be asked for. 503 if too many wait already.
         """
-        # The caller comes from the request, not as a second dependency: for two the framework starts a task group, at 0.1 ms a draft.
-        write = partial(responses.write, request.user, data, fresh=_wants_fresh(request.headers))
+        fresh = _wants_fresh(request.headers)
         if _wants_events(request.headers):
-            return DraftStream(lambda on_token: write(on_token=on_token))
+            return DraftStream(responses.stream(request.user, data, fresh=fresh))
         if prefer is not None and _prefers_async(request.headers):
-            key = request.headers.get("idempotency-key")
-            return _accepted(await responses.queue.accept(request.user, data, fresh=_wants_fresh(request.headers), key=key))
+            return _accepted(await draft_queue.accept(request.user, data, fresh=fresh, draft_id=id_to_create(request.scope)))
         async with while_client_waits(request.receive):
-            return Response(await write())
+            return Response(await responses.generate(request.user, data, fresh=fresh))
 
     @get("/{response_id:uuid}", summary="Get a draft", responses=errors(400, 401, 403, 404, 503))
     async def read(self, principal: Caller, responses: NamedDependency[ResponseService], response_id: FromPath[UUID]) -> DraftDetails:
@@ -113,12 +112,12 @@ class ResponseController(Controller):
         responses=errors(400, 401, 403, 404, 409, 413, 422, 503),
     )
     async def act(
-        self, principal: Caller, actions: NamedDependency[ActionService], response_id: FromPath[UUID], data: JSONBody[Action]
+        self, principal: Caller, feedback: NamedDependency[FeedbackService], response_id: FromPath[UUID], data: JSONBody[Action]
     ) -> ActionResult:
         """Tells the assistant whether it found the owner's voice, and makes a training sample of it. The same action again gives the
         same answer; another one, or one on an unfinished draft, is 409.
         """
-        return await actions.act(principal.account_id, response_id, data)
+        return await feedback.act(principal.account_id, response_id, data)
 
 
 def _accepted(draft: QueuedDraft) -> Response[QueuedDraft]:

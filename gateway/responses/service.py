@@ -1,90 +1,96 @@
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import datetime
+from typing import TypeAlias
 from uuid import UUID
 
+import msgspec
 import structlog
+from msgspec import structs
 
 from gateway.auth.principal import Principal
 from gateway.conversations.prompt import Prompt
-from gateway.conversations.service import current_conversation, draft_context
-from gateway.database import Database
-from gateway.errors import AppError, BadRequest, Conflict, NotFound, Unavailable
-from gateway.events.publisher import EventPublisher
+from gateway.conversations.service import DraftContext, current_conversation, draft_context
+from gateway.database import Database, Db
+from gateway.errors import BadRequest, Conflict, NotFound, Unavailable
+from gateway.events.publisher import EventPublisher, PendingEvent
+from gateway.events.schemas import DraftToken, EventType
 from gateway.limits.places import Places
 from gateway.ml_client import MlClient
 from gateway.responses import queries
-from gateway.responses.announcing import LiveTokens, details_of, details_of_row, ending_of, event_of, once_key
-from gateway.responses.drafting import check_answerable, public_candidate, public_confidence, without_oldest
-from gateway.responses.queueing import DraftQueue
-from gateway.responses.running import RunningDrafts, Stopped
-from gateway.responses.schemas import Draft, DraftDetails, DraftPage, GenerateBody, GenerateContext, ResponseStatus
-from gateway.responses.unwanted import UnwantedJobs
-from gateway.wire import storable, utc_now
+from gateway.responses.queries import StoredDraft
+from gateway.responses.schemas import Candidate, Draft, DraftDetails, DraftPage, GenerateBody, GenerateContext, ResponseStatus
+from gateway.sync.forgetting import Wakes
+from gateway.wire import storable
+from shared.background import end
+from shared.contracts.generation import Candidate as GeneratedCandidate
 from shared.contracts.generation import GenerateRequest, GenerateResponse, TokenEvent
 from shared.ids import new_id
 
 _UNEXPECTED = "Something went wrong while this draft was written; ask for a new one"
-_DEFAULT_CONTEXT = GenerateContext()
+_LONGEST_MODEL_NAME = 300  # characters, with its adapter
+_LOOK_SECONDS = 0.5  # half of the second that is promised: the query and the stopping take their time, too
+_NOT_BEGUN = (
+    "response", "confidence", "model_version", "tokens_used", "candidates", "completed_at", "error",
+    "action", "edited_response", "rejection_reason", "sample_id",
+)  # fmt: skip
+_EVENTS: dict[ResponseStatus, EventType] = {
+    "generating": "response:generating",
+    "completed": "response:completed",
+    "failed": "response:failed",
+    "cancelled": "response:cancelled",
+}
+
+Generated: TypeAlias = AsyncGenerator[TokenEvent | GenerateResponse, None]
+"""What the model writes: pieces of text, then the whole answer, which is always the last."""
 
 _logger = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Begun:
-    """A draft whose row says `generating`."""
-
-    id: UUID
-    account_id: UUID
-    conversation_id: UUID
-    message_id: UUID
-    prompt: Prompt
-    adapter_id: UUID | None
-    created_at: datetime
+class _Unwanted(Exception):
+    """The draft that was being written is not wanted any more."""
 
 
 class ResponseService:
-    """Writes drafts, and knows what became of them.
+    """Writes drafts that somebody waits for, and knows what became of all drafts.
 
     A draft's row is there before the model is asked and says how it ended: `generating` is followed by exactly one of `completed`,
     `failed` and `cancelled`, whoever dies meanwhile.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        ml: MlClient,
-        events: EventPublisher,
-        running: RunningDrafts,
-        queue: DraftQueue,
-        unwanted: UnwantedJobs,
-        places: Places,
-    ) -> None:
-        """`places` are those of drafts that somebody waits for."""
-        self._places = places
+    def __init__(self, database: Database, ml: MlClient, events: EventPublisher, reconciler: Wakes, places: Places) -> None:
+        """
+        Args:
+            reconciler: ends the jobs of queued drafts that were cancelled.
+            places: those of drafts that somebody waits for.
+        """
         self._database = database
         self._ml = ml
         self._events = events
-        self._running = running
-        self._unwanted = unwanted
-        self.queue = queue
-        """For drafts that nobody waits for."""
+        self._reconciler = reconciler
+        self._places = places
 
-    async def write(
-        self, caller: Principal, body: GenerateBody, *, fresh: bool, on_token: Callable[[TokenEvent], Awaitable[None]] | None = None
-    ) -> Draft:
+    async def generate(self, caller: Principal, body: GenerateBody, *, fresh: bool) -> Draft:
+        """Write a draft and wait for the whole of it; see `stream`."""
+        async with aclosing(self.stream(caller, body, fresh=fresh, in_pieces=False)) as events:
+            (draft,) = [event async for event in events if isinstance(event, Draft)]
+        return draft
+
+    async def stream(
+        self, caller: Principal, body: GenerateBody, *, fresh: bool, in_pieces: bool = True
+    ) -> AsyncGenerator[TokenEvent | Draft, None]:
         """Write a draft of an answer to an incoming message.
 
-        Cancelling the call aborts the generation and leaves the row `cancelled`.
+        Closing the generator, or cancelling who waits for it, aborts the generation and leaves the row `cancelled`.
 
         Args:
             fresh: generate anew even if the very same prompt was answered before.
-            on_token: is awaited for each piece of text; raising from it ends the draft like a cancellation.
+            in_pieces: whether the pieces of text are wanted.
 
-        Returns:
-            The completed draft; or the cancelled one, if it was cancelled meanwhile through `cancel` or by a retraction.
+        Yields:
+            Pieces of text; and last the completed draft, or the cancelled one, if it was cancelled meanwhile, its message retracted or its
+            device deactivated.
 
         Raises:
             NotFound: no such message.
@@ -93,166 +99,73 @@ class ResponseService:
             Unavailable: the model cannot draft now; the row says `failed`.
         """
         with self._places.taken(caller.account_id):
-            return await self._write(caller, body, fresh=fresh, on_token=on_token)
-
-    async def _write(
-        self, caller: Principal, body: GenerateBody, *, fresh: bool, on_token: Callable[[TokenEvent], Awaitable[None]] | None
-    ) -> Draft:
-        draft = await self._begin(caller, body)
-        self._tell(draft.account_id, details_of(_unwritten(draft, "generating")))
-        request = _request(draft, body, fresh=fresh)
-        try:
-            async with self._running.writing(draft.id):
-                answer = await self._generate(draft, request, on_token)
-            return await self._complete(draft, answer, several=body.n > 1)
-        except Stopped:
-            await self._close(draft, "cancelled", None)  # unless somebody else did, who told of it too
-            return _unwritten(draft, "cancelled")
-        except (Unavailable, BadRequest) as error:
-            await self._close(draft, "failed", error.message)
-            raise
-        except (asyncio.CancelledError, AppError):  # whoever asked has gone
-            await self._close(draft, "cancelled", None)
-            raise
-        except Exception:
-            await self._close(draft, "failed", _UNEXPECTED)
-            raise
-
-    async def _begin(self, caller: Principal, body: GenerateBody) -> _Begun:
-        """Store the row and read the prompt, in this order and as two transactions: see `queries.BEGIN`."""
-        context = body.context or _DEFAULT_CONTEXT
-        response_id, created_at = new_id(), utc_now()
-        try:
-            async with self._database.connection() as db:
-                begun = await queries.begin(
-                    db, caller.account_id, response_id, message_id=body.message_id, device_id=caller.device_id, created_at=created_at
-                )
-                start = await draft_context(
+            async with self._database.transaction() as db:
+                source = await read_source(db, caller.account_id, body, fresh=fresh)
+                begun = await queries.add(
                     db,
                     caller.account_id,
-                    body.message_id,
-                    max_history=context.max_history,
-                    include_contact_info=context.include_contact_info,
+                    new_id(),
+                    conversation_id=source.conversation_id,
+                    message_id=body.message_id,
+                    device_id=caller.device_id,
+                    prompt=source.prompt,
                 )
-            check_answerable(start, begun=begun is not None)
-        except BaseException:
-            await self._discard(caller.account_id, response_id)
-            raise
-        return _Begun(
-            id=response_id,
-            account_id=caller.account_id,
-            conversation_id=start.conversation_id,
-            message_id=body.message_id,
-            prompt=start.prompt,
-            adapter_id=begun["adapter_id"] if begun is not None else None,
-            created_at=created_at,
-        )
+            assert begun is not None  # its id is new
+            self._tell(begun)
+            draft = begun.details
+            live = _LiveTokens(self._events, caller.account_id, draft.response_id)
+            try:
+                generated = self._generated(caller.account_id, draft.response_id, source.request, in_pieces=in_pieces)
+                async with aclosing(generated):
+                    async for piece in generated:
+                        if isinstance(piece, TokenEvent):
+                            live.add(piece)
+                            yield piece
+                        else:
+                            draft = await self._complete(caller.account_id, draft, piece, source.prompt)
+            except _Unwanted:
+                draft = await self._close(caller.account_id, draft, "cancelled")
+            except (Unavailable, BadRequest) as error:
+                await self._close(caller.account_id, draft, "failed", error.message)
+                raise
+            except (asyncio.CancelledError, GeneratorExit):  # whoever asked has gone
+                await self._close(caller.account_id, draft, "cancelled")
+                raise
+            except Exception:
+                await self._close(caller.account_id, draft, "failed", _UNEXPECTED)
+                raise
+            yield msgspec.convert(draft, Draft, from_attributes=True)
 
-    async def _generate(
-        self, begun: _Begun, request: GenerateRequest, on_token: Callable[[TokenEvent], Awaitable[None]] | None
-    ) -> GenerateResponse:
-        """The model's answer; piece by piece only where somebody looks on."""
-        if on_token is None and not self._events.tokens_wanted(begun.account_id):
-            return await self._ml.generate(request)
-        live = LiveTokens(self._events, begun.account_id, begun.id)
-        async with aclosing(self._ml.stream(request)) as events:
-            async for event in events:
-                if isinstance(event, GenerateResponse):
-                    return event
-                live.add(event)
-                if on_token is not None:
-                    await on_token(event)
-        raise Unavailable("The model stopped in the middle of the draft; try again")
-
-    async def _complete(self, begun: _Begun, answer: GenerateResponse, *, several: bool) -> Draft:
-        """Store the answer, unless the draft was cancelled at the last moment. One statement, which is a transaction of its own."""
-        text, confidence = storable(answer.response), public_confidence(answer.confidence)
-        candidates = [public_candidate(candidate) for candidate in answer.candidates] if several else None
-        read = without_oldest(begun.prompt, answer.dropped_messages) if answer.dropped_messages else begun.prompt
-        completed_at = utc_now()
-        async with self._database.connection() as db:
-            conversation_id = await queries.complete(
-                db,
-                begun.account_id,
-                begun.id,
-                completed_at=completed_at,
-                text=text,
-                candidates=candidates,
-                confidence=confidence,
-                model_version=answer.model_version,
-                tokens_used=answer.tokens_used,
-                cached=answer.cached,
-                turns=read.turns,
-                message_ids=read.message_ids,
-            )
-        if conversation_id is None:
-            return _unwritten(begun, "cancelled")
-        draft = Draft(
-            response_id=begun.id,
-            status="completed",
-            response=text,
-            confidence=confidence,
-            model_version=answer.model_version,
-            tokens_used=answer.tokens_used,
-            conversation_id=conversation_id,
-            message_id=begun.message_id,
-            candidates=candidates,
-            cached=answer.cached,
-            created_at=begun.created_at,
-        )
-        self._tell(begun.account_id, details_of(draft, completed_at=completed_at))
-        return draft
-
-    async def _close(self, begun: _Begun, status: ResponseStatus, error: str | None) -> None:
-        _logger.info("draft ended", response_id=str(begun.id), status=status)
-        ended_at = utc_now()
-        async with self._database.connection() as db:
-            closed = await queries.close(db, begun.account_id, begun.id, status, error, ended_at)
-        if closed:
-            self._tell(begun.account_id, details_of(_unwritten(begun, status), completed_at=ended_at, error=error))
-
-    def _tell(self, account_id: UUID, draft: DraftDetails) -> None:
-        self._events.publish_all(account_id, [event_of(draft)])
-
-    async def _discard(self, account_id: UUID, response_id: UUID) -> None:
-        async with self._database.connection() as db:
-            await queries.discard(db, account_id, response_id)
-
-    async def cancel(self, account_id: UUID, response_id: UUID) -> DraftDetails:
-        """Stop a draft that is being written, wherever that is; cancelling twice is fine.
+    async def cancel(self, account_id: UUID, draft_id: UUID) -> DraftDetails:
+        """Stop a draft that waits or is being written, wherever that is; cancelling twice is fine.
 
         Raises:
             NotFound: no such draft, or another account's.
             Conflict: it has ended already.
         """
-        async with self._database.transaction() as db:
-            closed = await queries.close(db, account_id, response_id, "cancelled", None, utc_now())
-            row = await queries.find(db, account_id, response_id)
-        if row is None:
+        async with self._database.connection() as db:
+            closed = await queries.close(db, account_id, draft_id, "cancelled")
+            stored = closed or await queries.find(db, account_id, draft_id)
+        if stored is None:
             raise NotFound("There is no response with this id")
-        draft = details_of_row(row)
-        self._running.stop(response_id)
-        if row["has_job"]:
-            self._unwanted.cancel(response_id)
         if closed:
-            for told in ending_of(row):
-                event = event_of(told)
-                self._events.publish(account_id, event.type, told, once=once_key(told), about=event.about)
-        if draft.status != "cancelled":
-            raise Conflict(f"This response has already {draft.status}; there is nothing to cancel")
-        return draft
+            self._tell(closed)
+            self._reconciler.wake()
+        if stored.details.status != "cancelled":
+            raise Conflict(f"This response has already {stored.details.status}; there is nothing to cancel")
+        return stored.details
 
-    async def get(self, account_id: UUID, response_id: UUID) -> DraftDetails:
+    async def get(self, account_id: UUID, draft_id: UUID) -> DraftDetails:
         """A draft and what became of it.
 
         Raises:
             NotFound: no such draft, or another account's.
         """
         async with self._database.connection() as db:
-            row = await queries.find(db, account_id, response_id)
-        if row is None:
+            stored = await queries.find(db, account_id, draft_id)
+        if stored is None:
             raise NotFound("There is no response with this id")
-        return details_of_row(row)
+        return stored.details
 
     async def list(
         self, account_id: UUID, conversation_id: UUID | None, status: ResponseStatus | None, page: int, page_size: int
@@ -260,36 +173,200 @@ class ResponseService:
         async with self._database.connection() as db:
             conversation_id = await current_conversation(db, account_id, conversation_id)
             total = await queries.count(db, account_id, conversation_id, status)
-            rows = await queries.page(db, account_id, conversation_id, status, page_size, (page - 1) * page_size)
-        return DraftPage(responses=[details_of_row(row) for row in rows], total=total, page=page, page_size=page_size)
+            drafts = await queries.page(db, account_id, conversation_id, status, page_size, (page - 1) * page_size)
+        return DraftPage(responses=drafts, total=total, page=page, page_size=page_size)
+
+    async def _generated(self, account_id: UUID, draft_id: UUID, request: GenerateRequest, *, in_pieces: bool) -> Generated:
+        """What the model writes, for as long as the draft's row says that it is wanted: it may be cancelled through any gateway.
+
+        Raises:
+            _Unwanted: it was.
+        """
+        pieces: asyncio.Queue[TokenEvent | GenerateResponse | None] = asyncio.Queue()
+        in_pieces = in_pieces or self._events.tokens_wanted(account_id)
+        generation = asyncio.create_task(self._generate_into(pieces, request, in_pieces=in_pieces))
+        clock = asyncio.get_running_loop().time
+        look_at = clock() + _LOOK_SECONDS
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout_at(look_at):
+                        piece = await pieces.get()
+                except TimeoutError:
+                    if not await self._is_wanted(account_id, draft_id):
+                        raise _Unwanted from None
+                    look_at = clock() + _LOOK_SECONDS
+                    continue
+                if piece is None:
+                    await generation
+                    return
+                yield piece
+        finally:
+            await end(generation)
+
+    async def _generate_into(
+        self, pieces: "asyncio.Queue[TokenEvent | GenerateResponse | None]", request: GenerateRequest, *, in_pieces: bool
+    ) -> None:
+        """Put what the model writes into a queue, then None, whatever happened."""
+        try:
+            if not in_pieces:
+                pieces.put_nowait(await self._ml.generate(request))
+                return
+            async with aclosing(self._ml.stream(request)) as events:
+                async for event in events:
+                    pieces.put_nowait(event)
+        finally:
+            pieces.put_nowait(None)
+
+    async def _is_wanted(self, account_id: UUID, draft_id: UUID) -> bool:
+        try:
+            async with self._database.connection() as db:
+                return await queries.is_wanted(db, account_id, draft_id)
+        except Unavailable:  # then nothing can be cancelled either
+            return True
+
+    async def _complete(self, account_id: UUID, draft: DraftDetails, answer: GenerateResponse, prompt: Prompt) -> DraftDetails:
+        """The completed draft; or the cancelled one, if that happened at the last moment."""
+        async with self._database.connection() as db:
+            completed = await complete(db, account_id, draft.response_id, answer, prompt)
+        if completed is None:
+            return structs.replace(draft, status="cancelled")
+        self._tell(completed)
+        return completed.details
+
+    async def _close(self, account_id: UUID, draft: DraftDetails, status: ResponseStatus, error: str | None = None) -> DraftDetails:
+        """The draft as it ended without a text, unless somebody else ended it before, who told of it, too."""
+        _logger.info("draft ended", response_id=str(draft.response_id), status=status)
+        async with self._database.connection() as db:
+            closed = await queries.close(db, account_id, draft.response_id, status, error)
+        if closed is not None:
+            self._tell(closed)
+        return structs.replace(draft, status=status)
+
+    def _tell(self, stored: StoredDraft) -> None:
+        self._events.publish_all(stored.account_id, events_of(stored))
 
 
-def _request(begun: _Begun, body: GenerateBody, *, fresh: bool) -> GenerateRequest:
-    context = body.context or _DEFAULT_CONTEXT
-    return GenerateRequest(
-        messages=begun.prompt.turns,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What a draft is made from, and what the model is asked for."""
+
+    conversation_id: UUID
+    prompt: Prompt
+    request: GenerateRequest
+
+
+async def read_source(db: Db, account_id: UUID, body: GenerateBody, *, fresh: bool) -> Source:
+    """Read the prompt, and hold the thread until the transaction ends: it has to store the draft, so that a retraction finds it.
+
+    Raises:
+        NotFound: no such message.
+        BadRequest: it is not one that can be answered.
+        Unavailable: it just moves to another thread.
+    """
+    context = body.context or GenerateContext()
+    thread = await queries.hold_thread(db, account_id, body.message_id)
+    start = await draft_context(
+        db, account_id, body.message_id, max_history=context.max_history, include_contact_info=context.include_contact_info
+    )
+    _check_answerable(start)
+    if thread is None or thread.conversation_id != start.conversation_id:
+        raise Unavailable("This conversation is just being changed; try again in a moment", retry_after=1)
+    request = GenerateRequest(
+        messages=start.prompt.turns,
         max_tokens=context.max_tokens,
         temperature=context.temperature,
         n=body.n,
-        adapter_id=str(begun.adapter_id) if begun.adapter_id is not None else None,
+        adapter_id=str(thread.adapter_id) if thread.adapter_id is not None else None,
         adapter_fallback="base",
-        scope=str(begun.account_id),
+        scope=str(account_id),
         use_cache=not fresh,
         overflow="drop_oldest",
     )
+    return Source(conversation_id=start.conversation_id, prompt=start.prompt, request=request)
 
 
-def _unwritten(begun: _Begun, status: ResponseStatus) -> Draft:
-    return Draft(
-        response_id=begun.id,
-        status=status,
-        response=None,
-        confidence=None,
-        model_version=None,
-        tokens_used=None,
-        conversation_id=begun.conversation_id,
-        message_id=begun.message_id,
-        candidates=None,
-        cached=False,
-        created_at=begun.created_at,
+async def complete(db: Db, account_id: UUID, draft_id: UUID, answer: GenerateResponse, prompt: Prompt | None) -> StoredDraft | None:
+    """Store what the model wrote; None if the draft is not open any more.
+
+    Args:
+        prompt: what the model was given; needed only if that was more than it could read.
+    """
+    return await queries.complete(
+        db,
+        account_id,
+        draft_id,
+        text=storable(answer.response),
+        candidates=[_candidate(each) for each in answer.candidates] if len(answer.candidates) > 1 else None,
+        confidence=answer.confidence,
+        model_version=storable(answer.model_version)[:_LONGEST_MODEL_NAME],
+        tokens_used=answer.tokens_used,
+        cached=answer.cached,
+        read=_without_oldest(prompt, answer.dropped_messages) if prompt is not None and answer.dropped_messages else None,
+    )
+
+
+def events_of(stored: StoredDraft) -> list[PendingEvent]:
+    """What the account's readers are told of a draft: each status once, whoever gets to know of it and however often.
+
+    That it began goes out once more before its end, in case this got lost or is still on its way through another gateway: readers would
+    take a draft for one that is being written if they heard of its beginning last.
+    """
+    draft = stored.details
+    told: list[DraftDetails] = []
+    if stored.began:
+        told.append(structs.replace(draft, status="generating", cached=False, **dict.fromkeys(_NOT_BEGUN)))
+    if draft.status in ("completed", "failed", "cancelled"):
+        told.append(draft)
+    return [PendingEvent(_EVENTS[each.status], each, each.conversation_id, f"{each.response_id}:{each.status}") for each in told]
+
+
+class _LiveTokens:
+    """A draft's pieces on their way to those who watch it grow. Who begins to watch in the middle gets what there is as one piece."""
+
+    def __init__(self, events: EventPublisher, account_id: UUID, draft_id: UUID) -> None:
+        self._events = events
+        self._account_id = account_id
+        self._draft_id = draft_id
+        self._held: dict[int, str] = {}
+        self._sequence = 0
+
+    def add(self, token: TokenEvent) -> None:
+        self._held[token.index] = self._held.get(token.index, "") + token.text
+        if not self._events.tokens_wanted(self._account_id):
+            return
+        for index, text in self._held.items():
+            piece = DraftToken(response_id=self._draft_id, index=index, sequence=self._sequence, text=text)
+            self._events.publish_token(self._account_id, piece)
+            self._sequence += 1
+        self._held.clear()
+
+
+def _check_answerable(start: DraftContext) -> None:
+    if start.direction != "incoming":
+        raise BadRequest.field("messageId", "this is a message of your own; choose one that you received")
+    if start.retracted:
+        raise BadRequest.field("messageId", "this message was retracted; choose another one")
+    if start.message_type not in ("text", "attachment") or not start.has_text:
+        raise BadRequest.field("messageId", "this message has no text to answer, or one that a phone wrote by itself; choose another one")
+
+
+def _without_oldest(prompt: Prompt, count: int) -> Prompt:
+    """What the model read of a prompt whose oldest turns did not fit: system turns always stay."""
+    read = Prompt()
+    for turn, message_ids in zip(prompt.turns, prompt.turn_message_ids, strict=True):
+        if turn.role != "system" and count > 0:
+            count -= 1
+        else:
+            read.turns.append(turn)
+            read.turn_message_ids.append(message_ids)
+    return read
+
+
+def _candidate(candidate: GeneratedCandidate) -> Candidate:
+    return Candidate(
+        text=storable(candidate.text),
+        confidence=round(candidate.confidence, 4),
+        tokens_used=candidate.tokens_used,
+        finish_reason=candidate.finish_reason,
     )

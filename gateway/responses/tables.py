@@ -1,4 +1,4 @@
-from piccolo.columns import JSONB, UUID, Array, Boolean, Bytea, ForeignKey, Integer, Real, Text, Timestamptz, Varchar
+from piccolo.columns import JSONB, UUID, Array, Boolean, ForeignKey, Integer, Real, Text, Timestamptz, Varchar
 from piccolo.columns.base import OnDelete
 from piccolo.table import Table
 
@@ -33,12 +33,10 @@ class Response(Table):
     sample_id = UUID(null=True, default=None)
     acted_at = Timestamptz(null=True, default=None)
     request = JSONB(null=True, default=None)
-    """Of a queued draft: what to ask the ML service for, as long as it may have a job for it. A draft that somebody waits for has none."""
+    """Of a queued draft: what its job is asked for, as long as the ML service may have one. A draft that somebody waits for has none."""
     look_at = Timestamptz(null=True, default=None)
     """When to look again what became of that job, if nothing was heard of it before."""
     attempts = Integer(default=0)
     """How often it was looked at since that last went well."""
     started_at = Timestamptz(null=True, default=None)
-    """When a queued draft's turn came."""
-    key_hash = Bytea(null=True, default=None)
-    """Of the Idempotency-Key that a queued draft was asked for with."""
+    """When the model was asked for it: of a queued draft, when its turn came."""

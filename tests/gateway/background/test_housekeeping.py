@@ -16,7 +16,7 @@ def test_what_has_run_out_is_forgotten_and_nothing_else(
         device.client.post("/api/devices/register", json=registration(), headers=key).raise_for_status()
     nobody = calls_from(gateway.url, new_address()).post("/api/devices/register", json=registration()).json()["deviceId"]
     waiting = calls_from(gateway.url, new_address()).post("/api/devices/register", json=registration()).json()["deviceId"]
-    rows(database_url, "update idempotent_answer set created_at = now() - interval '25 hours' where scope = $1", str(stale.account_id))
+    rows(database_url, "update idempotent_answer set created_at = now() - interval '25 hours' where owner = $1", str(stale.account_id))
     rows(database_url, "update refresh_token set expires_at = now() - interval '1 hour' where device_id = $1", stale.device_id)
     rows(
         database_url,
@@ -36,8 +36,8 @@ def test_what_has_run_out_is_forgotten_and_nothing_else(
     def left(query: str, value: object) -> int:
         return len(rows(database_url, query, value))
 
-    assert left("select from idempotent_answer where scope = $1", str(stale.account_id)) == 0
-    assert left("select from idempotent_answer where scope = $1", str(kept.account_id)) == 1
+    assert left("select from idempotent_answer where owner = $1", str(stale.account_id)) == 0
+    assert left("select from idempotent_answer where owner = $1", str(kept.account_id)) == 1
     assert left("select from refresh_token where device_id = $1", stale.device_id) == 0
     assert left("select from refresh_token where device_id = $1", kept.device_id) == 1
     assert left("select from device where id = $1", waiting) == 1

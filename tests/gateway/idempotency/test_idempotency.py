@@ -57,7 +57,7 @@ def device_held(database_url: str, device_id: UUID) -> Iterator[None]:
 
 
 def wait_for_claim(database_url: str, owner: Device) -> None:
-    claims = "select from idempotent_answer where scope = $1 and status is null"
+    claims = "select from idempotent_answer where owner = $1 and status is null"
     eventually(lambda: bool(rows(database_url, claims, str(owner.account_id))))
 
 
@@ -94,7 +94,7 @@ def test_every_replica_knows_the_answer(gateway: GatewayProcess, second_gateway:
 def test_the_table_shows_nobody_the_answer_or_the_key(owner: Device, key: str, database_url: str) -> None:
     pairing = register(owner.client, key, registration()).json()
 
-    [row] = rows(database_url, "select * from idempotent_answer where scope = $1", str(owner.account_id))
+    [row] = rows(database_url, "select * from idempotent_answer where owner = $1", str(owner.account_id))
 
     stored = b"".join(value for value in row.values() if isinstance(value, bytes))
     for secret in (key, pairing["deviceId"], pairing["code"], "expiresAt"):
@@ -198,7 +198,7 @@ def test_a_gateway_that_was_killed_does_not_block_the_key_for_ever(
         assert isinstance(broken.exception(), httpx.TransportError)
     assert register(owner.client, key, body).status_code == 409
 
-    rows(database_url, "update idempotent_answer set created_at = now() - interval '11 minutes' where scope = $1", str(owner.account_id))
+    rows(database_url, "update idempotent_answer set created_at = now() - interval '11 minutes' where owner = $1", str(owner.account_id))
 
     assert register(owner.client, key, body).status_code == 201
     assert register(owner.client, key, body).status_code == 201
@@ -206,6 +206,6 @@ def test_a_gateway_that_was_killed_does_not_block_the_key_for_ever(
 
 def test_after_a_day_a_key_is_new_again(owner: Device, key: str, database_url: str) -> None:
     register(owner.client, key, registration())
-    rows(database_url, "update idempotent_answer set created_at = now() - interval '25 hours' where scope = $1", str(owner.account_id))
+    rows(database_url, "update idempotent_answer set created_at = now() - interval '25 hours' where owner = $1", str(owner.account_id))
 
     assert register(owner.client, key, registration()).status_code == 201

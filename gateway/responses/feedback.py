@@ -1,28 +1,23 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-import msgspec
-from asyncpg import Record
-
 from gateway.database import Database, Db
 from gateway.errors import BadRequest, Conflict, NotFound
 from gateway.message_text import is_blank, same_words
 from gateway.responses import queries
-from gateway.responses.schemas import Accept, Action, ActionName, ActionResult, Candidate, Edit, Reject
+from gateway.responses.schemas import Accept, Action, ActionName, ActionResult, DraftDetails, Edit, Reject
 from gateway.samples.history_import import ChosenDraft
 from gateway.samples.service import NewSample, SampleService
-from gateway.wire import utc_now
-from shared.contracts.generation import Turn
 
 
-class ActionService:
+class FeedbackService:
     """What the owner does with a draft, and the sample that comes of it."""
 
     def __init__(self, database: Database, samples: SampleService) -> None:
         self._database = database
         self._samples = samples
 
-    async def act(self, account_id: UUID, response_id: UUID, action: Action) -> ActionResult:
+    async def act(self, account_id: UUID, draft_id: UUID, action: Action) -> ActionResult:
         """Accept, edit or reject a draft; doing the same again gives the same answer and no second sample.
 
         Raises:
@@ -33,25 +28,40 @@ class ActionService:
         if isinstance(action, Edit) and is_blank(action.edited_response):
             raise BadRequest.field("editedResponse", "has no text; reject the draft if there is nothing to say")
         async with self._database.transaction() as db:
-            row = await queries.lock(db, account_id, response_id)
-            if row is None:
+            prompted = await queries.lock(db, account_id, draft_id)
+            if prompted is None:
                 raise NotFound("There is no response with this id")
-            if row["action"] is not None:
-                return _repeated(row, action)
-            text = _chosen_text(row, action)
-            sample_id = await self._samples.record(db, account_id, _sample(row, action, text))
+            draft = prompted.details
+            if draft.action is not None:
+                return _repeated(draft, action)
+            if draft.status != "completed":
+                raise Conflict(f"This response is {draft.status}; only a completed one can be accepted, edited or rejected")
+            text = _chosen_text(draft, action)
+            output, rejected_output = _taught(action, text)
+            sample_id = await self._samples.record(
+                db,
+                account_id,
+                NewSample(
+                    source=_name(action),
+                    conversation_id=draft.conversation_id,
+                    response_id=draft_id,
+                    turns=prompted.turns,
+                    message_ids=prompted.message_ids,
+                    output=output,
+                    rejected_output=rejected_output,
+                ),
+            )
             await queries.act(
                 db,
                 account_id,
-                response_id,
+                draft_id,
                 action=_name(action),
                 text=text,
                 edited_response=action.edited_response if isinstance(action, Edit) else None,
                 rejection_reason=action.rejection_reason if isinstance(action, Reject) else None,
                 sample_id=sample_id,
-                acted_at=utc_now(),
             )
-        return ActionResult(response_id=response_id, action=_name(action), sample_id=sample_id)
+        return ActionResult(response_id=draft_id, action=_name(action), sample_id=sample_id)
 
     async def chosen_drafts(self, db: Db, account_id: UUID, conversation_ids: Sequence[UUID]) -> list[ChosenDraft]:
         """What the owner took of these conversations' drafts, and what was written in place of others."""
@@ -68,47 +78,31 @@ def _name(action: Action) -> ActionName:
             return "reject"
 
 
-def _repeated(row: Record, action: Action) -> ActionResult:
+def _repeated(draft: DraftDetails, action: Action) -> ActionResult:
     """The first answer, if this is the same action to the letter; a changed edit must not get lost unnoticed."""
     edited = action.edited_response if isinstance(action, Edit) else None
     reason = action.rejection_reason if isinstance(action, Reject) else None
-    same = (row["action"], row["edited_response"], row["rejection_reason"]) == (_name(action), edited, reason)
-    # The row's text is that of the candidate that was acted on, or gone with a retracted message.
-    if not same or (row["text"] is not None and row["candidates"] is not None and row["text"] != _candidate_text(row, action)):
-        raise Conflict(f"This response was already answered with {row['action']}; a response is answered once")
-    return ActionResult(response_id=row["id"], action=row["action"], sample_id=row["sample_id"])
+    same = (draft.action, draft.edited_response, draft.rejection_reason) == (_name(action), edited, reason)
+    # The draft's text is that of the candidate that was acted on, or gone with a retracted message.
+    if not same or (draft.response is not None and draft.candidates and draft.response != _chosen_text(draft, action)):
+        raise Conflict(f"This response was already answered with {draft.action}; a response is answered once")
+    assert draft.sample_id is not None  # it is stored with the action
+    return ActionResult(response_id=draft.response_id, action=_name(action), sample_id=draft.sample_id)
 
 
-def _chosen_text(row: Record, action: Action) -> str:
-    if row["status"] != "completed":
-        raise Conflict(f"This response is {row['status']}; only a completed one can be accepted, edited or rejected")
-    return _candidate_text(row, action)
-
-
-def _candidate_text(row: Record, action: Action) -> str:
-    candidates = msgspec.convert(row["candidates"], list[Candidate] | None)
-    texts = [candidate.text for candidate in candidates] if candidates else [row["text"]]
+def _chosen_text(draft: DraftDetails, action: Action) -> str:
+    texts = [candidate.text for candidate in draft.candidates] if draft.candidates else [draft.response or ""]
     if action.candidate >= len(texts):
         raise BadRequest.field("candidate", f"this response has {len(texts)}, counted from 0")
-    return str(texts[action.candidate])
+    return texts[action.candidate]
 
 
-def _sample(row: Record, action: Action, draft: str) -> NewSample:
-    output: str | None
-    rejected: str | None
+def _taught(action: Action, draft: str) -> tuple[str | None, str | None]:
+    """What the sample says to write, and what not to write."""
     match action:
         case Accept():
-            output, rejected = draft, None
+            return draft, None
         case Edit(edited_response=edited):
-            output, rejected = edited, None if same_words(edited, draft) else draft
+            return edited, None if same_words(edited, draft) else draft
         case Reject():
-            output, rejected = None, draft
-    return NewSample(
-        source=_name(action),
-        conversation_id=row["conversation_id"],
-        response_id=row["id"],
-        turns=msgspec.convert(row["messages"], list[Turn]),
-        message_ids=row["message_ids"],
-        output=output,
-        rejected_output=rejected,
-    )
+            return None, draft
