@@ -10,7 +10,7 @@ from litestar import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gateway.errors import AppError
-from gateway.responses.leaving import ClientLeft, while_client_waits
+from shared.asgi import ClientGone, while_connected
 
 # A client that takes nothing for so long is as good as gone, and holds what others wait for.
 _SEND_SECONDS = 60.0
@@ -31,13 +31,13 @@ class Download(Response[Any]):
 
     async def _stream(self, _: Scope, receive: Receive, send: Send) -> None:
         try:
-            async with while_client_waits(receive), aclosing(self._parts) as parts:
+            async with while_connected(receive), aclosing(self._parts) as parts:
                 await send({"type": "http.response.start", "status": 200, "headers": self._raw_headers})
                 async for part in parts:
                     async with asyncio.timeout(_SEND_SECONDS):
                         await send({"type": "http.response.body", "body": part, "more_body": True})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except ClientLeft:
+        except ClientGone:
             return
         except (AppError, TimeoutError) as error:  # the server breaks off what is not sent to its end
             _logger.warning("download broken off", error=type(error).__name__)

@@ -13,7 +13,6 @@ from gateway.http.openapi import StreamedOperation, errors
 from gateway.http.parameters import PageQuery, PageSizeQuery
 from gateway.idempotency.middleware import IDEMPOTENT, id_to_create
 from gateway.responses.feedback import FeedbackService
-from gateway.responses.leaving import while_client_waits
 from gateway.responses.queueing import DraftQueue
 from gateway.responses.schemas import (
     Action,
@@ -28,6 +27,7 @@ from gateway.responses.schemas import (
 from gateway.responses.service import ResponseService
 from gateway.responses.streaming import DraftStream
 from shared import sse
+from shared.asgi import while_connected
 
 ConversationQuery = Annotated[UUID | None, QueryParameter(name="conversationId", description="Only drafts of this conversation.")]
 PreferHeader = Annotated[
@@ -78,7 +78,7 @@ class ResponseController(Controller):
             return DraftStream(responses.stream(request.user, data, fresh=fresh))
         if prefer is not None and _prefers_async(request.headers):
             return _accepted(await draft_queue.accept(request.user, data, fresh=fresh, draft_id=id_to_create(request.scope)))
-        async with while_client_waits(request.receive):
+        async with while_connected(request.receive):
             return Response(await responses.generate(request.user, data, fresh=fresh))
 
     @get("/{response_id:uuid}", summary="Get a draft", responses=errors(400, 401, 403, 404, 503))
