@@ -7,10 +7,13 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from asyncpg import Record
+from litestar import Request
 from litestar.datastructures import Headers
 from litestar.enums import ScopeType
+from litestar.exceptions import InternalServerException
 from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, HTTPRequestEvent, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.auth.principal import Principal
 from gateway.database import Database
@@ -23,13 +26,13 @@ _MAXIMUM_KEY = 255
 _MINIMUM_ANONYMOUS_KEY = 16
 _KEPT_HEADERS = {b"content-type", b"location", b"preference-applied"}
 _RENEWAL_SECONDS = 4.0
-
 _CREATED_ID = "idempotency_created_id"
 
 
 class _Answer(msgspec.Struct, frozen=True):
-    """A stored answer; its status is a column of its own."""
+    """A first answer, as it is given again."""
 
+    status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes
 
@@ -53,40 +56,29 @@ class IdempotencyMiddleware(ASGIMiddleware):
             await next_app(scope, receive, send)
             return
         owner = _owner(scope, key)
-        body = await self._read_body(receive)
+        body = await _body(scope, receive)
         fingerprint = hashlib.sha256(f"{scope['path']}\n".encode() + body).digest()
         key_hash = sealing.key_hash(owner, key)
         async with self._database.connection() as db:
             claim = await queries.claim(db, owner, key_hash, fingerprint)
             known = None if claim else await queries.find(db, owner, key_hash)
-        if claim:
-            scope["state"][_CREATED_ID] = claim.created_id
-            await self._run(owner, key, claim.id, body, scope, receive, send, next_app)
-        elif known is None or (known["status"] is None and known["fingerprint"] == fingerprint):
-            raise Conflict("The first request with this Idempotency-Key is still running; ask again in a moment")
-        elif known["fingerprint"] != fingerprint:
-            raise UnprocessableEntity("This Idempotency-Key was used with another request; use a new key for a new request")
-        else:
-            answer = msgspec.msgpack.decode(sealing.unseal(owner, key, known["answer"]), type=_Answer)
-            await send({"type": "http.response.start", "status": known["status"], "headers": answer.headers})
-            await send({"type": "http.response.body", "body": answer.body, "more_body": False})
-
-    async def _run(
-        self, owner: str, key: str, claim_id: UUID, body: bytes, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp
-    ) -> None:
-        """Let the request through, note what it answers, and keep that if it succeeded."""
+        if claim is None:
+            first = _first_answer(known, owner, key, fingerprint)
+            await send({"type": "http.response.start", "status": first.status, "headers": first.headers})
+            await send({"type": "http.response.body", "body": first.body, "more_body": False})
+            return
+        scope["state"][_CREATED_ID] = claim.created_id
         recorder = _Recorder(send)
-        renewal = asyncio.create_task(self._keep_renewing(claim_id))
+        renewal = asyncio.create_task(self._keep_renewing(claim.id))
         try:
-            await next_app(scope, _replayed(body, receive), recorder)
+            await next_app(scope, receive, recorder)
         finally:
             renewal.cancel()
             async with self._database.connection() as db:
-                if recorder.succeeded:
-                    sealed = sealing.seal(owner, key, msgspec.msgpack.encode(recorder.answer))
-                    await queries.keep(db, claim_id, recorder.status, sealed)
+                if (answer := recorder.good_answer) is not None:
+                    await queries.keep(db, claim.id, sealing.seal(owner, key, msgspec.msgpack.encode(answer)))
                 else:
-                    await queries.release(db, claim_id)
+                    await queries.release(db, claim.id)
         await recorder.finish()
 
     async def _keep_renewing(self, claim_id: UUID) -> None:
@@ -96,16 +88,6 @@ class IdempotencyMiddleware(ASGIMiddleware):
             with suppress(Unavailable):
                 async with self._database.connection() as db:
                     await queries.renew(db, claim_id)
-
-    async def _read_body(self, receive: Receive) -> bytes:
-        parts: list[bytes] = []
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                raise BadRequest("The request was broken off")
-            parts.append(message["body"])
-            if not message.get("more_body"):
-                return b"".join(parts)
 
 
 class _Recorder:
@@ -130,30 +112,31 @@ class _Recorder:
         await self._send(message)
 
     @property
-    def succeeded(self) -> bool:
-        return self._last is not None and 200 <= self.status < 300
-
-    @property
-    def answer(self) -> _Answer:
-        return _Answer(headers=self._headers, body=b"".join(self._parts))
+    def good_answer(self) -> _Answer | None:
+        """The whole answer, if it was a good one."""
+        if self._last is None or not 200 <= self.status < 300:
+            return None
+        return _Answer(status=self.status, headers=self._headers, body=b"".join(self._parts))
 
     async def finish(self) -> None:
         if self._last is not None:
             await self._send(self._last)
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """The body once more, then whatever the client really sends next (its disconnect)."""
-    sent = False
+async def _body(scope: Scope, receive: Receive) -> bytes:
+    """The request's body; the framework keeps it for the handler."""
+    try:
+        return await Request[Any, Any, Any](scope, receive).body()
+    except InternalServerException:
+        raise BadRequest("The request was broken off") from None
 
-    async def receive_again() -> Any:
-        nonlocal sent
-        if sent:
-            return await receive()
-        sent = True
-        return HTTPRequestEvent(type="http.request", body=body, more_body=False)
 
-    return receive_again
+def _first_answer(known: Record | None, owner: str, key: str, fingerprint: bytes) -> _Answer:
+    if known is None or (known["answer"] is None and known["fingerprint"] == fingerprint):
+        raise Conflict("The first request with this Idempotency-Key is still running; ask again in a moment")
+    if known["fingerprint"] != fingerprint:
+        raise UnprocessableEntity("This Idempotency-Key was used with another request; use a new key for a new request")
+    return msgspec.msgpack.decode(sealing.unseal(owner, key, known["answer"]), type=_Answer)
 
 
 def _owner(scope: Scope, key: str) -> str:

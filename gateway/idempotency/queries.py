@@ -18,21 +18,21 @@ class Claim(NamedTuple):
 CLAIM = """
     insert into idempotent_answer as known (id, created_id, owner, key_hash, fingerprint, created_at) values ($1, $1, $2, $3, $4, now())
     on conflict (owner, key_hash) do update
-        set id = excluded.id, fingerprint = excluded.fingerprint, status = null, answer = null, created_at = now(), created_id =
-            case when known.status is null and known.fingerprint = excluded.fingerprint then known.created_id else excluded.created_id end
+        set id = excluded.id, fingerprint = excluded.fingerprint, answer = null, created_at = now(), created_id =
+            case when known.answer is null and known.fingerprint = excluded.fingerprint then known.created_id else excluded.created_id end
         where known.created_at < now() - interval '24 hours'
-           or (known.status is null and known.created_at < now() - interval '15 seconds')
+           or (known.answer is null and known.created_at < now() - interval '15 seconds')
     returning id, created_id
 """
-FIND = "select fingerprint, status, answer from idempotent_answer where owner = $1 and key_hash = $2"
+FIND = "select fingerprint, answer from idempotent_answer where owner = $1 and key_hash = $2"
 RENEW = "update idempotent_answer set created_at = now() where id = $1"
 # By the claim's own id: a request that took so long that another one took its key over must not touch that one's row.
-KEEP = "update idempotent_answer set status = $2, answer = $3 where id = $1"
+KEEP = "update idempotent_answer set answer = $2 where id = $1"
 RELEASE = "delete from idempotent_answer where id = $1"
 # A request that runs must not be answered from what it will leave, nor be let through a second time: its row stays, as nobody's.
 FORGET = """
-    with kept as (delete from idempotent_answer where owner = $1 and status is not null)
-    update idempotent_answer set id = gen_random_uuid() where owner = $1 and status is null
+    with kept as (delete from idempotent_answer where owner = $1 and answer is not null)
+    update idempotent_answer set id = gen_random_uuid() where owner = $1 and answer is null
 """
 FORGET_OLD = "delete from idempotent_answer where created_at < now() - interval '24 hours'"
 
@@ -52,8 +52,8 @@ async def renew(db: Db, claim_id: UUID) -> None:
     await db.execute(RENEW, claim_id)
 
 
-async def keep(db: Db, claim_id: UUID, status: int, answer: bytes) -> None:
-    await db.execute(KEEP, claim_id, status, answer)
+async def keep(db: Db, claim_id: UUID, answer: bytes) -> None:
+    await db.execute(KEEP, claim_id, answer)
 
 
 async def release(db: Db, claim_id: UUID) -> None:

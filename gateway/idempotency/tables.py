@@ -1,4 +1,4 @@
-from piccolo.columns import UUID, Bytea, Integer, Timestamptz, Varchar
+from piccolo.columns import UUID, Bytea, Timestamptz, Varchar
 from piccolo.constraints import Unique
 from piccolo.table import Table
 
@@ -7,7 +7,7 @@ class IdempotentAnswer(Table):
     """The first answer to a request that carried an Idempotency-Key.
 
     `owner` is the account, or of a request without a token the client's address. The key is stored hashed and the answer encrypted under
-    it, so the table alone shows nobody's answers. `status` is null while the first request still runs.
+    it, so the table alone shows nobody's answers. `answer` is null while the first request still runs.
     """
 
     id = UUID(primary_key=True, default=None)
@@ -16,7 +16,6 @@ class IdempotentAnswer(Table):
     owner = Varchar(length=100)
     key_hash = Bytea()
     fingerprint = Bytea()
-    status = Integer(null=True, default=None)
     answer = Bytea(null=True, default=None)
     created_at = Timestamptz()
 

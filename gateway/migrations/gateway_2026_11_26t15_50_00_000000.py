@@ -56,6 +56,13 @@ async def forwards():
         schema=None,
     )
     manager.drop_column(
+        table_class_name="IdempotentAnswer",
+        tablename="idempotent_answer",
+        column_name="status",
+        db_column_name="status",
+        schema=None,
+    )
+    manager.drop_column(
         table_class_name="Response",
         tablename="response",
         column_name="key_hash",

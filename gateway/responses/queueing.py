@@ -77,7 +77,7 @@ class DraftQueue:
         except Unavailable as error:
             await self._refuse(account_id, draft_id, _NO_ROOM)
             raise Unavailable(_NO_ROOM, retry_after=error.retry_after or 1) from error
-        _logger.info("draft queued", response_id=str(draft_id))
+        _logger.info("draft queued", draft_id=str(draft_id))
         return QueuedDraft(response_id=draft_id)
 
     def _job(self, account_id: UUID, draft_id: UUID, request: GenerateRequest) -> AsyncGenerateRequest:

@@ -87,7 +87,7 @@ class DraftResults:
         try:
             await self._ml.cancel_job(draft_id)
         except Unavailable:
-            _logger.warning("job not cancelled", response_id=str(draft_id))
+            _logger.warning("job not cancelled", draft_id=str(draft_id))
 
 
 class DraftReconciliation:
@@ -137,7 +137,7 @@ class DraftReconciliation:
     async def _catch_up(self, account_id: UUID, draft_id: UUID, row: Record) -> None:
         job = await self._ml.job_state(draft_id)
         if job is None:
-            _logger.warning("job is asked for anew", response_id=str(draft_id))
+            _logger.warning("job is asked for anew", draft_id=str(draft_id))
             request = msgspec.convert(row["request"], QueuedRequest).job
             try:
                 await self._ml.enqueue(replace(request, messages=msgspec.convert(row["messages"], list[Turn])))

@@ -236,7 +236,7 @@ class ResponseService:
 
     async def _close(self, account_id: UUID, draft: DraftDetails, status: ResponseStatus, error: str | None = None) -> DraftDetails:
         """The draft as it ended without a text, unless somebody else ended it before, who told of it, too."""
-        _logger.info("draft ended", response_id=str(draft.response_id), status=status)
+        _logger.info("draft ended", draft_id=str(draft.response_id), status=status)
         async with self._database.connection() as db:
             closed = await queries.close(db, account_id, draft.response_id, status, error)
         if closed is not None:

@@ -57,7 +57,7 @@ def device_held(database_url: str, device_id: UUID) -> Iterator[None]:
 
 
 def wait_for_claim(database_url: str, owner: Device) -> None:
-    claims = "select from idempotent_answer where owner = $1 and status is null"
+    claims = "select from idempotent_answer where owner = $1 and answer is null"
     eventually(lambda: bool(rows(database_url, claims, str(owner.account_id))))
 
 

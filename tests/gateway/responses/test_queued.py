@@ -107,7 +107,7 @@ def test_a_key_whose_answer_got_lost_with_its_gateway_is_still_the_same_draft(ow
     first = ask_later(owner, message_id, headers=key)
     rows(
         queue_system.postgres.url,
-        "update idempotent_answer set status = null, answer = null, created_at = now() - interval '16 seconds' where owner = $1",
+        "update idempotent_answer set answer = null, created_at = now() - interval '16 seconds' where owner = $1",
         str(owner.account_id),
     )
 
