@@ -10,16 +10,9 @@ from msgspec import Struct
 from gateway.adapters.queries import ACTIVE
 from gateway.conversations.prompt import Prompt
 from gateway.database import Db
-from gateway.responses.schemas import Candidate, DraftDetails
+from gateway.responses.schemas import Candidate, DraftDetails, ResponseStatus
 from shared.contracts.generation import Turn
 from shared.contracts.jobs import AsyncGenerateRequest
-
-
-class HeldThread(NamedTuple):
-    """The thread of a message that is answered, and the account's active adapter, if there is one."""
-
-    conversation_id: UUID
-    adapter_id: UUID | None
 
 
 class QueuedRequest(Struct, frozen=True, kw_only=True):
@@ -55,22 +48,28 @@ DETAILS = """
 STORED = f"account_id, started_at is not null as began, {DETAILS}"
 OPEN = "status in ('queued', 'generating')"
 
-# FOR SHARE makes a draft and a sync of the same thread take turns: a sync that is under way is waited for, and a later one finds the
-# draft's row, with the prompt that it read.
-HOLD_THREAD = f"""
-    select conversation.id as conversation_id, {ACTIVE} as adapter_id
-    from message join conversation on conversation.account_id = $1 and conversation.id = message.conversation_id
-    where message.account_id = $1 and message.id = $2
-    for share of conversation
-"""
-# Without a request somebody waits for it, and it begins at once. A queued one is looked at when what goes well has long gone well.
-ADD = f"""
-    insert into response (account_id, id, conversation_id, message_id, device_id, messages, message_ids, request, status, cached,
-        created_at, started_at, look_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, case when $8::jsonb is null then 'generating' else 'queued' end, false,
-        now(), case when $8::jsonb is null then now() end, now() + interval '10 seconds')
+# FOR SHARE makes a draft and a sync of the same thread take turns: a sync that holds the thread is waited for, and a later one finds the
+# row. The prompt is read after this statement, so it has no text whose retraction missed the row. A row that says `generating` need not
+# survive a power cut, so nobody waits for the disk here; `COMPLETE` does. Which adapter it is written with is read on the way.
+BEGIN = f"""
+    with thread as (
+        select conversation.id,
+            set_config('synchronous_commit', case $5 when 'generating' then 'off' else current_setting('synchronous_commit') end, true)
+        from message join conversation on conversation.account_id = $1 and conversation.id = message.conversation_id
+        where message.account_id = $1 and message.id = $3
+          and message.direction = 'incoming' and message.message_type in ('text', 'attachment') and message.retracted_at is null
+        for share of conversation
+    )
+    insert into response (account_id, id, conversation_id, message_id, device_id, status, message_ids, cached, created_at, started_at)
+    select $1, $2, thread.id, $3, $4, $5, '{{}}', false, now(), case $5 when 'generating' then now() end from thread
     on conflict (id) do nothing
-    returning {STORED}
+    returning {STORED}, {ACTIVE} as adapter_id
+"""
+DISCARD = "delete from response where account_id = $1 and id = $2"
+# Its first look comes when everything that goes well has long gone well.
+QUEUE = """
+    update response set messages = $3, message_ids = $4, request = $5, look_at = now() + interval '10 seconds'
+    where account_id = $1 and id = $2
 """
 # A draft that has ended stays as it is, and so does one whose thread was deleted: START, COMPLETE and CLOSE say so by changing no row.
 START = f"""
@@ -133,12 +132,13 @@ CHOSEN_TEXTS = """
     where account_id = $1 and conversation_id = any($2::uuid[]) and action in ('accept', 'edit') and coalesce(edited_response, text) <> ''
 """
 
+# A draft that somebody waits for has no prompt yet, and is taken to have read the messages.
 # What the owner accepted or wrote is the owner's; anything else that the model made of a retracted message may quote it.
 WITHDRAW = f"""
     update response set status = 'cancelled', error = $4, completed_at = coalesce(completed_at, now()), look_at = now(),
         messages = null, candidates = null, text = null
-    where account_id = $1 and conversation_id = $2 and message_ids && $3 and action is null
-      and status in ('queued', 'generating', 'completed')
+    where account_id = $1 and conversation_id = $2 and action is null
+      and (message_ids && $3 and status in ('queued', 'generating', 'completed') or status = 'generating' and request is null)
     returning {STORED}
 """
 CLEAR = """
@@ -156,25 +156,26 @@ END_OF_CONVERSATION = f"""
 MOVE = "update response set conversation_id = $3 where account_id = $1 and conversation_id = $2"
 
 
-async def hold_thread(db: Db, account_id: UUID, message_id: UUID) -> HeldThread | None:
-    """Keep the thread of a message as it is until the transaction ends; None when there is no such message."""
-    row = await db.fetchrow(HOLD_THREAD, account_id, message_id)
-    return HeldThread(**row) if row else None
+async def begin(
+    db: Db, account_id: UUID, draft_id: UUID, *, message_id: UUID, device_id: UUID, status: ResponseStatus
+) -> tuple[StoredDraft, UUID | None] | None:
+    """Store a draft, without a prompt as yet; None when there is no such message, or none that can be answered, or a draft with this id.
+
+    Returns:
+        The draft, and the account's active adapter, if there is one.
+    """
+    row = await db.fetchrow(BEGIN, account_id, draft_id, message_id, device_id, status)
+    return (_stored(row), row["adapter_id"]) if row else None
 
 
-async def add(
-    db: Db,
-    account_id: UUID,
-    draft_id: UUID,
-    *,
-    conversation_id: UUID,
-    message_id: UUID,
-    device_id: UUID,
-    prompt: Prompt,
-    request: QueuedRequest | None = None,
-) -> StoredDraft | None:
-    """Store a draft that is being written; or, with a request, one that waits for its turn. None when there is one with this id."""
-    return await _one(db, ADD, account_id, draft_id, conversation_id, message_id, device_id, prompt.turns, prompt.message_ids, request)
+async def discard(db: Db, account_id: UUID, draft_id: UUID) -> None:
+    """Remove a draft that turned out to be impossible."""
+    await db.execute(DISCARD, account_id, draft_id)
+
+
+async def queue(db: Db, account_id: UUID, draft_id: UUID, prompt: Prompt, request: QueuedRequest) -> None:
+    """Store what it takes to ask for a draft's job, in the transaction that began the draft."""
+    await db.execute(QUEUE, account_id, draft_id, prompt.turns, prompt.message_ids, request)
 
 
 async def start(db: Db, account_id: UUID, draft_id: UUID) -> StoredDraft | None:
@@ -195,7 +196,7 @@ async def complete(
     cached: bool,
     read: Prompt | None,
 ) -> StoredDraft | None:
-    """Store what the model wrote, and what it `read` of the prompt if that was not all; None when the draft is not open any more."""
+    """Store what the model wrote, and the prompt that it `read`, if that is not stored; None when the draft is not open any more."""
     turns, message_ids = (read.turns, read.message_ids) if read is not None else (None, None)
     return await _one(
         db, COMPLETE, account_id, draft_id, text, candidates, confidence, model_version, tokens_used, cached, turns, message_ids

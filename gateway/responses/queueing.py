@@ -12,7 +12,7 @@ from gateway.ml_client import MlClient
 from gateway.responses import queries
 from gateway.responses.queries import QueuedRequest
 from gateway.responses.schemas import GenerateBody, QueuedDraft
-from gateway.responses.service import read_source
+from gateway.responses.service import begin
 from shared.contracts.generation import GenerateRequest
 from shared.contracts.jobs import AsyncGenerateRequest
 from shared.ids import new_id
@@ -57,18 +57,10 @@ class DraftQueue:
                 draft_id = new_id()
             if await queries.waiting(db, account_id, self._allowances.queued_drafts) >= self._allowances.queued_drafts:
                 raise self._allowances.too_many_queued()
-            source = await read_source(db, account_id, body, fresh=fresh)
-            job = self._job(account_id, draft_id, source.request)
-            await queries.add(
-                db,
-                account_id,
-                draft_id,
-                conversation_id=source.conversation_id,
-                message_id=body.message_id,
-                device_id=caller.device_id,
-                prompt=source.prompt,
-                request=QueuedRequest(job=replace(job, messages=None), turn_sizes=[len(ids) for ids in source.prompt.turn_message_ids]),
-            )
+            begun = await begin(db, caller, body, draft_id, fresh=fresh, status="queued")
+            job = self._job(account_id, draft_id, begun.request)
+            request = QueuedRequest(job=replace(job, messages=None), turn_sizes=[len(ids) for ids in begun.prompt.turn_message_ids])
+            await queries.queue(db, account_id, draft_id, begun.prompt, request)
         try:
             await self._ml.enqueue(job)
         except BadRequest as error:

@@ -9,16 +9,17 @@ import msgspec
 import structlog
 from asyncpg import Record
 
+from gateway.conversations.prompt import Prompt
 from gateway.database import Database, Db
-from gateway.errors import BadRequest, Unavailable
+from gateway.errors import AppError, BadRequest
 from gateway.events.publisher import EventPublisher
 from gateway.events.schemas import DraftToken
 from gateway.ml_client import MlClient
 from gateway.responses import queries
 from gateway.responses.queries import QueuedRequest, StoredDraft
-from gateway.responses.service import complete, events_of
+from gateway.responses.service import complete, events_of, without_oldest
 from gateway.wire import storable, utc_now
-from shared.contracts.generation import Turn
+from shared.contracts.generation import GenerateResponse, Turn
 from shared.redis_events import JobEvent
 
 _NO_REASON = "The model could not write this draft; ask for a new one"
@@ -86,7 +87,7 @@ class DraftResults:
         """End a job that began although its draft was cancelled, or deleted. At worst it runs, and nobody takes what it brings."""
         try:
             await self._ml.cancel_job(draft_id)
-        except Unavailable:
+        except AppError:
             _logger.warning("job not cancelled", draft_id=str(draft_id))
 
 
@@ -166,8 +167,7 @@ async def _store(db: Db, account_id: UUID, draft_id: UUID, event: JobEvent) -> S
             changed = await queries.start(db, account_id, draft_id)
         case "completed":
             assert event.result is not None
-            prompt = await queries.queued_prompt(db, account_id, draft_id) if event.result.dropped_messages else None
-            changed = await complete(db, account_id, draft_id, event.result, prompt)
+            changed = await complete(db, account_id, draft_id, event.result, await _read(db, account_id, draft_id, event.result))
         case "failed":
             changed = await queries.close(db, account_id, draft_id, "failed", storable(event.error or _NO_REASON))
         case "cancelled":
@@ -175,6 +175,14 @@ async def _store(db: Db, account_id: UUID, draft_id: UUID, event: JobEvent) -> S
     if event.type != "generating":
         await queries.settle(db, account_id, draft_id)
     return changed or await queries.find(db, account_id, draft_id)
+
+
+async def _read(db: Db, account_id: UUID, draft_id: UUID, answer: GenerateResponse) -> Prompt | None:
+    """What the model read of the prompt, if that was not all: samples are made of that."""
+    if not answer.dropped_messages:
+        return None
+    prompt = await queries.queued_prompt(db, account_id, draft_id)
+    return without_oldest(prompt, answer.dropped_messages) if prompt is not None else None
 
 
 def _ids(event: JobEvent) -> tuple[UUID, UUID] | None:

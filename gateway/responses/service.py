@@ -2,7 +2,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -46,6 +46,15 @@ Generated: TypeAlias = AsyncGenerator[TokenEvent | GenerateResponse, None]
 """What the model writes: pieces of text, then the whole answer, which is always the last."""
 
 _logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BegunDraft:
+    """A draft that was just stored, the prompt that it is made from, and what the model is asked for."""
+
+    stored: StoredDraft
+    prompt: Prompt
+    request: GenerateRequest
 
 
 class _Unwanted(Exception):
@@ -99,30 +108,19 @@ class ResponseService:
             Unavailable: the model cannot draft now; the row says `failed`.
         """
         with self._places.taken(caller.account_id):
-            async with self._database.transaction() as db:
-                source = await read_source(db, caller.account_id, body, fresh=fresh)
-                begun = await queries.add(
-                    db,
-                    caller.account_id,
-                    new_id(),
-                    conversation_id=source.conversation_id,
-                    message_id=body.message_id,
-                    device_id=caller.device_id,
-                    prompt=source.prompt,
-                )
-            assert begun is not None  # its id is new
-            self._tell(begun)
-            draft = begun.details
+            begun = await self._begin(caller, body, fresh=fresh)
+            draft = begun.stored.details
+            self._tell(begun.stored)
             live = _LiveTokens(self._events, caller.account_id, draft.response_id)
             try:
-                generated = self._generated(caller.account_id, draft.response_id, source.request, in_pieces=in_pieces)
+                generated = self._generated(caller.account_id, draft.response_id, begun.request, in_pieces=in_pieces)
                 async with aclosing(generated):
                     async for piece in generated:
                         if isinstance(piece, TokenEvent):
                             live.add(piece)
                             yield piece
                         else:
-                            draft = await self._complete(caller.account_id, draft, piece, source.prompt)
+                            draft = await self._complete(caller.account_id, draft, piece, begun.prompt)
             except _Unwanted:
                 draft = await self._close(caller.account_id, draft, "cancelled")
             except (Unavailable, BadRequest) as error:
@@ -176,6 +174,17 @@ class ResponseService:
             drafts = await queries.page(db, account_id, conversation_id, status, page_size, (page - 1) * page_size)
         return DraftPage(responses=drafts, total=total, page=page, page_size=page_size)
 
+    async def _begin(self, caller: Principal, body: GenerateBody, *, fresh: bool) -> BegunDraft:
+        """Store the row and read the prompt, in this order and as two transactions: see `queries.BEGIN`."""
+        draft_id = new_id()
+        try:
+            async with self._database.connection() as db:
+                return await begin(db, caller, body, draft_id, fresh=fresh, status="generating")
+        except BaseException:
+            async with self._database.connection() as db:
+                await queries.discard(db, caller.account_id, draft_id)
+            raise
+
     async def _generated(self, account_id: UUID, draft_id: UUID, request: GenerateRequest, *, in_pieces: bool) -> Generated:
         """What the model writes, for as long as the draft's row says that it is wanted: it may be cancelled through any gateway.
 
@@ -228,7 +237,7 @@ class ResponseService:
     async def _complete(self, account_id: UUID, draft: DraftDetails, answer: GenerateResponse, prompt: Prompt) -> DraftDetails:
         """The completed draft; or the cancelled one, if that happened at the last moment."""
         async with self._database.connection() as db:
-            completed = await complete(db, account_id, draft.response_id, answer, prompt)
+            completed = await complete(db, account_id, draft.response_id, answer, without_oldest(prompt, answer.dropped_messages))
         if completed is None:
             return structs.replace(draft, status="cancelled")
         self._tell(completed)
@@ -247,50 +256,45 @@ class ResponseService:
         self._events.publish_all(stored.account_id, events_of(stored))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """What a draft is made from, and what the model is asked for."""
-
-    conversation_id: UUID
-    prompt: Prompt
-    request: GenerateRequest
-
-
-async def read_source(db: Db, account_id: UUID, body: GenerateBody, *, fresh: bool) -> Source:
-    """Read the prompt, and hold the thread until the transaction ends: it has to store the draft, so that a retraction finds it.
+async def begin(
+    db: Db, caller: Principal, body: GenerateBody, draft_id: UUID, *, fresh: bool, status: Literal["queued", "generating"]
+) -> BegunDraft:
+    """Store a draft, and read what it is made from.
 
     Raises:
         NotFound: no such message.
-        BadRequest: it is not one that can be answered.
-        Unavailable: it just moves to another thread.
+        BadRequest: it is not one that can be answered. The draft may be stored all the same.
+        Unavailable: the message came, or moved to another thread, between the two; or the draft is just being accepted.
     """
     context = body.context or GenerateContext()
-    thread = await queries.hold_thread(db, account_id, body.message_id)
+    account_id = caller.account_id
+    stored = await queries.begin(db, account_id, draft_id, message_id=body.message_id, device_id=caller.device_id, status=status)
     start = await draft_context(
         db, account_id, body.message_id, max_history=context.max_history, include_contact_info=context.include_contact_info
     )
     _check_answerable(start)
-    if thread is None or thread.conversation_id != start.conversation_id:
+    if stored is None:
         raise Unavailable("This conversation is just being changed; try again in a moment", retry_after=1)
+    draft, adapter_id = stored
     request = GenerateRequest(
         messages=start.prompt.turns,
         max_tokens=context.max_tokens,
         temperature=context.temperature,
         n=body.n,
-        adapter_id=str(thread.adapter_id) if thread.adapter_id is not None else None,
+        adapter_id=str(adapter_id) if adapter_id is not None else None,
         adapter_fallback="base",
         scope=str(account_id),
         use_cache=not fresh,
         overflow="drop_oldest",
     )
-    return Source(conversation_id=start.conversation_id, prompt=start.prompt, request=request)
+    return BegunDraft(stored=draft, prompt=start.prompt, request=request)
 
 
-async def complete(db: Db, account_id: UUID, draft_id: UUID, answer: GenerateResponse, prompt: Prompt | None) -> StoredDraft | None:
+async def complete(db: Db, account_id: UUID, draft_id: UUID, answer: GenerateResponse, read: Prompt | None) -> StoredDraft | None:
     """Store what the model wrote; None if the draft is not open any more.
 
     Args:
-        prompt: what the model was given; needed only if that was more than it could read.
+        read: what the model read of the prompt, if that is not what the row has.
     """
     return await queries.complete(
         db,
@@ -302,7 +306,7 @@ async def complete(db: Db, account_id: UUID, draft_id: UUID, answer: GenerateRes
         model_version=storable(answer.model_version)[:_LONGEST_MODEL_NAME],
         tokens_used=answer.tokens_used,
         cached=answer.cached,
-        read=_without_oldest(prompt, answer.dropped_messages) if prompt is not None and answer.dropped_messages else None,
+        read=read,
     )
 
 
@@ -351,8 +355,8 @@ def _check_answerable(start: DraftContext) -> None:
         raise BadRequest.field("messageId", "this message has no text to answer, or one that a phone wrote by itself; choose another one")
 
 
-def _without_oldest(prompt: Prompt, count: int) -> Prompt:
-    """What the model read of a prompt whose oldest turns did not fit: system turns always stay."""
+def without_oldest(prompt: Prompt, count: int) -> Prompt:
+    """What the model read of a prompt of which so many of the oldest turns did not fit: system turns always stay."""
     read = Prompt()
     for turn, message_ids in zip(prompt.turns, prompt.turn_message_ids, strict=True):
         if turn.role != "system" and count > 0:

@@ -25,7 +25,7 @@ def tables_with_rows_of(database_url: str, device: Device) -> set[str]:
     columns = rows(
         database_url,
         "select table_name, column_name from information_schema.columns where table_schema = 'public'"
-        " and (column_name in ('account_id', 'scope') or (table_name, column_name) = ('account', 'id'))",
+        " and (column_name in ('account_id', 'owner') or (table_name, column_name) = ('account', 'id'))",
     )
     return {
         column["table_name"]
