@@ -9,6 +9,8 @@ from gateway.responses.schemas import Accept, Action, ActionName, ActionResult, 
 from gateway.samples.history_import import ChosenDraft
 from gateway.samples.service import NewSample, SampleService
 
+_NAMES: dict[type[Action], ActionName] = {Accept: "accept", Edit: "edit", Reject: "reject"}
+
 
 class FeedbackService:
     """What the owner does with a draft, and the sample that comes of it."""
@@ -42,7 +44,7 @@ class FeedbackService:
                 db,
                 account_id,
                 NewSample(
-                    source=_name(action),
+                    source=_NAMES[type(action)],
                     conversation_id=draft.conversation_id,
                     response_id=draft_id,
                     turns=prompted.turns,
@@ -55,39 +57,29 @@ class FeedbackService:
                 db,
                 account_id,
                 draft_id,
-                action=_name(action),
+                action=_NAMES[type(action)],
                 text=text,
                 edited_response=action.edited_response if isinstance(action, Edit) else None,
                 rejection_reason=action.rejection_reason if isinstance(action, Reject) else None,
                 sample_id=sample_id,
             )
-        return ActionResult(response_id=draft_id, action=_name(action), sample_id=sample_id)
+        return ActionResult(response_id=draft_id, action=_NAMES[type(action)], sample_id=sample_id)
 
     async def chosen_drafts(self, db: Db, account_id: UUID, conversation_ids: Sequence[UUID]) -> list[ChosenDraft]:
         """What the owner took of these conversations' drafts, and what was written in place of others."""
         return [ChosenDraft(**row) for row in await queries.chosen_texts(db, account_id, conversation_ids)]
 
 
-def _name(action: Action) -> ActionName:
-    match action:
-        case Accept():
-            return "accept"
-        case Edit():
-            return "edit"
-        case Reject():
-            return "reject"
-
-
 def _repeated(draft: DraftDetails, action: Action) -> ActionResult:
     """The first answer, if this is the same action to the letter; a changed edit must not get lost unnoticed."""
     edited = action.edited_response if isinstance(action, Edit) else None
     reason = action.rejection_reason if isinstance(action, Reject) else None
-    same = (draft.action, draft.edited_response, draft.rejection_reason) == (_name(action), edited, reason)
+    same = (draft.action, draft.edited_response, draft.rejection_reason) == (_NAMES[type(action)], edited, reason)
     # The draft's text is that of the candidate that was acted on, or gone with a retracted message.
     if not same or (draft.response is not None and draft.candidates and draft.response != _chosen_text(draft, action)):
         raise Conflict(f"This response was already answered with {draft.action}; a response is answered once")
     assert draft.sample_id is not None  # it is stored with the action
-    return ActionResult(response_id=draft.response_id, action=_name(action), sample_id=draft.sample_id)
+    return ActionResult(response_id=draft.response_id, action=_NAMES[type(action)], sample_id=draft.sample_id)
 
 
 def _chosen_text(draft: DraftDetails, action: Action) -> str:

@@ -11,7 +11,7 @@ from gateway.adapters.queries import ACTIVE
 from gateway.conversations.prompt import Prompt
 from gateway.database import Db
 from gateway.responses.schemas import Candidate, DraftDetails, ResponseStatus
-from shared.contracts.generation import Turn
+from shared.contracts.generation import GenerateResponse, Turn
 from shared.contracts.jobs import AsyncGenerateRequest
 
 
@@ -184,23 +184,12 @@ async def start(db: Db, account_id: UUID, draft_id: UUID) -> StoredDraft | None:
 
 
 async def complete(
-    db: Db,
-    account_id: UUID,
-    draft_id: UUID,
-    *,
-    text: str,
-    candidates: Sequence[Candidate] | None,
-    confidence: float,
-    model_version: str,
-    tokens_used: int,
-    cached: bool,
-    read: Prompt | None,
+    db: Db, account_id: UUID, draft_id: UUID, answer: GenerateResponse, candidates: Sequence[Candidate] | None, read: Prompt | None
 ) -> StoredDraft | None:
     """Store what the model wrote, and the prompt that it `read`, if that is not stored; None when the draft is not open any more."""
     turns, message_ids = (read.turns, read.message_ids) if read is not None else (None, None)
-    return await _one(
-        db, COMPLETE, account_id, draft_id, text, candidates, confidence, model_version, tokens_used, cached, turns, message_ids
-    )
+    made = (answer.response, candidates, answer.confidence, answer.model_version, answer.tokens_used, answer.cached)
+    return await _one(db, COMPLETE, account_id, draft_id, *made, turns, message_ids)
 
 
 async def close(db: Db, account_id: UUID, draft_id: UUID, status: str, error: str | None = None) -> StoredDraft | None:

@@ -73,11 +73,13 @@ class ResponseController(Controller):
         With `Prefer: respond-async` the answer comes at once: 202, with the address of the draft in `Location`. The draft is written when
         its turn comes, whatever breaks down meanwhile; `/api/events` tells of it, and it can be asked for. 503 if too many wait already.
         """
-        fresh = _wants_fresh(request.headers)
-        if _wants_events(request.headers):
+        fresh = "no-cache" in _listed(request.headers, "cache-control")  # RFC 9111 section 5.2.1.4: a stored answer will not do
+        if sse.CONTENT_TYPE in _listed(request.headers, "accept"):
             return DraftStream(responses.stream(request.user, data, fresh=fresh))
-        if prefer is not None and _prefers_async(request.headers):
-            return _accepted(await draft_queue.accept(request.user, data, fresh=fresh, draft_id=id_to_create(request.scope)))
+        if prefer is not None and _ASYNC in _listed(request.headers, "prefer"):
+            queued = await draft_queue.accept(request.user, data, fresh=fresh, draft_id=id_to_create(request.scope))
+            headers = {"Location": f"/api/responses/{queued.response_id}", "Preference-Applied": _ASYNC}
+            return Response(queued, status_code=202, headers=headers)
         async with while_connected(request.receive):
             return Response(await responses.generate(request.user, data, fresh=fresh))
 
@@ -120,21 +122,6 @@ class ResponseController(Controller):
         return await feedback.act(principal.account_id, response_id, data)
 
 
-def _accepted(draft: QueuedDraft) -> Response[QueuedDraft]:
-    headers = {"Location": f"/api/responses/{draft.response_id}", "Preference-Applied": _ASYNC}
-    return Response(draft, status_code=202, headers=headers)
-
-
-def _prefers_async(headers: Headers) -> bool:
-    """RFC 7240 sections 2 and 4.1: preferences are separated by commas, their names are in any case and may have parameters."""
-    preferences = ",".join(headers.getall("prefer")).split(",")
-    return _ASYNC in [preference.partition(";")[0].strip().lower() for preference in preferences]
-
-
-def _wants_fresh(headers: Headers) -> bool:
-    """RFC 9111 section 5.2.1.4: a stored answer will not do."""
-    return "no-cache" in [part.strip().lower() for part in headers.get("cache-control", "").split(",")]
-
-
-def _wants_events(headers: Headers) -> bool:
-    return sse.CONTENT_TYPE in [part.partition(";")[0].strip().lower() for part in headers.get("accept", "").split(",")]
+def _listed(headers: Headers, name: str) -> list[str]:
+    """What a header lists, in lower case and without parameters (RFC 9110 section 5.6.1, RFC 7240 section 2)."""
+    return [each.partition(";")[0].strip().lower() for value in headers.getall(name, []) for each in value.split(",")]

@@ -1,7 +1,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 from uuid import UUID
 
@@ -296,18 +296,10 @@ async def complete(db: Db, account_id: UUID, draft_id: UUID, answer: GenerateRes
     Args:
         read: what the model read of the prompt, if that is not what the row has.
     """
-    return await queries.complete(
-        db,
-        account_id,
-        draft_id,
-        text=storable(answer.response),
-        candidates=[_candidate(each) for each in answer.candidates] if len(answer.candidates) > 1 else None,
-        confidence=answer.confidence,
-        model_version=storable(answer.model_version)[:_LONGEST_MODEL_NAME],
-        tokens_used=answer.tokens_used,
-        cached=answer.cached,
-        read=read,
-    )
+    candidates = [_candidate(each) for each in answer.candidates] if len(answer.candidates) > 1 else None
+    model_version = storable(answer.model_version)[:_LONGEST_MODEL_NAME]
+    answer = replace(answer, response=storable(answer.response), model_version=model_version)
+    return await queries.complete(db, account_id, draft_id, answer, candidates, read)
 
 
 def events_of(stored: StoredDraft) -> list[PendingEvent]:
