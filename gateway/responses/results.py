@@ -57,14 +57,14 @@ class DraftResults:
                 drafts = [await _store(db, *each) for each in events]
         for (account_id, draft_id, event), stored in zip(events, drafts, strict=True):
             if event.type == "token":
-                self._tell_token(account_id, draft_id, event)
+                self._publish_token(account_id, draft_id, event)
             elif event.type == "generating" and (stored is None or stored.details.status in ("failed", "cancelled")):
                 await self._end_job(draft_id)
             elif stored is not None:
-                await self._tell(stored)
+                await self._publish(stored)
 
-    async def tell(self, account_id: UUID, draft_id: UUID) -> None:
-        """Tell how far a draft is, if nobody was told yet.
+    async def publish(self, account_id: UUID, draft_id: UUID) -> None:
+        """Publish how far a draft is, if nobody did yet.
 
         Raises:
             Unavailable: as `take`.
@@ -72,13 +72,13 @@ class DraftResults:
         async with self._database.connection() as db:
             stored = await queries.find(db, account_id, draft_id)
         if stored is not None:
-            await self._tell(stored)
+            await self._publish(stored)
 
-    async def _tell(self, stored: StoredDraft) -> None:
+    async def _publish(self, stored: StoredDraft) -> None:
         for event in events_of(stored):
             await self._events.deliver(stored.account_id, event.type, event.data, once=event.once, about=event.about)
 
-    def _tell_token(self, account_id: UUID, draft_id: UUID, event: JobEvent) -> None:
+    def _publish_token(self, account_id: UUID, draft_id: UUID, event: JobEvent) -> None:
         if self._events.tokens_wanted(account_id):
             token = DraftToken(response_id=draft_id, index=event.index, sequence=event.sequence, text=event.text or "")
             self._events.publish_token(account_id, token)
@@ -107,7 +107,7 @@ class DraftReconciliation:
         """
         account_id, draft_id = row["account_id"], row["id"]
         if not row["open"]:
-            await self._withdraw(account_id, draft_id)
+            await self._end_job(account_id, draft_id)
         elif utc_now() - row["created_at"] > _LONGEST:
             await self._fail(account_id, draft_id, _TOO_LATE)
         else:
@@ -118,7 +118,7 @@ class DraftReconciliation:
             await queries.went_well(db, row["account_id"], row["id"])
 
     async def give_up(self, row: Record) -> None:
-        """An open draft fails, and gets as many looks again to be withdrawn. One that cannot be withdrawn either is left as it is: its job
+        """An open draft fails, and is looked at as often again to end its job. If that cannot be done either, it is left as it is: the job
         ends by itself, and nobody takes what it brings.
         """
         if row["open"]:
@@ -128,9 +128,9 @@ class DraftReconciliation:
         async with self._database.connection() as db:
             await queries.settle(db, row["account_id"], row["id"])
 
-    async def _withdraw(self, account_id: UUID, draft_id: UUID) -> None:
+    async def _end_job(self, account_id: UUID, draft_id: UUID) -> None:
         """The draft was cancelled, or never accepted: see that there is no job, and that the readers know."""
-        await self._results.tell(account_id, draft_id)
+        await self._results.publish(account_id, draft_id)
         await self._ml.cancel_job(draft_id)
         async with self._database.connection() as db:
             await queries.settle(db, account_id, draft_id)
@@ -149,7 +149,7 @@ class DraftReconciliation:
             await self._results.take([event])
 
     async def _fail(self, account_id: UUID, draft_id: UUID, error: str) -> None:
-        """The next look withdraws it."""
+        """Its job is ended the next time."""
         async with self._database.connection() as db:
             await queries.close(db, account_id, draft_id, "failed", error)
 

@@ -30,7 +30,7 @@ from shared.ids import new_id
 
 _UNEXPECTED = "Something went wrong while this draft was written; ask for a new one"
 _LONGEST_MODEL_NAME = 300  # characters, with its adapter
-_LOOK_SECONDS = 0.5  # half of the second that is promised: the query and the stopping take their time, too
+_CHECK_SECONDS = 0.5  # half of the second that is promised: the query and the stopping take their time, too
 _NOT_BEGUN = (
     "response", "confidence", "model_version", "tokens_used", "candidates", "completed_at", "error",
     "action", "edited_response", "rejection_reason", "sample_id",
@@ -110,7 +110,7 @@ class ResponseService:
         with self._places.taken(caller.account_id):
             begun = await self._begin(caller, body, fresh=fresh)
             draft = begun.stored.details
-            self._tell(begun.stored)
+            self._publish(begun.stored)
             live = _LiveTokens(self._events, caller.account_id, draft.response_id)
             try:
                 generated = self._generated(caller.account_id, draft.response_id, begun.request, in_pieces=in_pieces)
@@ -147,7 +147,7 @@ class ResponseService:
         if stored is None:
             raise NotFound("There is no response with this id")
         if closed:
-            self._tell(closed)
+            self._publish(closed)
             self._reconciler.wake()
         if stored.details.status != "cancelled":
             raise Conflict(f"This response has already {stored.details.status}; there is nothing to cancel")
@@ -195,16 +195,16 @@ class ResponseService:
         in_pieces = in_pieces or self._events.tokens_wanted(account_id)
         generation = asyncio.create_task(self._generate_into(pieces, request, in_pieces=in_pieces))
         clock = asyncio.get_running_loop().time
-        look_at = clock() + _LOOK_SECONDS
+        check_at = clock() + _CHECK_SECONDS
         try:
             while True:
                 try:
-                    async with asyncio.timeout_at(look_at):
+                    async with asyncio.timeout_at(check_at):
                         piece = await pieces.get()
                 except TimeoutError:
                     if not await self._is_wanted(account_id, draft_id):
                         raise _Unwanted from None
-                    look_at = clock() + _LOOK_SECONDS
+                    check_at = clock() + _CHECK_SECONDS
                     continue
                 if piece is None:
                     await generation
@@ -240,7 +240,7 @@ class ResponseService:
             completed = await complete(db, account_id, draft.response_id, answer, without_oldest(prompt, answer.dropped_messages))
         if completed is None:
             return structs.replace(draft, status="cancelled")
-        self._tell(completed)
+        self._publish(completed)
         return completed.details
 
     async def _close(self, account_id: UUID, draft: DraftDetails, status: ResponseStatus, error: str | None = None) -> DraftDetails:
@@ -249,10 +249,10 @@ class ResponseService:
         async with self._database.connection() as db:
             closed = await queries.close(db, account_id, draft.response_id, status, error)
         if closed is not None:
-            self._tell(closed)
+            self._publish(closed)
         return structs.replace(draft, status=status)
 
-    def _tell(self, stored: StoredDraft) -> None:
+    def _publish(self, stored: StoredDraft) -> None:
         self._events.publish_all(stored.account_id, events_of(stored))
 
 
@@ -309,12 +309,12 @@ def events_of(stored: StoredDraft) -> list[PendingEvent]:
     take a draft for one that is being written if they heard of its beginning last.
     """
     draft = stored.details
-    told: list[DraftDetails] = []
+    states: list[DraftDetails] = []
     if stored.began:
-        told.append(structs.replace(draft, status="generating", cached=False, **dict.fromkeys(_NOT_BEGUN)))
+        states.append(structs.replace(draft, status="generating", cached=False, **dict.fromkeys(_NOT_BEGUN)))
     if draft.status in ("completed", "failed", "cancelled"):
-        told.append(draft)
-    return [PendingEvent(_EVENTS[each.status], each, each.conversation_id, f"{each.response_id}:{each.status}") for each in told]
+        states.append(draft)
+    return [PendingEvent(_EVENTS[each.status], each, each.conversation_id, f"{each.response_id}:{each.status}") for each in states]
 
 
 class _LiveTokens:

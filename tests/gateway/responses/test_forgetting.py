@@ -13,8 +13,8 @@ from tests.fixtures.database import rows
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.waiting import WITHIN_A_SECOND, eventually
 from tests.gateway.responses.situations import DRAFT, drafted, line, read, synced
-from tests.gateway.responses.test_actions import act, samples
 from tests.gateway.responses.test_cancelling import drafting
+from tests.gateway.responses.test_feedback import act, samples
 from tests.gateway.responses.test_streaming import streamed
 
 NOW = datetime.now(UTC).isoformat()

@@ -12,7 +12,7 @@ from tests.fixtures.queue_system import QueueSystem
 from tests.fixtures.waiting import eventually
 from tests.gateway.events.readers import listening, until
 from tests.gateway.responses.situations import DRAFT, ask_later, conversation, drafted, ended, line, queued, read, received, synced
-from tests.gateway.responses.test_actions import act, samples
+from tests.gateway.responses.test_feedback import act, samples
 
 
 @pytest.fixture

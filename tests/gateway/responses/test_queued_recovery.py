@@ -20,7 +20,7 @@ from tests.fixtures.database import rows
 from tests.fixtures.queue_system import QueueSystem
 from tests.fixtures.waiting import PATIENCE_SECONDS, eventually
 from tests.gateway.responses.situations import DRAFT, ended, queued, read
-from tests.gateway.responses.test_actions import act
+from tests.gateway.responses.test_feedback import act
 
 RESULT: dict[str, Any] = {
     "response": "Late", "confidence": 0.5, "model_version": "m", "tokens_used": 1, "cached": False, "finish_reason": "stop",

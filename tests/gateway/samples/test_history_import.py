@@ -14,7 +14,7 @@ from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
 from tests.gateway.responses.situations import DRAFT, drafted, synced
 from tests.gateway.responses.situations import line as current_line
-from tests.gateway.responses.test_actions import act
+from tests.gateway.responses.test_feedback import act
 
 BEGAN = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MANY = 100_000

@@ -11,7 +11,7 @@ from tests.factories import Device, paired_device, sync
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
 from tests.gateway.responses.situations import conversation, drafted, line, received, synced
-from tests.gateway.responses.test_actions import act
+from tests.gateway.responses.test_feedback import act
 
 
 def accepted(device: Device, text: str = "Dinner on Friday?") -> str:
