@@ -67,6 +67,8 @@ def configure_logging(service: str, log_format: LogFormat, level: str) -> None:
         logging.getLogger(name).propagate = True
     # Requests are logged once, by our own middleware, without their query strings.
     logging.getLogger("uvicorn.access").disabled = True
+    # Of each call it writes the whole address.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     # Of WebSockets it writes the address with its query string, and for debugging every header and frame.
     server = logging.getLogger("uvicorn.error")
     server.setLevel(max(root.level, logging.INFO))
