@@ -22,8 +22,7 @@ from gateway.auth.authentication import (
     provide_principal,
     provide_token,
 )
-from gateway.auth.keys import KeyRing
-from gateway.auth.tokens import DeviceTokens
+from gateway.auth.tokens import DeviceTokens, KeyRing
 from gateway.background.housekeeping import Housekeeping
 from gateway.background.reconciler import Reconciler
 from gateway.background.stream_consumer import StreamConsumer
@@ -97,7 +96,7 @@ def create_app(settings: Settings) -> Gateway:
     authenticator = Authenticator(tokens, database)
     events_redis = Redis.from_url(settings.redis_url, socket_connect_timeout=1)
     journal = Journal(events_redis)
-    listeners = TokenListeners(journal)
+    listeners = TokenListeners()
     publisher = EventPublisher(journal, listeners)
     hub = EventHub(events_redis, journal, listeners, authenticator, allowances)
     metrics = Metrics(CollectorRegistry(), database, hub, settings.metrics_token)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import get_args
 from uuid import UUID
 
-from gateway.auth.keys import KeyRing
+from gateway.auth.tokens import KeyRing
 from gateway.database import Database, migrate
-from gateway.devices.announcements import Announcements
+from gateway.devices.pairing import announce
 from gateway.devices.schemas import Pairing, Platform
 from gateway.errors import AppError
 from gateway.server import serve
@@ -66,7 +66,7 @@ async def _announce(settings: Settings, account_id: UUID | None, name: str, plat
     database = Database(settings.database_url, pool_size=1)
     await database.open()
     try:
-        return await Announcements(database, KeyRing(settings.jwt_keys)).announce(account_id, name, platform)
+        return await announce(database, KeyRing(settings.jwt_keys), account_id, name, platform)
     finally:
         await database.close()
 

@@ -90,7 +90,7 @@ def wrong_code(code: str) -> str:
 def unheard_publisher() -> EventPublisher:
     """Takes events and sends none."""
     journal = Journal(Redis())
-    return EventPublisher(journal, TokenListeners(journal))
+    return EventPublisher(journal, TokenListeners())
 
 
 def own_rows(database_url: str, owner: Device) -> dict[str, UUID]:

@@ -1,13 +1,14 @@
-"""Device tokens: JWTs (RFC 7519) with a pinned algorithm and a key id."""
+"""Device tokens, which are JWTs (RFC 7519) with a pinned algorithm and a key id, and the keys that sign them."""
 
+import hashlib
+import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from uuid import UUID
 
 import jwt
 
-from gateway.auth.keys import KeyRing
 from gateway.auth.principal import Principal
 from gateway.errors import Unauthorized
 from gateway.wire import utc_now
@@ -19,10 +20,32 @@ _ISSUER = "conversation-assistant"
 _AUDIENCE = "conversation-assistant-gateway"
 _TYPE = "device"
 _EXPIRED = "The token has expired; use the refresh token or pair the device again"
-_REMEMBERED = 10_000  # tokens
-# Another gateway's clock may be ahead of this one's when it issues a token. (That it has expired is checked without it, in `verify`.)
+# Another gateway's clock may be ahead of this one's when it issues a token. (Whether it has expired is checked without it, in `verify`.)
 _LEEWAY = timedelta(seconds=5)
 _REQUIRED = ["iss", "aud", "sub", "acc", "iat", "exp", "jti", "typ"]
+
+
+class KeyRing:
+    """Signing keys by their id, newest first: the first signs, every key verifies."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        """`keys` are `id:secret`, as in the setting JWT_KEYS."""
+        self._secrets = dict(key.split(":", 1) for key in keys)
+        self.signing_id = keys[0].split(":", 1)[0]
+
+    @property
+    def signing_secret(self) -> str:
+        return self._secrets[self.signing_id]
+
+    def secret(self, key_id: str) -> str | None:
+        return self._secrets.get(key_id)
+
+    def code_hash(self, device_id: UUID, code: str) -> bytes:
+        """A pairing code's keyed hash: without a key, a leaked table would give all million codes away in a second."""
+        return _keyed_hash(self.signing_secret, device_id, code)
+
+    def code_matches(self, device_id: UUID, code: str, code_hash: bytes) -> bool:
+        return any(hmac.compare_digest(_keyed_hash(secret, device_id, code), code_hash) for secret in self._secrets.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +69,6 @@ class DeviceTokens:
     def __init__(self, keys: KeyRing) -> None:
         self._keys = keys
         self._jwt = jwt.PyJWT(options={"enforce_minimum_key_length": True})
-        # A device sends the same token for days, and checking it costs a sixth of the processor time of a small request.
-        self._read_once = lru_cache(maxsize=_REMEMBERED)(self._read)
 
     def issue(self, principal: Principal, issued_at: datetime) -> IssuedToken:
         """A token of this moment, to the microsecond: what revokes the tokens up to a moment must tell it from the next one's."""
@@ -71,7 +92,7 @@ class DeviceTokens:
         Raises:
             Unauthorized: malformed, expired, signed by an unknown key, or not a device's token.
         """
-        verified = self._read_once(token)
+        verified = self._read(token)
         if verified.expires_at <= utc_now():
             raise Unauthorized(_EXPIRED)
         return verified
@@ -102,3 +123,7 @@ class DeviceTokens:
 
 def _time(seconds: float) -> datetime:
     return datetime.fromtimestamp(float(seconds), UTC)
+
+
+def _keyed_hash(secret: str, device_id: UUID, code: str) -> bytes:
+    return hmac.digest(secret.encode(), b"pairing code" + device_id.bytes + code.encode(), hashlib.sha256)

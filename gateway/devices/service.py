@@ -5,12 +5,11 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-from gateway.auth.keys import KeyRing
 from gateway.auth.principal import Principal
-from gateway.auth.tokens import DeviceTokens
+from gateway.auth.tokens import DeviceTokens, KeyRing
 from gateway.database import Database, Db
 from gateway.devices import queries
-from gateway.devices.announcements import Announcements
+from gateway.devices.pairing import add_device, new_account
 from gateway.devices.rate_limit import Attempt, PairingRateLimit
 from gateway.devices.schemas import Device, DeviceRegistration, Pairing, Refresh, Tokens, Verification
 from gateway.errors import Forbidden, NotFound, Unauthorized
@@ -53,7 +52,6 @@ class DeviceService:
         self._database = database
         self._events = events
         self._keys = keys
-        self._announcements = Announcements(database, keys)
         self._tokens = tokens
         self._limit = limit
         self._registration = registration
@@ -76,7 +74,14 @@ class DeviceService:
                 " and verify with the device id and code that it prints"
             )
         await self._limit.admit_registration(client_address)
-        return await self._announcements.register(principal.account_id if principal is not None else None, registration, self._allowances)
+        async with self._database.transaction() as db:
+            if principal is None:
+                account_id = await new_account(db)
+            else:
+                account_id = principal.account_id
+                if await queries.other_devices(db, account_id, registration.hardware_id) >= self._allowances.devices:
+                    raise self._allowances.too_many_devices()
+            return await add_device(db, self._keys, account_id, registration)
 
     async def verify(self, verification: Verification, client_address: str) -> Tokens:
         """Trade a code for tokens. The code is used up; tokens that the device had before are void.

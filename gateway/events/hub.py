@@ -1,13 +1,12 @@
 """Brings events from Redis to the readers of this process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -15,19 +14,9 @@ from redis.exceptions import RedisError
 from gateway.auth.authentication import Authenticator
 from gateway.auth.tokens import VerifiedToken
 from gateway.errors import Forbidden, Unavailable
-from gateway.events.journal import (
-    ACCOUNT_DELETED,
-    ANSWER_SECONDS,
-    CONTROL,
-    Journal,
-    Position,
-    PublishedEvent,
-    account_of,
-    channel_of,
-    parse_message,
-)
+from gateway.events.journal import ANSWER_SECONDS, TOKEN_LISTENERS, Journal, Position, account_of, channel_of, parse_message
 from gateway.events.subscription import DEACTIVATED, STOPPING, TOKEN_VOID, Subscription
-from gateway.events.token_listeners import TokenListeners
+from gateway.events.token_listeners import NAMED_EVERY_SECONDS, TokenListeners
 from gateway.limits.allowances import Allowances
 from gateway.wire import utc_now
 from shared.background import BackgroundTask
@@ -41,19 +30,10 @@ _CLOSE_SECONDS = 3.0
 _logger = structlog.get_logger(__name__)
 
 
-class _DeviceData(msgspec.Struct, rename="camel"):
-    device_id: UUID
-
-
-class _DeviceEvent(msgspec.Struct):
-    data: _DeviceData
-
-
 @dataclass(slots=True)
 class _Channel:
     """An account with readers here; `joined` is set while Redis sends us what happens to it."""
 
-    users: int = 0
     subscriptions: set[Subscription] = field(default_factory=set)
     joined: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -80,6 +60,7 @@ class EventHub:
         self._sending = asyncio.Lock()
         self._tasks = [BackgroundTask("events", self._listen), BackgroundTask("event readers", self._watch)]
         self._left = asyncio.Event()
+        self._name_tokens_at = 0.0
         self._closing = False
         self._interrupted = False
 
@@ -94,7 +75,7 @@ class EventHub:
             subscription.end(STOPPING)
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
-                while any(channel.users for channel in self._channels.values()):
+                while self.readers:
                     self._left.clear()
                     await self._left.wait()
 
@@ -118,22 +99,20 @@ class EventHub:
         """
         account_id = token.principal.account_id
         channel = self._channels.setdefault(account_id, _Channel())
-        if channel.users >= self._allowances.event_streams:
+        if len(channel.subscriptions) >= self._allowances.event_streams:
             raise self._allowances.too_many_streams()
-        channel.users += 1
         subscription = Subscription(token, self._journal, wants_tokens=wants_tokens)
+        channel.subscriptions.add(subscription)
         try:
             await self._join(account_id, channel)
-            channel.subscriptions.add(subscription)
             await subscription.begin(after)
             if wants_tokens:
-                await self._tokens.add(account_id)
+                await self._journal.name_token_listeners([account_id])
             if self._closing:
                 raise Unavailable(STOPPING.reason, retry_after=1)
             yield subscription
         finally:
-            channel.subscriptions.discard(subscription)
-            channel.users -= 1  # `_leave_unused` leaves the channel if nobody comes back at once
+            channel.subscriptions.discard(subscription)  # `_leave_unused` leaves the channel if nobody comes back at once
             self._left.set()
 
     async def _join(self, account_id: UUID, channel: _Channel) -> None:
@@ -160,7 +139,7 @@ class EventHub:
             pubsub = self._redis.pubsub()
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
-                    await pubsub.subscribe(CONTROL)
+                    await pubsub.subscribe(TOKEN_LISTENERS)
                 self._pubsub = pubsub
                 await self._send("subscribe", self._channels)
                 await self._read(pubsub)
@@ -199,17 +178,18 @@ class EventHub:
                     await pubsub.ping()
 
     def _take(self, kind: str, channel: bytes | None, data: Any) -> None:
-        match kind, channel:
-            case "subscribe", b"events:control":
+        if channel is None:  # the answer to a ping
+            return
+        match kind, channel == TOKEN_LISTENERS.encode():
+            case "subscribe", True:
                 if self._interrupted:
                     _logger.info("live events flow again")
                 self._interrupted = False
-                self._tokens.connected()
-            case "message", b"events:control":
+            case "message", True:
                 self._tokens.hear(data)
-            case "subscribe", bytes():
+            case "subscribe", False:
                 self._joined(account_of(channel))
-            case "message", bytes():
+            case "message", False:
                 self._dispatch(account_of(channel), data)
 
     def _joined(self, account_id: UUID) -> None:
@@ -220,42 +200,32 @@ class EventHub:
                 subscription.fall_behind()
 
     def _dispatch(self, account_id: UUID, payload: bytes) -> None:
-        channel = self._channels.get(account_id)
-        if channel is None:
-            return
-        for event in parse_message(payload):
-            if event.type == ACCOUNT_DELETED:
+        if channel := self._channels.get(account_id):
+            for event in parse_message(payload):
                 for subscription in channel.subscriptions:
-                    subscription.end(TOKEN_VOID)
-                continue
-            for subscription in channel.subscriptions:
-                subscription.offer(event)
-            if event.type == "device:deactivated":
-                _end_device(channel.subscriptions, event)
+                    subscription.offer(event)
 
     async def _watch(self) -> None:
-        duties: list[Callable[[], Awaitable[None]]] = [self._leave_unused, self._repeat_tokens, self._end_unwanted]
         while True:
             await asyncio.sleep(_LOOK_EVERY_SECONDS)
-            for duty in duties:
-                try:
-                    await duty()
-                except Unavailable:  # Redis or the database is away: again in a moment
-                    continue
-                except Exception:
-                    _logger.exception("looking after the event readers failed")
+            await self._leave_unused()
+            with suppress(Unavailable):  # the database is away: again in a moment
+                await self._end_unwanted()
+            with suppress(Unavailable):  # Redis is
+                await self._name_token_listeners()
 
     async def _leave_unused(self) -> None:
-        unused = [account_id for account_id, channel in self._channels.items() if not channel.users]
+        unused = [account_id for account_id, channel in self._channels.items() if not channel.subscriptions]
         for account_id in unused:
             del self._channels[account_id]
         await self._send("unsubscribe", unused)
 
-    async def _repeat_tokens(self) -> None:
-        if self._pubsub is not None:
-            await self._tokens.repeat(
-                {subscription.token.principal.account_id for subscription in self._subscriptions() if subscription.wants_tokens}
-            )
+    async def _name_token_listeners(self) -> None:
+        now = asyncio.get_running_loop().time()
+        account_ids = {subscription.token.principal.account_id for subscription in self._subscriptions() if subscription.wants_tokens}
+        if account_ids and self._pubsub is not None and now >= self._name_tokens_at:
+            self._name_tokens_at = now + NAMED_EVERY_SECONDS
+            await self._journal.name_token_listeners(account_ids)
 
     async def _end_unwanted(self) -> None:
         subscriptions = self._subscriptions()
@@ -272,10 +242,3 @@ class EventHub:
 
     def _subscriptions(self) -> list[Subscription]:
         return [subscription for channel in self._channels.values() for subscription in channel.subscriptions]
-
-
-def _end_device(subscriptions: Iterable[Subscription], event: PublishedEvent) -> None:
-    device_id = msgspec.json.decode(b"{" + event.body, type=_DeviceEvent).data.device_id
-    for subscription in subscriptions:
-        if subscription.token.principal.device_id == device_id:
-            subscription.end(DEACTIVATED)

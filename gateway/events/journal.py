@@ -8,7 +8,7 @@ that the channel's order is the stream's, and a reader who has seen the stream u
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -24,11 +24,9 @@ KEPT_EVENTS = 2_000
 """How many of an account's are kept at most."""
 ONCE_SECONDS = 24 * 3600
 """For how long an event that was published under a `once` key is not published again under the same."""
-CONTROL = "events:control"
-"""The channel on which gateways talk to each other."""
+TOKEN_LISTENERS = "events:token-listeners"  # noqa: S105
+"""The channel on which gateways name accounts that have readers of tokens at them."""
 TOKEN = "response:token"  # noqa: S105
-ACCOUNT_DELETED = "account:deleted"
-"""Not for readers: it closes their streams."""
 
 ANSWER_SECONDS = 2.0
 """Redis is away if it does not answer in so long."""
@@ -37,14 +35,10 @@ _encode = msgspec.json.Encoder().encode
 _ACCOUNT = "events:account:"
 _ONCE = "events:once:"
 
-# ARGV[1]: what to publish, in order, as msgpack: {kind, account, type, body, nonce, once, about}.
-# ARGV[2]: 1 when it may be the second time, because the first answer was lost.
-# What goes to one channel goes as one message, a line an event: readers' gateways take hundreds at the price of one.
-# Returns 1 for each that was published, 0 for those that were before.
+# ARGV[1]: what to publish, in order, as msgpack; see `Entry`. What goes to one channel goes as one message, a line an event.
 _PUBLISH = f"""
-local retried = ARGV[2] == '1'
 local now = tonumber(redis.call('TIME')[1])
-local lines, channels, grown, done = {{}}, {{}}, {{}}, {{}}
+local lines, channels, grown = {{}}, {{}}, {{}}
 
 local function say(channel, line)
     if not lines[channel] then
@@ -54,38 +48,23 @@ local function say(channel, line)
     table.insert(lines[channel], line)
 end
 
-local function is_there(stream, nonce)
-    for _, entry in ipairs(redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 256)) do
-        if entry[2][6] == nonce then
-            return true
-        end
-    end
-    return false
-end
-
 local function forget(stream, about)
     for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+')) do
-        if entry[2][8] == about then
+        if about == '' or entry[2][6] == about then
             redis.call('XDEL', stream, entry[1])
         end
     end
 end
 
-for number, entry in ipairs(cmsgpack.unpack(ARGV[1])) do
-    local kind, account, event, body, nonce, once, about = unpack(entry)
+for _, entry in ipairs(cmsgpack.unpack(ARGV[1])) do
+    local kind, account, event, body, about, once, once_seconds = unpack(entry)
     local stream = '{_ACCOUNT}' .. account
-    done[number] = 1
-    if kind == 'token' then
-        say(stream, '- ' .. event .. ' ' .. body)
-    elseif kind == 'forget' and about ~= '' then
+    if kind == 'forget' then
         forget(stream, about)
-    elseif kind == 'forget' then
-        redis.call('DEL', stream)
-        say(stream, '- ' .. event .. ' ')
-    elseif once ~= '' and not redis.call('SET', '{_ONCE}' .. once, 1, 'NX', 'EX', {ONCE_SECONDS}) then
-        done[number] = 0
-    elseif not (retried and is_there(stream, nonce)) then
-        local id = redis.call('XADD', stream, '*', 't', event, 'b', body, 'n', nonce, 'a', about)
+    elseif kind == 'token' then
+        say(stream, '- ' .. event .. ' ' .. body)
+    elseif redis.call('SET', '{_ONCE}' .. once, 1, 'NX', 'EX', once_seconds) then
+        local id = redis.call('XADD', stream, '*', 't', event, 'b', body, 'a', about)
         grown[stream] = true
         say(stream, id .. ' ' .. event .. ' ' .. body)
     end
@@ -98,7 +77,6 @@ end
 for _, channel in ipairs(channels) do
     redis.call('PUBLISH', channel, table.concat(lines[channel], '\\n'))
 end
-return done
 """
 
 
@@ -130,15 +108,19 @@ class PublishedEvent:
 
 
 class Entry(NamedTuple):
-    """Something for the script above, whose order this is. An empty string says that there is none; Lua's msgpack knows no bytes."""
+    """Something for the script above, whose order this is. An empty string says that there is none; Lua's msgpack knows no bytes.
 
-    kind: str
+    An event goes out if nothing did under its `once` key within `once_seconds`. `forget` takes back what was published `about` a
+    conversation, or all of an account.
+    """
+
+    kind: Literal["event", "token", "forget"]
     account_id: UUID
     type: str = ""
     body: str = ""
-    nonce: str = ""
-    once: str = ""
     about: str = ""
+    once: str = ""
+    once_seconds: int = KEPT_SECONDS
 
 
 def body_of(event_type: str, data: Any) -> bytes:
@@ -177,18 +159,14 @@ class Journal:
         self._redis = redis
         self._publish = redis.register_script(_PUBLISH)
 
-    async def publish(self, entries: Sequence[Entry], *, retried: bool) -> list[bool]:
-        """Store and send out, all at once. `retried`: leave out what is found to be there already.
-
-        Returns:
-            For each whether it was published: False if something was before under its `once` key.
+    async def publish(self, entries: Sequence[Entry]) -> None:
+        """Store and send out, all at once. The same entries again change nothing.
 
         Raises:
             RedisError, TimeoutError: as it came, because who calls this tries again or not by what it is.
         """
         async with asyncio.timeout(ANSWER_SECONDS):
-            done = await self._publish(args=[msgspec.msgpack.encode(entries), int(retried)])
-        return [bool(each) for each in done]
+            await self._publish(args=[msgspec.msgpack.encode(entries)])
 
     async def after(self, account_id: UUID, position: Position, count: int) -> list[PublishedEvent]:
         """Up to `count` events that came after a position, oldest first."""
@@ -204,9 +182,9 @@ class Journal:
         """Whether this event is still kept, and with it all that came after it."""
         return bool(await self._ask("XRANGE", channel_of(account_id), str(position), str(position), "COUNT", 1))
 
-    async def tell_gateways(self, message: bytes) -> None:
-        """Say something to all gateways, this one too."""
-        await self._ask("PUBLISH", CONTROL, message)
+    async def name_token_listeners(self, account_ids: Iterable[UUID]) -> None:
+        """Tell all gateways, this one too, that these accounts have readers of tokens."""
+        await self._ask("PUBLISH", TOKEN_LISTENERS, " ".join(map(str, account_ids)))
 
     async def _ask(self, *command: Any) -> Any:
         try:

@@ -1,5 +1,4 @@
 import asyncio
-from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
@@ -11,7 +10,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.errors import Unavailable
-from gateway.events.journal import ACCOUNT_DELETED, TOKEN, Entry, Journal, body_of
+from gateway.events.journal import KEPT_SECONDS, ONCE_SECONDS, TOKEN, Entry, Journal, body_of
 from gateway.events.schemas import DraftToken, EventType
 from gateway.events.token_listeners import TokenListeners
 from shared.background import BackgroundTask
@@ -21,15 +20,14 @@ WAITING_EVENTS = 10_000
 # Few enough that a reader's gateway, which gets them all at once, has room for them.
 _EVENTS_AT_ONCE = 128
 _BYTES_AT_ONCE = 256 * 1024
-# The least time between two calls to Redis, unless something is urgent: a call costs as much as a dozen events.
-_GATHER_SECONDS = 0.005
 _RETRY_SECONDS = 0.25
 _CLOSE_SECONDS = 2.0
 _CERTAIN_SECONDS = 5.0
 _AWAY = (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError)
+_AWAY_MESSAGE = "Live events are away; try again in a moment"
 
-_Waiting: TypeAlias = tuple[Entry, asyncio.Future[bool] | None]
-"""With somebody who waits for the result, if anybody does."""
+_Waiting: TypeAlias = tuple[Entry, asyncio.Future[None] | None]
+"""With somebody who waits until it is in Redis, if anybody does."""
 _logger = structlog.get_logger(__name__)
 
 
@@ -53,25 +51,22 @@ class EventPublisher:
     def __init__(self, journal: Journal, tokens: TokenListeners) -> None:
         self._journal = journal
         self._tokens = tokens
-        self._waiting: deque[_Waiting] = deque()
-        self._awake = asyncio.Event()
-        self._urgent = asyncio.Event()
-        self._sent_at = 0.0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._waiting = asyncio.Queue[_Waiting]()
         self._task = BackgroundTask("event publisher", self._run)
-        self._name = uuid4().hex[:12]
-        self._count = 0
         self._dropped = 0
 
     def start(self) -> None:
         self._task.start()
 
+    async def sent(self) -> None:
+        """Wait until nothing waits any more."""
+        await self._waiting.join()
+
     async def close(self) -> None:
         """Send what waits, if that is possible within 2 s."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
-                await self._idle.wait()
+                await self.sent()
         await self._task.close()
 
     def publish(self, account_id: UUID, event_type: EventType, data: Any, *, once: str = "", about: UUID | None = None) -> None:
@@ -80,32 +75,28 @@ class EventPublisher:
         Args:
             data: its documented body.
             once: nothing that is published later under the same key, within a day and by whichever gateway, goes out again.
-            about: the conversation that it tells something of, whose events can be taken back.
+            about: the conversation that it tells something of, whose events can be forgotten.
         """
-        self._put(self._entry(account_id, event_type, data, once, about))
+        self._put(_event(account_id, event_type, data, once, about))
 
     def publish_all(self, account_id: UUID, events: Iterable[PendingEvent]) -> None:
         """Publish events, in this order."""
         for event in events:
             self.publish(account_id, event.type, event.data, once=event.once, about=event.about)
 
-    async def deliver(self, account_id: UUID, event_type: EventType, data: Any, *, once: str = "", about: UUID | None = None) -> bool:
+    async def deliver(self, account_id: UUID, event_type: EventType, data: Any, *, once: str = "", about: UUID | None = None) -> None:
         """Publish an event and wait until it is in Redis: for those who answer for it, such as the reader of a queue.
-
-        Returns:
-            False if something was published under its `once` key before.
 
         Raises:
             Unavailable: Redis does not take it now. It may still go out later; with `once` it is safe to try again.
         """
-        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._put(self._entry(account_id, event_type, data, once, about), done)
-        self._urgent.set()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._put(_event(account_id, event_type, data, once, about), done)
         try:
             async with asyncio.timeout(_CERTAIN_SECONDS):
-                return await done
+                await done
         except TimeoutError:
-            raise Unavailable("Live events are away; try again in a moment") from None
+            raise Unavailable(_AWAY_MESSAGE) from None
 
     def tokens_wanted(self, account_id: UUID) -> bool:
         """Whether anybody listens for the tokens of this account's drafts."""
@@ -114,54 +105,36 @@ class EventPublisher:
     def publish_token(self, account_id: UUID, token: DraftToken) -> None:
         """Tell a piece of a draft to those who listen now; it is not kept. Ask `tokens_wanted` first."""
         self._put(Entry("token", account_id, TOKEN, body_of(TOKEN, token).decode()))
-        self._urgent.set()
 
     def forget(self, account_id: UUID, conversation_id: UUID) -> None:
         """Take back what was published about a conversation: nobody who comes back gets it any more."""
         self._put(Entry("forget", account_id, about=str(conversation_id)))
-        self._urgent.set()
 
     def forget_account(self, account_id: UUID) -> None:
-        """Forget all of an account's events, and end its readers' streams."""
-        self._put(Entry("forget", account_id, ACCOUNT_DELETED))
-        self._urgent.set()
+        """Forget all of an account's events."""
+        self._put(Entry("forget", account_id))
 
-    def _entry(self, account_id: UUID, event_type: EventType, data: Any, once: str, about: UUID | None) -> Entry:
-        self._count += 1
-        nonce = f"{self._name}-{self._count}"
-        return Entry("event", account_id, event_type, body_of(event_type, data).decode(), nonce, once, str(about) if about else "")
-
-    def _put(self, entry: Entry, done: asyncio.Future[bool] | None = None) -> None:
-        if len(self._waiting) >= WAITING_EVENTS:
-            self._drop(*self._waiting.popleft())
-        self._waiting.append((entry, done))
-        self._idle.clear()
-        self._awake.set()
+    def _put(self, entry: Entry, done: asyncio.Future[None] | None = None) -> None:
+        if self._waiting.qsize() >= WAITING_EVENTS:
+            self._drop(self._waiting.get_nowait())
+            self._waiting.task_done()
+        self._waiting.put_nowait((entry, done))
 
     async def _run(self) -> None:
         while True:
-            await self._awake.wait()
-            while self._waiting:
-                await self._gather()
-                await self._send(self._next_batch())
-            self._awake.clear()
-            self._idle.set()
+            batch = await self._next_batch()
+            try:
+                await self._send(batch)
+            finally:
+                for _ in batch:
+                    self._waiting.task_done()
 
-    async def _gather(self) -> None:
-        """Let some more events come, if the last were sent only just now and none of these is urgent."""
-        clock = asyncio.get_running_loop().time
-        if clock() < self._sent_at + _GATHER_SECONDS:
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(self._sent_at + _GATHER_SECONDS):
-                    await self._urgent.wait()
-        self._urgent.clear()
-        self._sent_at = clock()
-
-    def _next_batch(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
-        size = 0
-        while self._waiting and len(batch) < _EVENTS_AT_ONCE and size < _BYTES_AT_ONCE:
-            batch.append(self._waiting.popleft())
+    async def _next_batch(self) -> list[_Waiting]:
+        """What has gathered while the batch before was sent."""
+        batch = [await self._waiting.get()]
+        size = len(batch[0][0].body)
+        while len(batch) < _EVENTS_AT_ONCE and size < _BYTES_AT_ONCE and not self._waiting.empty():
+            batch.append(self._waiting.get_nowait())
             size += len(batch[-1][0].body)
         return batch
 
@@ -171,7 +144,7 @@ class EventPublisher:
         retried = False
         while True:
             try:
-                results = await self._journal.publish(entries, retried=retried)
+                await self._journal.publish(entries)
                 break
             except _AWAY as error:
                 if not retried:
@@ -180,22 +153,30 @@ class EventPublisher:
                 await asyncio.sleep(_RETRY_SECONDS)
             except RedisError as error:  # it is there and does not take them; its first word says why
                 _logger.error("Redis refused events", reason=str(error).partition(" ")[0], count=len(batch))
-                self._drop_all(batch)
+                for waiting in batch:
+                    self._drop(waiting)
                 return
-            except Exception:
-                self._drop_all(batch)
-                raise
-        for (_, done), result in zip(batch, results, strict=True):
+        for _, done in batch:
             if done is not None and not done.done():
-                done.set_result(result)
+                done.set_result(None)
         if retried:
             _logger.info("events go out again", dropped=self._dropped)
 
-    def _drop_all(self, batch: Iterable[_Waiting]) -> None:
-        for waiting in batch:
-            self._drop(*waiting)
-
-    def _drop(self, _: Entry, done: asyncio.Future[bool] | None) -> None:
+    def _drop(self, waiting: _Waiting) -> None:
+        _, done = waiting
         self._dropped += 1
         if done is not None and not done.done():
-            done.set_exception(Unavailable("Live events are away; try again in a moment"))
+            done.set_exception(Unavailable(_AWAY_MESSAGE))
+
+
+def _event(account_id: UUID, event_type: EventType, data: Any, once: str, about: UUID | None) -> Entry:
+    """One without a key gets a key of its own: if Redis took it and its answer got lost, it is not published a second time."""
+    return Entry(
+        kind="event",
+        account_id=account_id,
+        type=event_type,
+        body=body_of(event_type, data).decode(),
+        about=str(about) if about else "",
+        once=once or uuid4().hex,
+        once_seconds=ONCE_SECONDS if once else KEPT_SECONDS,
+    )

@@ -7,11 +7,12 @@ from litestar.openapi import ResponseSpec
 from litestar.params import HeaderParameter, QueryParameter
 
 from gateway.auth.authentication import CallerToken
+from gateway.auth.websockets import refusals
+from gateway.errors import BadRequest
+from gateway.events.delivery import EventStream, serve_socket
 from gateway.events.hub import EventHub
-from gateway.events.reading import parse_wish
+from gateway.events.journal import Position, parse_position
 from gateway.events.schemas import Event
-from gateway.events.sockets import serve_socket
-from gateway.events.streams import EventStream
 from gateway.http.openapi import errors
 from shared.asgi import current_request_id
 from shared.errors import error_body
@@ -40,6 +41,7 @@ _STREAM = {
         generate_examples=False,
     )
 }
+_FLAGS = {"true": True, "1": True, "false": False, "0": False, "": False}
 _USE_A_SOCKET = "This address is a WebSocket; the same events as a plain stream are at /api/events/stream"
 
 
@@ -49,7 +51,11 @@ class EventController(Controller):
 
     @websocket("/")
     async def listen(self, socket: WebSocket[Any, Any, Any], caller_token: CallerToken, events: NamedDependency[EventHub]) -> None:
-        await serve_socket(socket, events, caller_token)
+        query = socket.query_params
+        async with refusals(socket):  # of parameters, too, which the framework would refuse in a way of its own
+            after = _position(socket.headers.get("last-event-id"), query.get("after"))
+            async with events.subscribed(caller_token, after=after, wants_tokens=_flag(query.get("tokens", ""))) as subscription:
+                await serve_socket(socket, subscription)
 
     @get("/", include_in_schema=False)
     async def explain(self) -> Response[dict[str, Any]]:
@@ -76,5 +82,22 @@ class EventController(Controller):
         token; it takes `after` and `tokens` too. It closes with 1001 (the gateway stops), 4401 (token expired or void), 4403 (device
         deactivated) or 4408 (events were not read fast enough).
         """
-        wish = parse_wish(last_event_id=last_event_id, after=after, tokens=str(tokens))
-        return EventStream(lambda: events.subscribed(caller_token, after=wish.after, wants_tokens=wish.tokens))
+        position = _position(last_event_id, after)
+        return EventStream(lambda: events.subscribed(caller_token, after=position, wants_tokens=tokens))
+
+
+def _position(last_event_id: str | None, after: str | None) -> Position | None:
+    """Where a reader wants to go on; None: now. The header is newer: browsers repeat the address, and add it when they come back."""
+    for name, text in (("Last-Event-ID", last_event_id), ("after", after)):
+        if text:
+            position = parse_position(text)
+            if position is None:
+                raise BadRequest.field(name, "must be the id of an event, such as 1735689600000-0, or 0 for all of the last hour")
+            return position
+    return None
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in _FLAGS:
+        raise BadRequest.field("tokens", "must be true or false")
+    return _FLAGS[text.lower()]

@@ -66,6 +66,7 @@ class Subscription:
             Unavailable: Redis is away.
         """
         account_id = self.token.principal.account_id
+        self._behind = self._missed = False  # whatever was missed before: where to begin is only being asked now
         if after is None:
             self.position = await self._journal.newest(account_id)
         elif after == BEGINNING or await self._journal.has(account_id, after):

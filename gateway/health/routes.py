@@ -1,21 +1,13 @@
-from typing import Literal
-
 from litestar import Controller, Response, get
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 
 from gateway.auth.authentication import PUBLIC
-from gateway.health.service import HealthService, Readiness
+from gateway.health.schemas import Liveness, Readiness
+from gateway.health.service import HealthService
 from gateway.http.openapi import NO_TOKEN
-from gateway.wire import Wire
 
 _UNAVAILABLE = {503: ResponseSpec(data_container=Readiness, description="PostgreSQL is away", generate_examples=False)}
-
-
-class Liveness(Wire, frozen=True, kw_only=True):
-    """The process answers."""
-
-    status: Literal["alive"] = "alive"
 
 
 class HealthController(Controller):

@@ -6,17 +6,8 @@ from redis.exceptions import RedisError
 
 from gateway.database import Database
 from gateway.errors import Unavailable
+from gateway.health.schemas import Readiness
 from gateway.ml_client import MlClient
-from gateway.wire import Wire
-
-
-class Readiness(Wire, frozen=True, kw_only=True):
-    """`degraded`: Redis or the ML service is away; `unavailable`: PostgreSQL is."""
-
-    status: Literal["ready", "degraded", "unavailable"]
-    database: bool
-    redis: bool
-    ml_service: bool
 
 
 class HealthService:

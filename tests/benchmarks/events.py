@@ -138,7 +138,7 @@ def _say(publisher: EventPublisher, stream: Stream, text: str) -> None:
 async def publishing(redis_url: str) -> AsyncIterator[EventPublisher]:
     async with Redis.from_url(redis_url) as redis:
         journal = Journal(redis)
-        publisher = EventPublisher(journal, TokenListeners(journal))
+        publisher = EventPublisher(journal, TokenListeners())
         publisher.start()
         yield publisher
         await publisher.close()

@@ -92,12 +92,12 @@ def with_publisher(redis_url: str, act: Callable[[EventPublisher], Awaitable[T]]
     async def run() -> T:
         async with Redis.from_url(redis_url) as redis:
             journal = Journal(redis)
-            publisher = EventPublisher(journal, TokenListeners(journal))
+            publisher = EventPublisher(journal, TokenListeners())
             publisher.start()
             try:
                 result = await act(publisher)
                 async with asyncio.timeout(PATIENCE_SECONDS):  # `close` gives up after 2 s
-                    await publisher._idle.wait()
+                    await publisher.sent()
                 return result
             finally:
                 await publisher.close()

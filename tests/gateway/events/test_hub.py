@@ -16,8 +16,7 @@ from gateway.auth.tokens import VerifiedToken
 from gateway.events.hub import EventHub
 from gateway.events.journal import Entry, Journal, Position, PublishedEvent, body_of
 from gateway.events.publisher import EventPublisher
-from gateway.events.schemas import DeviceDeactivated
-from gateway.events.subscription import DEACTIVATED, SLOW, WAITING_EVENTS, Frame, Subscription
+from gateway.events.subscription import SLOW, WAITING_EVENTS, Subscription
 from gateway.events.token_listeners import TokenListeners
 from gateway.wire import utc_now
 from tests.factories import allowances
@@ -54,7 +53,7 @@ class House:
 async def house(redis_url: str) -> AsyncIterator[House]:
     async with Redis.from_url(redis_url) as redis:
         journal = Journal(redis)
-        listeners = TokenListeners(journal)
+        listeners = TokenListeners()
         publisher = EventPublisher(journal, listeners)
         hub = EventHub(redis, journal, listeners, Lenient(), allowances())  # type: ignore[arg-type]
         publisher.start()
@@ -129,26 +128,11 @@ async def test_a_reader_that_comes_while_the_connection_is_broken_waits_for_the_
             assert await numbers(late, 1) == [1]
 
 
-async def test_a_deactivation_ends_the_devices_streams_by_itself(house: House) -> None:
-    async with reading(house) as subscription:
-        device_id = house.token.principal.device_id
-        await house.publisher.deliver(house.account_id, "device:deactivated", DeviceDeactivated(device_id=uuid4()))
-        await house.publisher.deliver(house.account_id, "device:deactivated", DeviceDeactivated(device_id=device_id))
-        await house.publish(1)
-
-        told = [frame.type async for frame in _frames(subscription)]
-
-    assert told == ["device:deactivated"] * 2
-    assert subscription.ending is DEACTIVATED
-
-
 async def test_a_reader_that_catches_up_is_not_dropped_and_holds_little(house: House) -> None:
     await house.publish(0)
     async with reading(house, after=Position(0, 0)) as subscription:
         many = range(1, WAITING_EVENTS + 300)
-        await house.journal.publish(
-            [Entry("event", house.account_id, "sync:completed", _body(number), str(number)) for number in many], retried=False
-        )
+        await house.journal.publish([_entry(house, number) for number in many])
         await asyncio.sleep(0.1)
 
         assert subscription.ending is None
@@ -158,10 +142,7 @@ async def test_a_reader_that_catches_up_is_not_dropped_and_holds_little(house: H
 
 async def test_a_reader_that_is_up_to_date_and_stops_reading_is_dropped(house: House) -> None:
     async with reading(house) as subscription:
-        await house.journal.publish(
-            [Entry("event", house.account_id, "sync:completed", _body(number), str(number)) for number in range(WAITING_EVENTS + 1)],
-            retried=False,
-        )
+        await house.journal.publish([_entry(house, number) for number in range(WAITING_EVENTS + 1)])
         async with asyncio.timeout(PATIENCE_SECONDS):
             while subscription.ending is None:
                 await asyncio.sleep(0.01)
@@ -173,7 +154,7 @@ async def test_a_reader_that_is_up_to_date_and_stops_reading_is_dropped(house: H
 async def test_a_gateway_that_starts_hears_who_wants_tokens(house: House, redis_url: str) -> None:
     async with house.hub.subscribed(house.token, after=None, wants_tokens=True), Redis.from_url(redis_url) as redis:
         journal = Journal(redis)
-        listeners = TokenListeners(journal)
+        listeners = TokenListeners()
         hub = EventHub(redis, journal, listeners, Lenient(), allowances())  # type: ignore[arg-type]
         hub.start()
 
@@ -182,11 +163,5 @@ async def test_a_gateway_that_starts_hears_who_wants_tokens(house: House, redis_
         await hub.close()
 
 
-async def _frames(subscription: Subscription) -> AsyncIterator[Frame]:
-    while frames := await subscription.next(patience=PATIENCE_SECONDS):
-        for frame in frames:
-            yield frame
-
-
-def _body(number: int) -> str:
-    return body_of("sync:completed", {"number": number}).decode()
+def _entry(house: House, number: int) -> Entry:
+    return Entry("event", house.account_id, "sync:completed", body_of("sync:completed", {"number": number}).decode(), once=uuid4().hex)

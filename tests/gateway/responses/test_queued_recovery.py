@@ -230,5 +230,5 @@ async def _sweep(system: QueueSystem) -> None:
     await database.open()
     async with AsyncRedis.from_url(system.valkey.url) as redis:
         journal = Journal(redis)
-        await Housekeeping(database, EventPublisher(journal, TokenListeners(journal)), timedelta(0)).sweep()
+        await Housekeeping(database, EventPublisher(journal, TokenListeners()), timedelta(0)).sweep()
     await database.close()

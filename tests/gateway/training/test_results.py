@@ -134,7 +134,7 @@ async def _taker(system: TrainingSystem, redis_url: str = "") -> AsyncIterator[T
     await database.open()
     async with AsyncRedis.from_url(redis_url or system.valkey.url) as redis:
         journal = Journal(redis)
-        publisher = EventPublisher(journal, TokenListeners(journal))
+        publisher = EventPublisher(journal, TokenListeners())
         publisher.start()
         yield TrainingResults(database, publisher, allowances())
         await publisher.close()
