@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from litestar import Litestar
-from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
@@ -42,6 +41,7 @@ from gateway.events.routes import EventController
 from gateway.events.token_listeners import TokenListeners
 from gateway.health.routes import HealthController
 from gateway.health.service import HealthService
+from gateway.http.cors import cors_config
 from gateway.http.forwarding import ForwardingNotice
 from gateway.http.openapi import docs_assets, openapi_config, openapi_document
 from gateway.http.strict_request import StrictRequest
@@ -49,16 +49,20 @@ from gateway.idempotency.middleware import IdempotencyMiddleware
 from gateway.limits.allowances import Allowances
 from gateway.limits.bodies import BodyLimits
 from gateway.limits.connections import RequestLimit
-from gateway.metrics.measurements import Metrics
 from gateway.metrics.routes import MetricsController
+from gateway.metrics.service import Metrics
 from gateway.ml_client import MlClient
-from gateway.responses import queries as draft_queries
-from gateway.responses.feedback import FeedbackService
+from gateway.responses import job_queries
+from gateway.responses.abandoned import AbandonedDrafts
+from gateway.responses.actions import ActionService
 from gateway.responses.forgetting import DraftsOfMessages
 from gateway.responses.queueing import DraftQueue
-from gateway.responses.results import DraftReconciliation, DraftResults
+from gateway.responses.reconciler import DraftReconciliation
+from gateway.responses.results import JobResults
 from gateway.responses.routes import ResponseController
+from gateway.responses.running import RunningDrafts
 from gateway.responses.service import ResponseService
+from gateway.responses.unwanted import UnwantedJobs
 from gateway.samples.history_import import HistoryImportService
 from gateway.samples.routes import SampleController
 from gateway.samples.service import SampleService
@@ -90,7 +94,7 @@ def create_app(settings: Settings) -> Gateway:
     database = Database(settings.database_url, settings.database_pool_size)
     redis = Redis.from_url(settings.redis_url, socket_connect_timeout=1, socket_timeout=2)
     ml = MlClient(settings.ml_service_url, settings.ml_service_token, settings.ml_timeout_seconds)
-    allowances = _allowances(settings)
+    allowances = Allowances.of(settings)
     keys = KeyRing(settings.jwt_keys)
     tokens = DeviceTokens(keys)
     authenticator = Authenticator(tokens, database)
@@ -100,42 +104,47 @@ def create_app(settings: Settings) -> Gateway:
     publisher = EventPublisher(journal, listeners)
     hub = EventHub(events_redis, journal, listeners, authenticator, allowances)
     metrics = Metrics(CollectorRegistry(), database, hub, settings.metrics_token)
-    housekeeping = Housekeeping(database, publisher, longest_draft=timedelta(seconds=settings.ml_timeout_seconds + 60))
-    draft_results = DraftResults(database, ml, publisher)
+    idempotency = IdempotencyMiddleware(database)
+    abandoned = AbandonedDrafts(database, publisher, longest_draft=timedelta(seconds=settings.ml_timeout_seconds + 60))
+    running = RunningDrafts(database)
+    unwanted = UnwantedJobs(ml)
+    results = JobResults(database, publisher, unwanted)
     jobs = JobService(database, ml, publisher, settings.min_training_samples, allowances)
     training_results = TrainingResults(database, publisher, allowances)
     trainings = TrainingReconciliation(database, ml, training_results, settings.min_training_samples)
     consumers: list[StreamConsumer[Any]] = [
-        StreamConsumer(redis, JOB_EVENTS, JobEvent, draft_results),
+        StreamConsumer(redis, JOB_EVENTS, JobEvent, results),
         StreamConsumer(redis, TRAINING_EVENTS, TrainingEvent, training_results),
     ]
     forgetting = Reconciler("deletions", database, deletion_queries.take_due, Deletions(database, ml))
-    drafts = Reconciler("drafts", database, draft_queries.take_due, DraftReconciliation(database, ml, draft_results))
     reconcilers = [
         forgetting,
-        drafts,
+        Reconciler("drafts", database, job_queries.take_due, DraftReconciliation(database, ml, results)),
         Reconciler("trainings", database, training_job_queries.take_due, trainings, at_once=4),
     ]
     samples = SampleService(database)
-    feedback = FeedbackService(database, samples)
+    actions = ActionService(database, samples)
     drafts_of_messages = DraftsOfMessages(samples)
     pairing_limit = PairingRateLimit(redis, settings.max_registrations_per_address)
+    draft_queue = DraftQueue(database, ml, publisher, allowances)
     chats = DirectChats(database, publisher, allowances, [drafts_of_messages])
+
+    devices = DeviceService(database, keys, tokens, pairing_limit, settings.registration, publisher, [jobs], allowances)
+    housekeeping = Housekeeping(database, [idempotency.forget_old, devices.forget_expired, abandoned.fail])
 
     services = {
         "account": AccountService(database, forgetting, publisher, authenticator, allowances.export_places()),
+        "actions": actions,
         "adapters": AdapterService(database, ml),
         "contact_sync": ContactSyncService(database, chats, allowances),
         "conversations": ConversationService(database, forgetting, publisher, [drafts_of_messages]),
         "events": hub,
-        "draft_queue": DraftQueue(database, ml, publisher, allowances),
-        "devices": DeviceService(database, keys, tokens, pairing_limit, settings.registration, publisher, [jobs], allowances),
-        "feedback": feedback,
-        "history_import": HistoryImportService(database, feedback, allowances),
+        "devices": devices,
+        "history_import": HistoryImportService(database, actions, allowances),
         "health": HealthService(database, redis, ml),
         "jobs": jobs,
         "metrics": metrics,
-        "responses": ResponseService(database, ml, publisher, drafts, allowances.draft_places()),
+        "responses": ResponseService(database, ml, publisher, running, draft_queue, unwanted, allowances.draft_places()),
         "samples": samples,
         "sync": SyncService(database, forgetting, publisher, allowances, chats, [drafts_of_messages]),
     }
@@ -144,9 +153,9 @@ def create_app(settings: Settings) -> Gateway:
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with AsyncExitStack() as closing:  # last first, and each whatever becomes of the others
             await database.open()
-            for close in (database.close, redis.aclose, events_redis.aclose, ml.close):
+            for close in (database.close, redis.aclose, events_redis.aclose, ml.close, unwanted.close):
                 closing.push_async_callback(close)
-            background: list[Background] = [publisher, housekeeping, *consumers, *reconcilers, hub]
+            background: list[Background] = [publisher, housekeeping, running, *consumers, *reconcilers, hub]
             for each in background:
                 each.start()
                 closing.push_async_callback(each.close)
@@ -175,10 +184,10 @@ def create_app(settings: Settings) -> Gateway:
             "optional_principal": Provide(provide_optional_principal, sync_to_thread=False),
             **{name: _provide(service) for name, service in services.items()},
         },
-        middleware=[BodyLimits(), AuthenticationMiddleware(authenticator), IdempotencyMiddleware(database)],
+        middleware=[BodyLimits(), AuthenticationMiddleware(authenticator), idempotency],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],
-        cors_config=_cors(settings),
+        cors_config=cors_config(settings.cors_origins),
         openapi_config=openapi_config(),
         request_class=StrictRequest,
         request_max_body_size=None,  # `BodyLimits` sees to it
@@ -187,31 +196,6 @@ def create_app(settings: Settings) -> Gateway:
     guarded = HostGuard(app, hosts=AllowedHosts(settings.host, settings.allowed_hosts), origins=settings.cors_origins)
     limited = RequestLimit(guarded, settings.max_connections)
     return Gateway(RequestContext(ForwardingNotice(limited), observe=metrics.observe), hub.end_streams)
-
-
-def _cors(settings: Settings) -> CORSConfig | None:
-    """Lets the pages that the operator named read answers; no page is let in with cookies, since there are none."""
-    if not settings.cors_origins:
-        return None
-    return CORSConfig(
-        allow_origins=settings.cors_origins,
-        allow_methods=["GET", "POST", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "Accept", "Idempotency-Key", "Last-Event-ID", "Prefer", "X-Request-Id"],
-        expose_headers=["Content-Disposition", "Location", "Retry-After", "X-Request-Id"],
-    )
-
-
-def _allowances(settings: Settings) -> Allowances:
-    return Allowances(
-        drafts=settings.max_drafts_per_account,
-        queued_drafts=settings.max_queued_drafts_per_account,
-        devices=settings.max_devices_per_account,
-        event_streams=settings.max_event_streams_per_account,
-        contact_handles=settings.max_contact_handles_per_account,
-        adapters=settings.max_adapters_per_account,
-        stored_mib=settings.max_stored_mib_per_account,
-        training_seconds_a_day=settings.max_training_seconds_a_day_per_account,
-    )
 
 
 def _provide(service: object) -> Provide:

@@ -12,15 +12,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
-from uuid import UUID
 
 import asyncpg
 import msgspec
 import structlog
 from asyncpg import Connection, Pool, Record
-from asyncpg.pgproto import pgproto
 from asyncpg.pool import PoolConnectionProxy
-from uuid_utils import uuid7
 
 from gateway.errors import Conflict, Unavailable
 
@@ -192,11 +189,6 @@ def _is_gone(connection: Db) -> bool:
         return connection.is_closed()
     except asyncpg.InterfaceError:  # the pool took it back under our hands, as it does with one that was closed
         return True
-
-
-def new_ids(count: int) -> list[UUID]:
-    """Many ids as `shared.ids.new_id` makes them, at a quarter of the cost: in the class of which asyncpg gives ids too."""
-    return [pgproto.UUID(uuid7().bytes) for _ in range(count)]
 
 
 async def _prepare_connection(connection: Connection[Record]) -> None:

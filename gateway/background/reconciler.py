@@ -17,15 +17,14 @@ _AWAY_SECONDS = 2.0
 
 _logger = structlog.get_logger(__name__)
 
-
 MOST_ATTEMPTS = 10
-"""So often a row is looked at in vain, one look after the other, before it is given up: also if each look killed its gateway."""
+"""So many attempts in a row may fail before a row is given up: also if each of them killed its gateway."""
 
 
-class LooksAfterRows(Protocol):
+class ReconcilesRows(Protocol):
     """What there is to do about a row."""
 
-    async def look(self, row: Record) -> None:
+    async def reconcile(self, row: Record) -> None:
         """Do it.
 
         Raises:
@@ -33,8 +32,8 @@ class LooksAfterRows(Protocol):
         """
         ...
 
-    async def went_well(self, row: Record) -> None:
-        """Note that no attempt was in vain."""
+    async def reset_attempts(self, row: Record) -> None:
+        """Note that the last attempt did not fail."""
         ...
 
     async def give_up(self, row: Record) -> None:
@@ -43,10 +42,10 @@ class LooksAfterRows(Protocol):
 
 
 class Reconciler:
-    """Looks at rows that are due, once a second.
+    """Reconciles rows that are due, once a second.
 
-    Each row says when it is to be looked at next, and the gateway that takes it moves that on: so the gateways share the work without
-    knowing of each other, and no transaction is open while another service is asked.
+    Each row says when it is due next, and the gateway that takes it moves that on: so the gateways share the work without knowing of each
+    other, and no transaction is open while another service is asked.
     """
 
     def __init__(
@@ -54,20 +53,20 @@ class Reconciler:
         name: str,
         database: Database,
         take_due: Callable[[Db, int], Awaitable[list[Record]]],
-        caretaker: LooksAfterRows,
+        rows: ReconcilesRows,
         *,
         at_once: int = 32,
     ) -> None:
         """
         Args:
             take_due: takes up to so many due rows, so that no other gateway gets them now, and counts the attempt in each (`attempts`).
-            caretaker: does what there is to do about one.
-            at_once: how many rows are looked at side by side.
+            rows: does what there is to do about one.
+            at_once: how many rows are reconciled side by side.
         """
         self._name = name
         self._database = database
         self._take_due = take_due
-        self._caretaker = caretaker
+        self._rows = rows
         self._at_once = at_once
         self._awake = asyncio.Event()
         self._task = BackgroundTask(f"reconciler of {name}", self._run)
@@ -76,7 +75,7 @@ class Reconciler:
         self._task.start()
 
     def wake(self) -> None:
-        """Look now."""
+        """Look for rows now."""
         self._awake.set()
 
     async def close(self) -> None:
@@ -90,47 +89,40 @@ class Reconciler:
                     pass
             except Unavailable:  # the database, the other service or Redis: nothing can be done, and nothing gets lost
                 pause = _AWAY_SECONDS
-            except Exception as error:
-                _logger.error("reconciling failed", of=self._name, exc_info=error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._awake.wait()
             self._awake.clear()
 
     async def _round(self) -> int:
-        """Look at some rows that are due.
+        """Reconcile some rows that are due.
 
         Returns:
             How many there were.
 
         Raises:
-            Unavailable: what could not be looked at comes again later.
+            Unavailable: of one of them; it comes again later.
         """
         async with self._database.transaction() as db:
             rows = await self._take_due(db, self._at_once)
-        outcomes = await asyncio.gather(*(self._attend(row) for row in rows), return_exceptions=True)
+        outcomes = await asyncio.gather(*(self._attempt(row) for row in rows), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
         return len(rows)
 
-    async def _attend(self, row: Record) -> None:
-        """Look at a row, unless that was in vain too often.
-
-        Raises:
-            Unavailable: it could not be looked at.
-        """
-        row_id = str(row["id"])
+    async def _attempt(self, row: Record) -> None:
+        logger = _logger.bind(of=self._name, id=str(row["id"]), attempts=row["attempts"])
         try:
             if row["attempts"] > MOST_ATTEMPTS:
-                _logger.error("row given up", of=self._name, id=row_id, attempts=row["attempts"] - 1)
-                await self._caretaker.give_up(row)
+                logger.error("row given up")
+                await self._rows.give_up(row)
                 return
-            await self._caretaker.look(row)
+            await self._rows.reconcile(row)
         except Unavailable:
-            await self._caretaker.went_well(row)  # which says nothing against the row
+            await self._rows.reset_attempts(row)  # it says nothing against the row
             raise
         except Exception as error:
-            _logger.error("reconciling failed", of=self._name, id=row_id, attempts=row["attempts"], exc_info=error)
+            logger.error("reconciling failed", exc_info=error)
             return
-        await self._caretaker.went_well(row)
+        await self._rows.reset_attempts(row)

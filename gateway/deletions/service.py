@@ -37,7 +37,7 @@ class Deletions:
         self._database = database
         self._ml = ml
 
-    async def look(self, row: Record) -> None:
+    async def reconcile(self, row: Record) -> None:
         """Carry out an order of `queries.take_due`.
 
         Raises:
@@ -54,7 +54,7 @@ class Deletions:
             async with self._database.connection() as db:
                 await queries.remove(db, row["account_id"], row["id"])
 
-    async def went_well(self, row: Record) -> None:
+    async def reset_attempts(self, row: Record) -> None:
         async with self._database.connection() as db:
             await queries.went_well(db, row["account_id"], row["id"])
 

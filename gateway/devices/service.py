@@ -157,6 +157,12 @@ class DeviceService:
         self._events.publish(principal.account_id, "device:deactivated", DeviceDeactivated(device_id=device_id))
         return device
 
+    async def forget_expired(self) -> None:
+        """Of all accounts: forget refresh tokens and codes that have expired, and accounts that nobody ever verified."""
+        async with self._database.transaction() as db:
+            await queries.forget_expired(db)
+            await queries.forget_unverified(db)
+
     async def _evaluate(self, db: Db, verification: Verification, attempt: Attempt) -> Tokens | str:
         """The tokens, or what was wrong. A device that does not exist is answered as a wrong code is, after the same work."""
         now = utc_now()

@@ -9,7 +9,7 @@ from litestar.params import HeaderParameter, QueryParameter
 from gateway.auth.authentication import CallerToken
 from gateway.auth.websockets import refusals
 from gateway.errors import BadRequest
-from gateway.events.delivery import EventStream, serve_socket
+from gateway.events.streaming import EventStream, serve_socket
 from gateway.events.hub import EventHub
 from gateway.events.journal import Position, parse_position
 from gateway.events.schemas import Event

@@ -81,6 +81,11 @@ class IdempotencyMiddleware(ASGIMiddleware):
                     await queries.release(db, claim.id)
         await recorder.finish()
 
+    async def forget_old(self) -> None:
+        """Forget answers that are not kept any longer."""
+        async with self._database.connection() as db:
+            await queries.forget_old(db)
+
     async def _keep_renewing(self, claim_id: UUID) -> None:
         """Keep the claim from being taken over by a retry."""
         while True:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from gateway.errors import PayloadTooLarge, TooManyRequests
 from gateway.limits.places import Places
+from gateway.settings import Settings
 
 _MIB = 2**20
 _DRAFT_SECONDS, _QUEUE_SECONDS, _STREAM_SECONDS, _EXPORT_SECONDS = 2, 10, 5, 30
@@ -30,6 +31,19 @@ class Allowances:
     """MiB of messages and samples."""
     training_seconds_a_day: int
     """Seconds of training within any 24 hours."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Allowances":
+        return cls(
+            drafts=settings.max_drafts_per_account,
+            queued_drafts=settings.max_queued_drafts_per_account,
+            devices=settings.max_devices_per_account,
+            event_streams=settings.max_event_streams_per_account,
+            contact_handles=settings.max_contact_handles_per_account,
+            adapters=settings.max_adapters_per_account,
+            stored_mib=settings.max_stored_mib_per_account,
+            training_seconds_a_day=settings.max_training_seconds_a_day_per_account,
+        )
 
     def draft_places(self) -> Places:
         return Places(

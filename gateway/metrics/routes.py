@@ -6,7 +6,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from gateway.auth.authentication import PUBLIC
 from gateway.errors import NotFound
-from gateway.metrics.measurements import Metrics
+from gateway.metrics.service import Metrics
 
 
 class MetricsController(Controller):

@@ -99,7 +99,7 @@ class DraftReconciliation:
         self._ml = ml
         self._results = results
 
-    async def look(self, row: Record) -> None:
+    async def reconcile(self, row: Record) -> None:
         """Do what there is to do about a row of `queries.take_due`.
 
         Raises:
@@ -113,7 +113,7 @@ class DraftReconciliation:
         else:
             await self._catch_up(account_id, draft_id, row)
 
-    async def went_well(self, row: Record) -> None:
+    async def reset_attempts(self, row: Record) -> None:
         async with self._database.connection() as db:
             await queries.went_well(db, row["account_id"], row["id"])
 
@@ -123,7 +123,7 @@ class DraftReconciliation:
         """
         if row["open"]:
             await self._fail(row["account_id"], row["id"], _GIVEN_UP)
-            await self.went_well(row)
+            await self.reset_attempts(row)
             return
         async with self._database.connection() as db:
             await queries.settle(db, row["account_id"], row["id"])

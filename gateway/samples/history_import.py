@@ -11,7 +11,7 @@ from uuid import UUID
 
 from gateway.conversations.history import Exchange, PastReply, exchanges, hold_threads, past_replies
 from gateway.conversations.prompt import render
-from gateway.database import Database, Db, new_ids
+from gateway.database import Database, Db
 from gateway.errors import BadRequest
 from gateway.limits import queries as limit_queries
 from gateway.limits.allowances import Allowances
@@ -20,6 +20,7 @@ from gateway.samples.personal_data import mask, mask_turns, says_something
 from gateway.samples.queries import HistorySample
 from gateway.samples.schemas import HistoryImport, ImportedHistory, SkippedReplies
 from gateway.wire import utc_now
+from shared.ids import new_id
 
 HISTORY_QUALITY = 0.75
 """Less than an accepted draft: nobody looked at the reply again and called it a good one. (A number that four bytes hold exactly.)"""
@@ -84,7 +85,7 @@ class HistoryImportService:
                 db, account_id, conversation_id=wanted.conversation_id, since=wanted.since, within=within, limit=wanted.limit
             )
         tally, now = _Tally(), utc_now()
-        ids = new_ids(len(replies))  # taken from the end, so that in the list of samples the newest reply comes first
+        ids = [new_id() for _ in replies]  # taken from the end, so that in the list of samples the newest reply comes first
         size = max(1, min(100, _MESSAGES_AT_ONCE // wanted.max_history))
         for start in range(0, len(replies), size):
             batch = replies[start : start + size]

@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 
-from gateway.database import new_ids
 from gateway.errors import BadRequest
 from gateway.message_text import shown
 from gateway.sync.chat_identifiers import is_group_identifier, peer_of
@@ -14,6 +13,7 @@ from gateway.sync.merging import attachments_json
 from gateway.sync.phone_reports import emoji_of, is_wordless
 from gateway.sync.schemas import Attachment, MessageBatch, SyncedMessage
 from gateway.sync.search_words import search_document
+from shared.ids import new_id
 
 _FIRST_YEAR, _LAST_YEAR = 1970, 2199
 _TIMES = ("sent_at", "edited_at", "retracted_at")
@@ -37,7 +37,7 @@ class Batch:
         """Of a chat with one person: the handle, if the chat's identifier says it."""
         self.messages = _distinct(sent.messages)
         # In the order sent, so that messages of the same time keep that order.
-        self.ids = dict(zip(self.messages, new_ids(len(self.messages)), strict=True))
+        self.ids = {guid: new_id() for guid in self.messages}
         spelling = {handle: handle_of(handle) for handle in {message.sender_id for message in sent.messages}}
         self.sender_of = spelling
         others = {spelling[message.sender_id] for message in sent.messages if message.direction == "incoming"}

@@ -36,7 +36,7 @@ class TrainingReconciliation:
         self._results = results
         self._fewest_samples = fewest_samples
 
-    async def look(self, row: Record) -> None:
+    async def reconcile(self, row: Record) -> None:
         """Do what there is to do about a row of `queries.take_due`.
 
         Raises:
@@ -55,7 +55,7 @@ class TrainingReconciliation:
         else:
             await self._results.take([TrainingEvent(scope=str(key.account_id), state=state)])
 
-    async def went_well(self, row: Record) -> None:
+    async def reset_attempts(self, row: Record) -> None:
         async with self._database.connection() as db:
             await queries.went_well(db, row["account_id"], row["id"])
 
@@ -66,7 +66,7 @@ class TrainingReconciliation:
         key = JobKey(row["account_id"], row["id"])
         if row["open"]:
             await self._fail(key, _GIVEN_UP)
-            await self.went_well(row)
+            await self.reset_attempts(row)
             return
         async with self._database.connection() as db:
             await queries.settle(db, key.account_id, key.job_id)

@@ -1,15 +1,12 @@
 """What the gateway measures of itself, for Prometheus."""
 
 import hmac
-from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from gateway.database import Database
 from gateway.events.hub import EventHub
-from gateway.metrics.census import TrainingCensus
+from gateway.metrics.collectors import PoolCollector, TrainingCollector
 from shared.asgi import AsgiScope
 from shared.background import FAILURES
 
@@ -35,8 +32,8 @@ class Metrics:
             buckets=_BUCKETS,
             registry=registry,
         )
-        registry.register(_PoolCollector(database))
-        self._trainings = TrainingCensus(database)
+        registry.register(PoolCollector(database))
+        self._trainings = TrainingCollector(database)
         registry.register(self._trainings)
         Gauge("gateway_event_readers", "Open event streams of this process", registry=registry).set_function(lambda: hub.readers)
         ProcessCollector(registry=registry)
@@ -56,18 +53,3 @@ class Metrics:
         """All of it in Prometheus's text format."""
         await self._trainings.count()
         return generate_latest(self._registry)
-
-
-class _PoolCollector(Collector):
-    """Looks at the pool when Prometheus asks."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def collect(self) -> Iterable[Metric]:
-        use = self._database.pool_use()
-        family = GaugeMetricFamily("gateway_database_connections", "PostgreSQL connections of this process", labels=["state"])
-        family.add_metric(["used"], use.used)
-        family.add_metric(["idle"], use.idle)
-        family.add_metric(["limit"], use.limit)
-        yield family

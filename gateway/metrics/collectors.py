@@ -1,4 +1,4 @@
-"""What is counted in the database when Prometheus asks: over all accounts and gateways, so every replica says the same."""
+"""What is counted when Prometheus asks."""
 
 from collections.abc import Iterable
 from typing import get_args
@@ -13,8 +13,8 @@ from gateway.training import queries as job_queries
 from shared.contracts.training import TrainingStatus
 
 
-class TrainingCensus(Collector):
-    """Training jobs by status, and adapters in use. While PostgreSQL is away there are no figures, rather than old ones."""
+class TrainingCollector(Collector):
+    """Training jobs by status, and adapters in use, of all accounts: every gateway says the same, or nothing while PostgreSQL is away."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -38,3 +38,18 @@ class TrainingCensus(Collector):
             jobs.add_metric([status], self._jobs.get(status, 0))
         yield jobs
         yield GaugeMetricFamily("gateway_active_adapters", "Accounts whose drafts are written with an adapter", value=self._active_adapters)
+
+
+class PoolCollector(Collector):
+    """How this process uses its connections to PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def collect(self) -> Iterable[Metric]:
+        use = self._database.pool_use()
+        family = GaugeMetricFamily("gateway_database_connections", "PostgreSQL connections of this process", labels=["state"])
+        family.add_metric(["used"], use.used)
+        family.add_metric(["idle"], use.idle)
+        family.add_metric(["limit"], use.limit)
+        yield family
