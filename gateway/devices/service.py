@@ -80,7 +80,7 @@ class DeviceService:
             else:
                 account_id = principal.account_id
                 if await queries.other_devices(db, account_id, registration.hardware_id) >= self._allowances.devices:
-                    raise self._allowances.too_many_devices()
+                    raise self._allowances.refusal("devices")
             return await add_device(db, self._keys, account_id, registration)
 
     async def verify(self, verification: Verification, client_address: str) -> Tokens:

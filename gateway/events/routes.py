@@ -9,10 +9,10 @@ from litestar.params import HeaderParameter, QueryParameter
 from gateway.auth.authentication import CallerToken
 from gateway.auth.websockets import refusals
 from gateway.errors import BadRequest
-from gateway.events.streaming import EventStream, serve_socket
 from gateway.events.hub import EventHub
 from gateway.events.journal import Position, parse_position
 from gateway.events.schemas import Event
+from gateway.events.streaming import EventStream, serve_socket
 from gateway.http.openapi import errors
 from shared.asgi import current_request_id
 from shared.errors import error_body

@@ -1,19 +1,18 @@
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from gateway.errors import TooManyRequests
+from gateway.errors import AppError
 
 
 class Places:
     """Things that take long, of which each account may have so many at the same time in this process."""
 
-    def __init__(self, limit: int, refusal: str, *, retry_after: int) -> None:
-        """`refusal` and `retry_after` are what is said to whoever wants one more."""
+    def __init__(self, limit: int, refusal: Callable[[], AppError]) -> None:
+        """`refusal` makes what is said to whoever wants one more."""
         self._limit = limit
         self._refusal = refusal
-        self._retry_after = retry_after
         self._taken: Counter[UUID] = Counter()
 
     def check(self, account_id: UUID) -> None:
@@ -23,7 +22,7 @@ class Places:
             TooManyRequests: the account has none left.
         """
         if self._taken.get(account_id, 0) >= self._limit:
-            raise TooManyRequests(self._refusal, retry_after=self._retry_after)
+            raise self._refusal()
 
     @contextmanager
     def taken(self, account_id: UUID) -> Iterator[None]:

@@ -56,7 +56,7 @@ class DraftQueue:
             if known is not None or draft_id is None:
                 draft_id = new_id()
             if await queries.waiting(db, account_id, self._allowances.queued_drafts) >= self._allowances.queued_drafts:
-                raise self._allowances.too_many_queued()
+                raise self._allowances.refusal("queued_drafts")
             begun = await begin(db, caller, body, draft_id, fresh=fresh, status="queued")
             job = self._job(account_id, draft_id, begun.request)
             request = QueuedRequest(job=replace(job, messages=None), turn_sizes=[len(ids) for ids in begun.prompt.turn_message_ids])

@@ -101,7 +101,7 @@ class HistoryImportService:
         for _ in range(_LOOKS):
             async with self._database.connection() as db:
                 if await limit_queries.stored_bytes(db, account_id) >= self._allowances.stored_bytes:
-                    raise self._allowances.too_much_stored()
+                    raise self._allowances.refusal("stored_mib")
                 there = await queries.known_replies(db, account_id, [reply.id for reply in replies])
                 new = {reply.id: sample_id for reply, sample_id in zip(replies, ids, strict=True) if reply.id not in there}
                 found = await exchanges(db, account_id, [reply for reply in replies if reply.id in new], wanted.max_history)

@@ -35,7 +35,7 @@ class ContactSyncService:
             if matching.new_handles:
                 there = await queries.count_handles(db, account_id)
                 if there + len(matching.new_handles) > self._allowances.contact_handles:
-                    raise self._allowances.too_many_handles()
+                    raise self._allowances.refusal("contact_handles")
             await _store(db, account_id, matching)
         # After the commit, since conversations are locked before contacts are. Of all contacts: the last time may have got no further.
         await self._chats.join(account_id, [contact.id for contact in matching.distinct()])

@@ -69,7 +69,7 @@ class DirectChats:
                 await direct_queries.add(db, account_id, imessage_id, peer, made["id"])
                 await queries.grow(db, account_id, made["id"], queries.ROW_BYTES)
                 if await limit_queries.stored_bytes(db, account_id) > self._allowances.stored_bytes:
-                    raise self._allowances.too_much_stored()
+                    raise self._allowances.refusal("stored_mib")
             merges = [] if own is not None and own not in there else await self._merge(db, account_id, there)  # it was taken for a group
         self._tell(account_id, merges)
 

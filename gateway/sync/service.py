@@ -158,7 +158,7 @@ class SyncService:
         if growth:
             await queries.grow(db, account_id, conversation_id, growth)
         if (outcome.created or growth > 0) and await limit_queries.stored_bytes(db, account_id) > self._allowances.stored_bytes:
-            raise self._allowances.too_much_stored()
+            raise self._allowances.refusal("stored_mib")
 
     async def _thread(self, db: Db, account_id: UUID, batch: Batch) -> tuple[UUID, int]:
         """The batch's thread, locked: made if it is new, with its name and participants as they are now; and the bytes that these take."""

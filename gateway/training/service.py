@@ -150,10 +150,10 @@ class JobService:
         """The account is held, so that its devices start one after the other."""
         await adapter_queries.hold_account(db, account_id)
         if await queries.count_adapters(db, account_id) >= self._allowances.adapters:
-            raise self._allowances.too_many_adapters()
+            raise self._allowances.refusal("adapters")
         seconds, seconds_left = await queries.trained(db, account_id)
         if seconds >= self._allowances.training_seconds_a_day:
-            raise self._allowances.trained_too_long(max(math.ceil(seconds_left), _SHORTEST_WAIT_SECONDS))
+            raise self._allowances.refusal("training_seconds_a_day", retry_after=max(math.ceil(seconds_left), _SHORTEST_WAIT_SECONDS))
 
     def _check_enough(self, count: int, body: TrainingStart) -> None:
         if count >= self._fewest_samples:

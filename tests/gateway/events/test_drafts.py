@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from websockets.sync.client import ClientConnection
 
-from gateway.background.housekeeping import Housekeeping
 from gateway.database import Database
 from gateway.events.publisher import EventPublisher
+from gateway.responses.abandoned import AbandonedDrafts
 from tests.factories import Device, own_rows, paired_device
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
@@ -200,14 +200,12 @@ def test_a_draft_whose_gateway_was_killed_is_told_when_it_is_found(
     async def sweep(publisher: EventPublisher) -> None:
         database = Database(database_url, 1)
         await database.open()
-        await Housekeeping(database, publisher, timedelta(hours=1)).sweep()
+        await AbandonedDrafts(database, publisher, timedelta(hours=1)).fail()
         await database.close()
 
-    def found() -> bool:
-        with_publisher(redis_url, sweep)  # does nothing while a gateway is sweeping
-        return bool(read(owner, ids["response_id"])["status"] == "failed")
+    with_publisher(redis_url, sweep)
 
-    eventually(found)
+    assert read(owner, ids["response_id"])["status"] == "failed"
 
     (failed,) = received(elsewhere)
     assert (failed["type"], failed["data"]) == ("response:failed", read(owner, ids["response_id"]))
