@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from litestar import Litestar
 from litestar.di import Provide
@@ -14,13 +14,7 @@ from gateway.account.routes import AccountController
 from gateway.account.service import AccountService
 from gateway.adapters.routes import AdapterController
 from gateway.adapters.service import AdapterService
-from gateway.auth.authentication import (
-    AuthenticationMiddleware,
-    Authenticator,
-    provide_optional_principal,
-    provide_principal,
-    provide_token,
-)
+from gateway.auth.authentication import CALLERS, AuthenticationMiddleware, Authenticator
 from gateway.auth.tokens import DeviceTokens, KeyRing
 from gateway.background.housekeeping import Housekeeping
 from gateway.background.reconciler import Reconciler
@@ -98,56 +92,58 @@ def create_app(settings: Settings) -> Gateway:
     keys = KeyRing(settings.jwt_keys)
     tokens = DeviceTokens(keys)
     authenticator = Authenticator(tokens, database)
+    idempotency = IdempotencyMiddleware(database)
+
     events_redis = Redis.from_url(settings.redis_url, socket_connect_timeout=1)
     journal = Journal(events_redis)
     listeners = TokenListeners()
     publisher = EventPublisher(journal, listeners)
     hub = EventHub(events_redis, journal, listeners, authenticator, allowances)
-    metrics = Metrics(CollectorRegistry(), database, hub, settings.metrics_token)
-    idempotency = IdempotencyMiddleware(database)
-    abandoned = AbandonedDrafts(database, publisher, longest_draft=timedelta(seconds=settings.ml_timeout_seconds + 60))
-    running = RunningDrafts(database)
-    unwanted = UnwantedJobs(ml)
-    results = JobResults(database, publisher, unwanted)
-    jobs = JobService(database, ml, publisher, settings.min_training_samples, allowances)
-    training_results = TrainingResults(database, publisher, allowances)
-    trainings = TrainingReconciliation(database, ml, training_results, settings.min_training_samples)
-    consumers: list[StreamConsumer[Any]] = [
-        StreamConsumer(redis, JOB_EVENTS, JobEvent, results),
-        StreamConsumer(redis, TRAINING_EVENTS, TrainingEvent, training_results),
-    ]
-    forgetting = Reconciler("deletions", database, deletion_queries.take_due, Deletions(database, ml))
-    reconcilers = [
-        forgetting,
-        Reconciler("drafts", database, job_queries.take_due, DraftReconciliation(database, ml, results)),
-        Reconciler("trainings", database, training_job_queries.take_due, trainings, at_once=4),
-    ]
+
+    deletions = Reconciler("deletions", database, deletion_queries.take_due, Deletions(database, ml))
     samples = SampleService(database)
     actions = ActionService(database, samples)
     drafts_of_messages = DraftsOfMessages(samples)
-    pairing_limit = PairingRateLimit(redis, settings.max_registrations_per_address)
-    draft_queue = DraftQueue(database, ml, publisher, allowances)
     chats = DirectChats(database, publisher, allowances, [drafts_of_messages])
-
+    jobs = JobService(database, ml, publisher, settings.min_training_samples, allowances)
+    training_results = TrainingResults(database, publisher, allowances)
+    trainings = TrainingReconciliation(database, ml, training_results, settings.min_training_samples)
+    running = RunningDrafts(database)
+    unwanted = UnwantedJobs(ml)
+    draft_results = JobResults(database, publisher, unwanted)
+    draft_queue = DraftQueue(database, ml, publisher, allowances)
+    abandoned = AbandonedDrafts(database, publisher, longest_draft=timedelta(seconds=settings.ml_timeout_seconds + 60))
+    pairing_limit = PairingRateLimit(redis, settings.max_registrations_per_address)
     devices = DeviceService(database, keys, tokens, pairing_limit, settings.registration, publisher, [jobs], allowances)
-    housekeeping = Housekeeping(database, [idempotency.forget_old, devices.forget_expired, abandoned.fail])
+    metrics = Metrics(CollectorRegistry(), database, hub, settings.metrics_token)
 
     services = {
-        "account": AccountService(database, forgetting, publisher, authenticator, allowances.export_places()),
+        "account": AccountService(database, deletions, publisher, authenticator, allowances.export_places()),
         "actions": actions,
         "adapters": AdapterService(database, ml),
         "contact_sync": ContactSyncService(database, chats, allowances),
-        "conversations": ConversationService(database, forgetting, publisher, [drafts_of_messages]),
-        "events": hub,
+        "conversations": ConversationService(database, deletions, publisher, [drafts_of_messages]),
         "devices": devices,
-        "history_import": HistoryImportService(database, actions, allowances),
+        "events": hub,
         "health": HealthService(database, redis, ml),
+        "history_import": HistoryImportService(database, actions, allowances),
         "jobs": jobs,
         "metrics": metrics,
         "responses": ResponseService(database, ml, publisher, running, draft_queue, unwanted, allowances.draft_places()),
         "samples": samples,
-        "sync": SyncService(database, forgetting, publisher, allowances, chats, [drafts_of_messages]),
+        "sync": SyncService(database, deletions, publisher, allowances, chats, [drafts_of_messages]),
     }
+    background: list[Background] = [  # started in this order, and ended in the other
+        publisher,
+        Housekeeping(database, [idempotency.forget_old, devices.forget_expired, abandoned.fail]),
+        running,
+        StreamConsumer(redis, JOB_EVENTS, JobEvent, draft_results),
+        StreamConsumer(redis, TRAINING_EVENTS, TrainingEvent, training_results),
+        deletions,
+        Reconciler("drafts", database, job_queries.take_due, DraftReconciliation(database, ml, draft_results)),
+        Reconciler("trainings", database, training_job_queries.take_due, trainings, at_once=4),
+        hub,
+    ]
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -155,35 +151,18 @@ def create_app(settings: Settings) -> Gateway:
             await database.open()
             for close in (database.close, redis.aclose, events_redis.aclose, ml.close, unwanted.close):
                 closing.push_async_callback(close)
-            background: list[Background] = [publisher, housekeeping, running, *consumers, *reconcilers, hub]
             for each in background:
                 each.start()
                 closing.push_async_callback(each.close)
             yield
 
+    controllers = [
+        *(HealthController, MetricsController, DeviceController, AccountController, SyncController, ConversationController),
+        *(MessageController, ResponseController, EventController, SampleController, TrainingJobController, AdapterController),
+    ]
     app = Litestar(
-        route_handlers=[
-            HealthController,
-            MetricsController,
-            DeviceController,
-            AccountController,
-            SyncController,
-            ConversationController,
-            MessageController,
-            ResponseController,
-            EventController,
-            SampleController,
-            TrainingJobController,
-            AdapterController,
-            openapi_document,
-            docs_assets(),
-        ],
-        dependencies={
-            "principal": Provide(provide_principal, sync_to_thread=False),
-            "caller_token": Provide(provide_token, sync_to_thread=False),
-            "optional_principal": Provide(provide_optional_principal, sync_to_thread=False),
-            **{name: _provide(service) for name, service in services.items()},
-        },
+        route_handlers=[*controllers, openapi_document, docs_assets()],
+        dependencies={**CALLERS, **{name: _provide(service) for name, service in services.items()}},
         middleware=[BodyLimits(), AuthenticationMiddleware(authenticator), idempotency],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],

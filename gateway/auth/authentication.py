@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from litestar.datastructures import Headers
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.params import SkipValidation
@@ -152,3 +152,9 @@ def provide_optional_principal(scope: Scope) -> Principal | None:
 Caller = NamedDependency[SkipValidation[Principal]]
 OptionalCaller = NamedDependency[SkipValidation[Principal | None]]
 CallerToken = NamedDependency[SkipValidation[VerifiedToken]]
+CALLERS: dict[str, Provide] = {
+    "principal": Provide(provide_principal, sync_to_thread=False),
+    "caller_token": Provide(provide_token, sync_to_thread=False),
+    "optional_principal": Provide(provide_optional_principal, sync_to_thread=False),
+}
+"""What handlers may ask for: who calls."""
