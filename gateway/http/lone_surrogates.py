@@ -1,7 +1,6 @@
 """Where a JSON body has half a character: `"\\ud83d"` is legal JSON, as some clients write it who cut an emoji in two, but no text."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 _LARGEST = 1024 * 1024
@@ -16,31 +15,26 @@ def place_of_lone_surrogate(body: bytes) -> str | None:
     if len(body) > _LARGEST:
         return None
     try:
-        value = json.loads(body.decode("utf-8", "surrogatepass"))
+        place = _place_in(json.loads(body.decode("utf-8", "surrogatepass")))
     except (ValueError, RecursionError):
         return None
-    path, open_parts = [""], [iter([("", value)])]
-    while open_parts:
-        step, value = next(open_parts[-1], (None, None))
-        if step is None:
-            open_parts.pop()
-            path.pop()
-            continue
-        if _is_cut(step):
-            return "".join(path).lstrip(".")
-        if isinstance(value, str) and _is_cut(value):
-            return ("".join(path) + step).lstrip(".")
-        if isinstance(value, list | dict):
-            path.append(step)
-            open_parts.append(_parts(value))
-    return None
+    return place.lstrip(".") if place is not None else None
 
 
-def _parts(value: list[Any] | dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The items of a list or an object, each with the step that leads to it."""
+def _place_in(value: Any) -> str | None:
+    if isinstance(value, str):
+        return "" if _is_cut(value) else None
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if _is_cut(key):
+                return ""
+            if (place := _place_in(item)) is not None:
+                return f".{key}{place}"
     if isinstance(value, list):
-        return ((f"[{index}]", item) for index, item in enumerate(value))
-    return ((f".{key}", item) for key, item in value.items())
+        for index, item in enumerate(value):
+            if (place := _place_in(item)) is not None:
+                return f"[{index}]{place}"
+    return None
 
 
 def _is_cut(text: str) -> bool:
