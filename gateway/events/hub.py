@@ -147,8 +147,6 @@ class EventHub:
                 if not self._interrupted:
                     _logger.warning("live events are interrupted: Redis is away", error=type(error).__name__)
                 self._interrupted = True
-            except Exception:
-                _logger.exception("live events are interrupted")
             finally:
                 await self._hang_up(pubsub)
             await asyncio.sleep(_RECONNECT_SECONDS)

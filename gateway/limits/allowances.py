@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass, fields
 from typing import Final, Literal, NamedTuple
+from uuid import UUID
 
+from gateway.database import Db
 from gateway.errors import AppError, PayloadTooLarge, TooManyRequests
+from gateway.limits import queries
 from gateway.limits.places import Places
 from gateway.settings import Settings
 
@@ -75,9 +78,14 @@ class Allowances:
     def of(cls, settings: Settings) -> "Allowances":
         return cls(**{field.name: getattr(settings, f"max_{field.name}_per_account") for field in fields(cls)})
 
-    @property
-    def stored_bytes(self) -> int:
-        return self.stored_mib * _MIB
+    async def check_stored(self, db: Db, account_id: UUID, growth: int = 0) -> None:
+        """For whoever has just stored messages or samples, or will in a moment (`growth`: at least so many bytes).
+
+        Raises:
+            PayloadTooLarge: the account stores more than it may.
+        """
+        if await queries.stored_bytes(db, account_id) + growth > self.stored_mib * _MIB:
+            raise self.refusal("stored_mib")
 
     def refusal(self, limited: Limited, *, retry_after: int | None = None) -> AppError:
         """What an account is told that wants more; `retry_after` where it is known better than as a rule."""

@@ -13,7 +13,6 @@ from gateway.conversations.history import Exchange, PastReply, exchanges, hold_t
 from gateway.conversations.prompt import render
 from gateway.database import Database, Db
 from gateway.errors import BadRequest
-from gateway.limits import queries as limit_queries
 from gateway.limits.allowances import Allowances
 from gateway.samples import queries
 from gateway.samples.personal_data import mask, mask_turns, says_something
@@ -100,8 +99,7 @@ class HistoryImportService:
         """
         for _ in range(_LOOKS):
             async with self._database.connection() as db:
-                if await limit_queries.stored_bytes(db, account_id) >= self._allowances.stored_bytes:
-                    raise self._allowances.refusal("stored_mib")
+                await self._allowances.check_stored(db, account_id, growth=1)
                 there = await queries.known_replies(db, account_id, [reply.id for reply in replies])
                 new = {reply.id: sample_id for reply, sample_id in zip(replies, ids, strict=True) if reply.id not in there}
                 found = await exchanges(db, account_id, [reply for reply in replies if reply.id in new], wanted.max_history)

@@ -13,7 +13,6 @@ from uuid import UUID
 from gateway.database import Database, Db
 from gateway.events.publisher import EventPublisher
 from gateway.events.schemas import ConversationMerged
-from gateway.limits import queries as limit_queries
 from gateway.limits.allowances import Allowances
 from gateway.sync import direct_queries, queries
 
@@ -68,8 +67,7 @@ class DirectChats:
                 made = await queries.add_thread(db, account_id, imessage_id, display_name, is_group=False)
                 await direct_queries.add(db, account_id, imessage_id, peer, made["id"])
                 await queries.grow(db, account_id, made["id"], queries.ROW_BYTES)
-                if await limit_queries.stored_bytes(db, account_id) > self._allowances.stored_bytes:
-                    raise self._allowances.refusal("stored_mib")
+                await self._allowances.check_stored(db, account_id)
             merges = [] if own is not None and own not in there else await self._merge(db, account_id, there)  # it was taken for a group
         self._tell(account_id, merges)
 

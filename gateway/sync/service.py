@@ -9,7 +9,6 @@ from gateway.database import Database, Db
 from gateway.errors import Unavailable
 from gateway.events.publisher import EventPublisher
 from gateway.events.schemas import SyncCompleted
-from gateway.limits import queries as limit_queries
 from gateway.limits.allowances import Allowances
 from gateway.sync import queries
 from gateway.sync.batch import Batch, reaction_type, stored_attachments, target_guid
@@ -157,8 +156,8 @@ class SyncService:
         growth = outcome.growth + grown
         if growth:
             await queries.grow(db, account_id, conversation_id, growth)
-        if (outcome.created or growth > 0) and await limit_queries.stored_bytes(db, account_id) > self._allowances.stored_bytes:
-            raise self._allowances.refusal("stored_mib")
+        if outcome.created or growth > 0:
+            await self._allowances.check_stored(db, account_id)
 
     async def _thread(self, db: Db, account_id: UUID, batch: Batch) -> tuple[UUID, int]:
         """The batch's thread, locked: made if it is new, with its name and participants as they are now; and the bytes that these take."""
