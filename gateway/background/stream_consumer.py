@@ -22,12 +22,11 @@ _AT_ONCE = 200
 _WAIT_MILLISECONDS = 500
 _LEFT_BEHIND_MILLISECONDS = 5_000
 """An entry that somebody has had for so long is taken over: who has it is dead, or has long been trying in vain."""
-_LOOK_AFTER_SECONDS = 2.0
+_TAKE_OVER_SECONDS = 2.0
 _DEAD_MILLISECONDS = 60_000
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 _CLOSE_SECONDS = 3.0
-_AWAY = (RedisError, OSError, TimeoutError)
 
 E = TypeVar("E")
 E_contra = TypeVar("E_contra", contravariant=True)
@@ -66,8 +65,8 @@ class StreamConsumer(Generic[E]):
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         self._task = BackgroundTask(stream, self._run)
         self._stopping = False
-        self._away = False
-        self._look_after_at = 0.0
+        self._interrupted = False
+        self._take_over_at = 0.0
 
     def start(self) -> None:
         self._task.start()
@@ -82,29 +81,20 @@ class StreamConsumer(Generic[E]):
         pause = _FIRST_PAUSE_SECONDS
         while not self._stopping:
             try:
-                await self._turn()
-                self._noticed(away=False)
-                pause = _FIRST_PAUSE_SECONDS
-                continue
-            except ResponseError as error:  # it is there and will not; its first word says why
-                _logger.error("Redis refused to give events", stream=self._stream, reason=str(error).partition(" ")[0])
-            except _AWAY:
-                self._noticed(away=True)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-
-    async def _turn(self) -> None:
-        try:
-            await self._read()
-        except ResponseError as error:
-            if not str(error).startswith("NOGROUP"):
-                raise
-            await self._make_group()
+                await self._make_group()
+                while not self._stopping:
+                    await self._read()
+                    self._notice(None)
+                    pause = _FIRST_PAUSE_SECONDS
+            except (RedisError, OSError, TimeoutError) as error:  # it is away, or has lost the group with all else
+                self._notice(error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _read(self) -> None:
         """Wait a moment for entries and take them in; now and then also those that others left behind."""
-        if time.monotonic() >= self._look_after_at:
-            self._look_after_at = time.monotonic() + _LOOK_AFTER_SECONDS
+        if time.monotonic() >= self._take_over_at:
+            self._take_over_at = time.monotonic() + _TAKE_OVER_SECONDS
             await self._take_over()
             await self._forget_dead()
         answer = await self._redis.xreadgroup(JOB_EVENTS_GROUP, self.name, {self._stream: ">"}, count=_AT_ONCE, block=_WAIT_MILLISECONDS)
@@ -164,13 +154,16 @@ class StreamConsumer(Generic[E]):
             return None
 
     async def _make_group(self) -> None:
-        """From the beginning: what is on the stream has not been taken in."""
-        with suppress(ResponseError):  # another gateway was faster
+        """From the beginning of the stream, whose entries have not been taken in; as a rule there is one already."""
+        with suppress(ResponseError):
             await self._redis.xgroup_create(self._stream, JOB_EVENTS_GROUP, id="0", mkstream=True)
             _logger.info("consumer group made", stream=self._stream)
 
-    def _noticed(self, *, away: bool) -> None:
-        if away != self._away:
-            logger = _logger.bind(stream=self._stream)
-            logger.warning("events are interrupted: Redis is away") if away else logger.info("events flow again")
-        self._away = away
+    def _notice(self, error: Exception | None) -> None:
+        """One line for each interruption, with the first word of what Redis said, and one when it is over."""
+        if error is not None and not self._interrupted:
+            reason = str(error).partition(" ")[0]
+            _logger.warning("events are interrupted", stream=self._stream, error=type(error).__name__, reason=reason)
+        elif error is None and self._interrupted:
+            _logger.info("events flow again", stream=self._stream)
+        self._interrupted = error is not None

@@ -102,7 +102,7 @@ async def test_a_group_that_is_lost_while_it_reads_is_made_anew(stream: "Redis")
 async def test_dead_readers_are_forgotten_once_nothing_is_left_of_theirs(stream: "Redis", monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_consumer, "_DEAD_MILLISECONDS", 100)
     monkeypatch.setattr(stream_consumer, "_LEFT_BEHIND_MILLISECONDS", 50)
-    monkeypatch.setattr(stream_consumer, "_LOOK_AFTER_SECONDS", 0.1)
+    monkeypatch.setattr(stream_consumer, "_TAKE_OVER_SECONDS", 0.1)
     await tell(stream, ("failed", "1"))
     await stream.xgroup_create(JOB_EVENTS, JOB_EVENTS_GROUP, id="0")
     await stream.xreadgroup(JOB_EVENTS_GROUP, "dead", {JOB_EVENTS: ">"})
