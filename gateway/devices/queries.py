@@ -151,14 +151,11 @@ async def use_refresh_token(db: Db, token_id: UUID, now: datetime) -> None:
 
 
 async def forget_expired(db: Db) -> None:
-    """Of all accounts: refresh tokens and codes that nobody can use any more."""
-    await db.execute(FORGET_REFRESH)
-    await db.execute(FORGET_CODES)
-
-
-async def forget_unverified(db: Db) -> None:
-    """Accounts older than a day of which no device was ever verified; they hold nothing."""
-    await db.execute(FORGET_UNVERIFIED)
+    """Of all accounts: refresh tokens and codes that nobody can use any more; and accounts older than a day of which no device was ever
+    verified, which hold nothing.
+    """
+    for statement in (FORGET_REFRESH, FORGET_CODES, FORGET_UNVERIFIED):
+        await db.execute(statement)
 
 
 async def devices_of(db: Db, account_id: UUID, current_id: UUID) -> list[Device]:

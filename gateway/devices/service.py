@@ -161,7 +161,6 @@ class DeviceService:
         """Of all accounts: forget refresh tokens and codes that have expired, and accounts that nobody ever verified."""
         async with self._database.transaction() as db:
             await queries.forget_expired(db)
-            await queries.forget_unverified(db)
 
     async def _evaluate(self, db: Db, verification: Verification, attempt: Attempt) -> Tokens | str:
         """The tokens, or what was wrong. A device that does not exist is answered as a wrong code is, after the same work."""
