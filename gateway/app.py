@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from litestar import Litestar
 from litestar.di import Provide
-from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from gateway.account.routes import AccountController
@@ -115,7 +114,7 @@ def create_app(settings: Settings) -> Gateway:
     abandoned = AbandonedDrafts(database, publisher, longest_draft=timedelta(seconds=settings.ml_timeout_seconds + 60))
     pairing_limit = PairingRateLimit(redis, settings.max_registrations_per_address)
     devices = DeviceService(database, keys, tokens, pairing_limit, settings.registration, publisher, [jobs], allowances)
-    metrics = Metrics(CollectorRegistry(), database, hub, settings.metrics_token)
+    metrics = Metrics(database, hub, settings.metrics_token)
 
     services = {
         "account": AccountService(database, deletions, publisher, authenticator, allowances.export_places()),

@@ -20,7 +20,7 @@ _ISSUER = "conversation-assistant"
 _AUDIENCE = "conversation-assistant-gateway"
 _TYPE = "device"
 _EXPIRED = "The token has expired; use the refresh token or pair the device again"
-# Another gateway's clock may be ahead of this one's when it issues a token. (Whether it has expired is checked without it, in `verify`.)
+# Another gateway's clock may be ahead of this one's when it issues a token. (Whether it has expired is checked without that.)
 _LEEWAY = timedelta(seconds=5)
 _REQUIRED = ["iss", "aud", "sub", "acc", "iat", "exp", "jti", "typ"]
 
@@ -92,12 +92,6 @@ class DeviceTokens:
         Raises:
             Unauthorized: malformed, expired, signed by an unknown key, or not a device's token.
         """
-        verified = self._read(token)
-        if verified.expires_at <= utc_now():
-            raise Unauthorized(_EXPIRED)
-        return verified
-
-    def _read(self, token: str) -> VerifiedToken:
         try:
             secret = self._keys.secret(str(jwt.get_unverified_header(token).get("kid")))
             if secret is None:
@@ -114,11 +108,14 @@ class DeviceTokens:
             if claims["typ"] != _TYPE:
                 raise Unauthorized("This is not a device token")
             principal = Principal(account_id=UUID(str(claims["acc"])), device_id=UUID(claims["sub"]))
-            return VerifiedToken(principal=principal, issued_at=_time(claims["iat"]), expires_at=_time(claims["exp"]))
+            verified = VerifiedToken(principal=principal, issued_at=_time(claims["iat"]), expires_at=_time(claims["exp"]))
         except jwt.ExpiredSignatureError:
             raise Unauthorized(_EXPIRED) from None
         except (jwt.InvalidTokenError, ValueError, OverflowError):
             raise Unauthorized("The token is not valid") from None
+        if verified.expires_at <= utc_now():
+            raise Unauthorized(_EXPIRED)
+        return verified
 
 
 def _time(seconds: float) -> datetime:

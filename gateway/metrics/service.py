@@ -21,9 +21,9 @@ class Metrics:
     Raw paths are never labels: they carry ids, and each would be a time series of its own.
     """
 
-    def __init__(self, registry: CollectorRegistry, database: Database, hub: EventHub, token: str) -> None:
+    def __init__(self, database: Database, hub: EventHub, token: str) -> None:
         """`token` is what a reader has to send; nobody may read without one."""
-        self._registry = registry
+        self._registry = registry = CollectorRegistry()
         self._token = token
         self._durations = Histogram(
             "gateway_request_duration_seconds",
