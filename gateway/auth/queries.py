@@ -16,7 +16,8 @@ DEVICE_STATES = """
 # alone, or its requests would wait for that change.
 TOUCH = """
     update device set last_seen_at = now() where id in (
-        select id from device where account_id = $1 and id = $2 for no key update skip locked
+        select id from device where account_id = $1 and id = $2 and coalesce(last_seen_at < now() - interval '1 minute', true)
+        for no key update skip locked
     )
 """
 
@@ -38,5 +39,5 @@ async def device_states(db: Db, account_ids: Sequence[UUID], device_ids: Sequenc
 
 
 async def touch(db: Db, account_id: UUID, device_id: UUID) -> None:
-    """Note that a device was seen now."""
+    """Note that a device was seen now, unless that was noted within the minute."""
     await db.execute(TOUCH, account_id, device_id)
