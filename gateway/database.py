@@ -152,8 +152,7 @@ class Database:
         if pool is None or pool.is_closing():
             raise Unavailable("The database is not open")
         try:
-            # A timer is set only where there is something to wait for: it costs as much as the rest of taking a connection.
-            async with pool.acquire(timeout=None if pool.get_idle_size() else _LONGEST_WAIT_SECONDS) as connection:
+            async with pool.acquire(timeout=_LONGEST_WAIT_SECONDS) as connection:
                 try:
                     yield connection
                 except asyncpg.InterfaceError as error:  # the driver's word for every wrong use of it, of a closed connection, too
