@@ -123,7 +123,9 @@ class StreamConsumer(Generic[E]):
         if await self._insist([event for event in map(self._readable, entries) if event is not None]):
             ids = [entry_id for entry_id, _ in entries]
             async with self._redis.pipeline(transaction=False) as pipeline:
-                await pipeline.xack(self._stream, JOB_EVENTS_GROUP, *ids).xdel(self._stream, *ids).execute()
+                pipeline.xack(self._stream, JOB_EVENTS_GROUP, *ids)
+                pipeline.xdel(self._stream, *ids)
+                await pipeline.execute()
 
     async def _insist(self, events: Sequence[E]) -> bool:
         """Take events in; False if this gateway stops before it could."""
