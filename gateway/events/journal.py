@@ -170,34 +170,30 @@ class Journal:
 
     async def after(self, account_id: UUID, position: Position, count: int) -> list[PublishedEvent]:
         """Up to `count` events that came after a position, oldest first."""
-        entries = await self._ask("XRANGE", channel_of(account_id), f"({position}", "+", "COUNT", count)
-        return [_stored(entry) for entry in entries]
+        entries = await _answered(self._redis.xrange(channel_of(account_id), f"({position}", "+", count))
+        return [PublishedEvent(_position(entry_id), fields[b"t"].decode(), fields[b"b"]) for entry_id, fields in entries]
 
     async def newest(self, account_id: UUID) -> Position:
         """The position of the last event."""
-        entries = await self._ask("XREVRANGE", channel_of(account_id), "+", "-", "COUNT", 1)
+        entries = await _answered(self._redis.xrevrange(channel_of(account_id), "+", "-", 1))
         return _position(entries[0][0]) if entries else BEGINNING
 
     async def has(self, account_id: UUID, position: Position) -> bool:
         """Whether this event is still kept, and with it all that came after it."""
-        return bool(await self._ask("XRANGE", channel_of(account_id), str(position), str(position), "COUNT", 1))
+        return bool(await _answered(self._redis.xrange(channel_of(account_id), str(position), str(position), 1)))
 
     async def name_token_listeners(self, account_ids: Iterable[UUID]) -> None:
         """Tell all gateways, this one too, that these accounts have readers of tokens."""
-        await self._ask("PUBLISH", TOKEN_LISTENERS, " ".join(map(str, account_ids)))
-
-    async def _ask(self, *command: Any) -> Any:
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await self._redis.execute_command(*command)
-        except (RedisError, OSError, TimeoutError) as error:
-            raise Unavailable("Live events are away; try again in a moment") from error
+        await _answered(self._redis.publish(TOKEN_LISTENERS, " ".join(map(str, account_ids))))
 
 
-def _stored(entry: Any) -> PublishedEvent:
-    position, fields = entry
-    values = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
-    return PublishedEvent(_position(position), values[b"t"].decode(), values[b"b"])
+async def _answered(command: Any) -> Any:
+    """Redis's answer; a command is awaitable, though its type does not say so."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await command
+    except (RedisError, OSError, TimeoutError) as error:
+        raise Unavailable("Live events are away; try again in a moment") from error
 
 
 def _position(text: bytes) -> Position:
