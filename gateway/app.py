@@ -45,17 +45,14 @@ from gateway.limits.connections import RequestLimit
 from gateway.metrics.routes import MetricsController
 from gateway.metrics.service import Metrics
 from gateway.ml_client import MlClient
-from gateway.responses import job_queries
+from gateway.responses import queries as draft_queries
 from gateway.responses.abandoned import AbandonedDrafts
-from gateway.responses.actions import ActionService
+from gateway.responses.feedback import FeedbackService
 from gateway.responses.forgetting import DraftsOfMessages
 from gateway.responses.queueing import DraftQueue
-from gateway.responses.reconciler import DraftReconciliation
-from gateway.responses.results import JobResults
+from gateway.responses.results import DraftReconciliation, DraftResults
 from gateway.responses.routes import ResponseController
-from gateway.responses.running import RunningDrafts
 from gateway.responses.service import ResponseService
-from gateway.responses.unwanted import UnwantedJobs
 from gateway.samples.history_import import HistoryImportService
 from gateway.samples.routes import SampleController
 from gateway.samples.service import SampleService
@@ -101,16 +98,14 @@ def create_app(settings: Settings) -> Gateway:
 
     deletions = Reconciler("deletions", database, deletion_queries.take_due, Deletions(database, ml))
     samples = SampleService(database)
-    actions = ActionService(database, samples)
+    feedback = FeedbackService(database, samples)
     drafts_of_messages = DraftsOfMessages(samples)
     chats = DirectChats(database, publisher, allowances, [drafts_of_messages])
     jobs = JobService(database, ml, publisher, settings.min_training_samples, allowances)
     training_results = TrainingResults(database, publisher, allowances)
     trainings = TrainingReconciliation(database, ml, training_results, settings.min_training_samples)
-    running = RunningDrafts(database)
-    unwanted = UnwantedJobs(ml)
-    draft_results = JobResults(database, publisher, unwanted)
-    draft_queue = DraftQueue(database, ml, publisher, allowances)
+    draft_results = DraftResults(database, ml, publisher)
+    drafts = Reconciler("drafts", database, draft_queries.take_due, DraftReconciliation(database, ml, draft_results))
     abandoned = AbandonedDrafts(database, publisher, longest_draft=timedelta(seconds=settings.ml_timeout_seconds + 60))
     pairing_limit = PairingRateLimit(redis, settings.max_registrations_per_address)
     devices = DeviceService(database, keys, tokens, pairing_limit, settings.registration, publisher, [jobs], allowances)
@@ -118,28 +113,28 @@ def create_app(settings: Settings) -> Gateway:
 
     services = {
         "account": AccountService(database, deletions, publisher, authenticator, allowances.export_places()),
-        "actions": actions,
         "adapters": AdapterService(database, ml),
         "contact_sync": ContactSyncService(database, chats, allowances),
         "conversations": ConversationService(database, deletions, publisher, [drafts_of_messages]),
         "devices": devices,
+        "draft_queue": DraftQueue(database, ml, publisher, allowances),
         "events": hub,
+        "feedback": feedback,
         "health": HealthService(database, redis, ml),
-        "history_import": HistoryImportService(database, actions, allowances),
+        "history_import": HistoryImportService(database, feedback, allowances),
         "jobs": jobs,
         "metrics": metrics,
-        "responses": ResponseService(database, ml, publisher, running, draft_queue, unwanted, allowances.draft_places()),
+        "responses": ResponseService(database, ml, publisher, drafts, allowances.draft_places()),
         "samples": samples,
         "sync": SyncService(database, deletions, publisher, allowances, chats, [drafts_of_messages]),
     }
     background: list[Background] = [  # started in this order, and ended in the other
         publisher,
         Housekeeping(database, [idempotency.forget_old, devices.forget_expired, abandoned.fail]),
-        running,
         StreamConsumer(redis, JOB_EVENTS, JobEvent, draft_results),
         StreamConsumer(redis, TRAINING_EVENTS, TrainingEvent, training_results),
         deletions,
-        Reconciler("drafts", database, job_queries.take_due, DraftReconciliation(database, ml, draft_results)),
+        drafts,
         Reconciler("trainings", database, training_job_queries.take_due, trainings, at_once=4),
         hub,
     ]
@@ -148,7 +143,7 @@ def create_app(settings: Settings) -> Gateway:
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with AsyncExitStack() as closing:  # last first, and each whatever becomes of the others
             await database.open()
-            for close in (database.close, redis.aclose, events_redis.aclose, ml.close, unwanted.close):
+            for close in (database.close, redis.aclose, events_redis.aclose, ml.close):
                 closing.push_async_callback(close)
             for each in background:
                 each.start()
