@@ -34,11 +34,10 @@ from ml_service.engine.scripted_engine import scripted_factory
 from ml_service.engine.supervisor import EngineSupervisor, Timing
 from ml_service.forgetting import Forgetting
 from ml_service.generation import GenerationService
-from ml_service.jobs.ledger import connection_pool
+from ml_service.jobs.generation_queue import GenerationQueue
 from ml_service.jobs.metrics import JobMetrics
-from ml_service.jobs.queues import JobQueue
-from ml_service.jobs.training_queue import TrainingQueue
-from ml_service.jobs.training_requests import TrainingRequests
+from ml_service.jobs.queue import connection_pool
+from ml_service.jobs.training_queue import TrainingQueue, TrainingRequests
 from ml_service.metrics import Metrics
 from ml_service.middleware import MAX_SAMPLES_BYTES, BodyLimit, RequestContext, ServiceToken
 from ml_service.models.catalogue import CatalogueError, ModelEntry, default_model, has_gpu, load_catalogue
@@ -92,7 +91,7 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
     metrics.observe_adapters(lambda: len(adapters.loaded(supervisor.engine)))
     generation = GenerationService(supervisor, cache, metrics, adapters, places, prompt_tokens(settings))
     redis = Redis(connection_pool=connection_pool(settings.redis_url, REDIS_TIMEOUT_SECONDS))
-    queue = JobQueue(redis, settings)
+    queue = GenerationQueue(redis, settings)
     job_metrics = JobMetrics(queue)
     training_redis = Redis(connection_pool=connection_pool(settings.redis_url, SAMPLES_TIMEOUT_SECONDS))
     training_queue = TrainingQueue(training_redis, settings)

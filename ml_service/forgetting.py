@@ -4,7 +4,7 @@ from typing import Final
 
 from ml_service.adapters.registry import AdapterRegistry
 from ml_service.cache.response_cache import ResponseCache
-from ml_service.jobs.queues import JobQueue
+from ml_service.jobs.generation_queue import GenerationQueue
 from ml_service.jobs.training_queue import TrainingQueue
 from ml_service.redis_log import RedisLog
 from shared.contracts.service import ForgetRequest, Forgotten
@@ -16,7 +16,9 @@ MOST_ROUNDS: Final = 50
 class Forgetting:
     """Carries out what a `ForgetRequest` asks for. Each step may be made again: nothing is done twice."""
 
-    def __init__(self, cache: ResponseCache, jobs: JobQueue, trainings: TrainingQueue, adapters: AdapterRegistry, log: RedisLog) -> None:
+    def __init__(
+        self, cache: ResponseCache, jobs: GenerationQueue, trainings: TrainingQueue, adapters: AdapterRegistry, log: RedisLog
+    ) -> None:
         self._cache = cache
         self._jobs = jobs
         self._trainings = trainings

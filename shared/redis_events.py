@@ -1,8 +1,8 @@
 """How the ML service tells the gateway what became of jobs: a Redis Stream for each queue, read with a consumer group.
 
-An entry has one field, `event`, that holds a `JobEvent`, or on the training stream a `TrainingEvent`, as JSON. A job's state and its event
-are written in one transaction, so neither is there without the other. Delivery is at least once: readers must not mind an event that they
-have seen.
+An entry has one field, `event`, that holds a `JobEvent`, or on the training stream a `TrainingEvent`, as JSON; it may have further fields.
+A job's state and its event are written in one transaction, so neither is there without the other. Delivery is at least once: readers must
+not mind an event that they have seen.
 """
 
 from dataclasses import dataclass
@@ -20,6 +20,8 @@ JOB_EVENTS_GROUP: Final = "gateway"
 EVENT_FIELD: Final = "event"
 JOB_EVENTS_LENGTH: Final = 100_000
 """About how many entries are kept; those that every reader has handled are of no more use."""
+TRAINING_EVENTS_LENGTH: Final = 2_000
+"""Each is a whole state, so old ones are of little use."""
 
 JobEventType = Literal["generating", "token", "completed", "failed", "cancelled"]
 
@@ -29,9 +31,9 @@ class JobEvent:
     """Something happened to a job. `scope` is whose it is (the account).
 
     `result` comes with `completed`; `error`, a sentence for people, with `failed`; `text`, its `index` and `sequence` with `token`. Tokens
-    are told only if the job asked for it, and are the one thing that may get lost: `sequence` counts them from 0. `generating` comes again
-    when a job is begun anew, on another worker or after the engine was away: its text and `sequence`, too, then begin anew. `completed`,
-    `failed` or `cancelled` is written once and last.
+    are published only if the job asked for it, and are the one thing that may get lost: `sequence` counts them from 0. `generating` comes
+    again when a job is begun anew, on another worker or after the engine was away: its text and `sequence`, too, then begin anew.
+    `completed`, `failed` or `cancelled` is written once and last.
     """
 
     type: JobEventType

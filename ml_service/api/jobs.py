@@ -6,20 +6,20 @@ from fastapi import APIRouter, Query
 
 from ml_service.api.documentation import errors
 from ml_service.generation import GenerationService
-from ml_service.jobs.queues import JobQueue
+from ml_service.jobs.generation_queue import GenerationQueue
 from ml_service.jobs.training_queue import TrainingQueue
 from shared.contracts.jobs import AsyncGenerateRequest, JobAccepted, JobsDeleted, JobState
 from shared.contracts.names import Scope
 
 
-def job_routes(service: GenerationService, queue: JobQueue, trainings: TrainingQueue) -> APIRouter:
+def job_routes(service: GenerationService, queue: GenerationQueue, trainings: TrainingQueue) -> APIRouter:
     router = APIRouter(tags=["jobs"])
 
     @router.post("/generate/async", status_code=202, responses=errors(400, 404, 409, 413, 503))
     async def generate_async(body: AsyncGenerateRequest) -> JobAccepted:
         """Accept a generation as a job that no crash loses, and answer at once.
 
-        The answer is found under `/generate/status`, and told on the event stream. The model may be away: the job waits for it.
+        The answer is found under `/generate/status`, and published on the event stream. The model may be away: the job waits for it.
         """
         await service.check(body)
         return JobAccepted(job_id=await queue.enqueue(body), status="queued")

@@ -3,8 +3,7 @@
 from fastapi import APIRouter
 
 from ml_service.api.documentation import errors
-from ml_service.jobs.training_queue import TrainingQueue
-from ml_service.jobs.training_requests import TrainingRequests
+from ml_service.jobs.training_queue import TrainingQueue, TrainingRequests
 from shared.contracts.training import TrainingAccepted, TrainingRequest, TrainingState
 
 
@@ -15,7 +14,7 @@ def training_routes(requests: TrainingRequests, queue: TrainingQueue) -> APIRout
     async def start(body: TrainingRequest) -> TrainingAccepted:
         """Accept a training as a job that no crash loses, and answer at once.
 
-        How it goes is found under `/training/status`, and told on the event stream. The body may have 32 MiB.
+        How it goes is found under `/training/status`, and published on the event stream. The body may have 32 MiB.
         """
         return TrainingAccepted(job_id=await requests.start(body), status="queued")
 

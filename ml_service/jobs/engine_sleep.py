@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
-import aiohttp
+import httpx
 import structlog
+from httpx_aiohttp import AiohttpTransport
+
+from shared.background import BackgroundTask
 
 SLEEP_SECONDS: Final = 60
 """An engine wakes by itself when nobody has asked it to go on sleeping for so long: a dead worker puts nothing to sleep for good."""
@@ -28,45 +30,52 @@ class EngineSleep:
 
     def __init__(self, urls: Sequence[str], token: str) -> None:
         self._urls = [url.rstrip("/") for url in urls]
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._renewing: asyncio.Task[None] | None = None
+        self._client = httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=CALL_SECONDS,
+            transport=AiohttpTransport(),
+            trust_env=False,
+        )
+        self._renewing: BackgroundTask | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(headers=self._headers, timeout=aiohttp.ClientTimeout(total=CALL_SECONDS))
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.end()
-        await self._session.close()
+        await self._client.aclose()
 
     async def begin(self) -> None:
         """Have them sleep until `end`."""
-        await self._ask_all("/model/sleep", {"seconds": SLEEP_SECONDS})
+        await self._sleep()
         if self._renewing is None:
-            self._renewing = asyncio.create_task(self._renew())
+            self._renewing = BackgroundTask("engine sleep", self._renew)
+            self._renewing.start()
 
     async def end(self) -> None:
         """Wake them, if they were put to sleep."""
         if self._renewing is None:
             return
-        self._renewing.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._renewing
+        await self._renewing.close()
         self._renewing = None
         await self._ask_all("/model/wake", None)
 
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
-            await self._ask_all("/model/sleep", {"seconds": SLEEP_SECONDS})
+            await self._sleep()
+
+    async def _sleep(self) -> None:
+        await self._ask_all("/model/sleep", {"seconds": SLEEP_SECONDS})
 
     async def _ask_all(self, path: str, body: dict[str, int] | None) -> None:
         await asyncio.gather(*(self._ask(url + path, body) for url in self._urls))
 
     async def _ask(self, url: str, body: dict[str, int] | None) -> None:
         try:
-            async with self._session.post(url, json=body) as answer:
-                if not answer.ok:
-                    log.warning("engine refuses to sleep or wake", url=url, status=answer.status)
-        except (aiohttp.ClientError, TimeoutError) as error:
+            answer = await self._client.post(url, json=body)
+        except httpx.HTTPError as error:
             log.warning("engine not reached", url=url, kind=type(error).__name__)
+        else:
+            if not answer.is_success:
+                log.warning("engine refuses to sleep or wake", url=url, status=answer.status_code)

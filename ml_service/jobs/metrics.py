@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
-from ml_service.jobs.ledger import Ledger, QueueAway, Snapshot
-from ml_service.jobs.scripts import WAIT_BUCKETS
+from ml_service.jobs.queue import JobQueue, QueueAway, Totals
 
 
 class JobMetrics(Collector):
@@ -19,18 +18,18 @@ class JobMetrics(Collector):
         noun: what its jobs are called.
     """
 
-    def __init__(self, queue: Ledger[Any], prefix: str = "ml_job", noun: str = "Queued generations") -> None:
+    def __init__(self, queue: JobQueue[Any, Any, Any], prefix: str = "ml_job", noun: str = "Queued generations") -> None:
         self._queue = queue
         self._prefix = prefix
         self._noun = noun
-        self._snapshot: Snapshot | None = None
+        self._totals: Totals | None = None
 
     async def refresh(self) -> None:
-        """Look at the queue; called before each scrape, because a scrape itself cannot wait."""
+        """Read the queue; called before each scrape, because a scrape itself cannot wait."""
         try:
-            self._snapshot = await self._queue.snapshot()
+            self._totals = await self._queue.totals()
         except QueueAway:
-            self._snapshot = None
+            self._totals = None
 
     async def waiting(self) -> int:
         """How many jobs wait; 0 while Redis is away."""
@@ -40,25 +39,19 @@ class JobMetrics(Collector):
             return 0
 
     def collect(self) -> Iterator[Metric]:
-        snapshot = self._snapshot
-        if snapshot is None:
+        totals = self._totals
+        if totals is None:
             return
         open_jobs = GaugeMetricFamily(f"{self._prefix}s", f"{self._noun} that are not finished.", labels=["status"])
-        open_jobs.add_metric(["queued"], snapshot.queued)
-        open_jobs.add_metric([self._queue.names.running], snapshot.running)
+        open_jobs.add_metric(["queued"], totals.queued)
+        open_jobs.add_metric([self._queue.spec.running], totals.running)
         yield open_jobs
         finished = CounterMetricFamily(f"{self._prefix}s_finished", f"{self._noun} by how they ended.", labels=["status"])
-        for status, count in snapshot.finished.items():
+        for status, count in totals.ended.items():
             finished.add_metric([status], count)
         yield finished
-        waits = HistogramMetricFamily(f"{self._prefix}_wait_seconds", "From a job's acceptance to its start.")
-        cumulative = 0
-        buckets: list[tuple[str, float]] = []
-        for bound, count in zip(WAIT_BUCKETS, snapshot.waits, strict=True):
-            cumulative += count
-            buckets.append((str(float(bound)), cumulative))
-        waits.add_metric([], [*buckets, ("+Inf", snapshot.wait_count)], snapshot.wait_sum)
-        yield waits
-        yield SummaryMetricFamily(
-            f"{self._prefix}_seconds", "From a job's first start to its end.", count_value=snapshot.run_count, sum_value=snapshot.run_sum
-        )
+        for name, description, count, seconds in (
+            ("wait_seconds", "From a job's acceptance to its first start.", totals.wait_count, totals.wait_sum),
+            ("seconds", "From a job's first start to its end.", totals.run_count, totals.run_sum),
+        ):
+            yield SummaryMetricFamily(f"{self._prefix}_{name}", description, count_value=count, sum_value=seconds)

@@ -1,14 +1,18 @@
 """The ML service's replicas as a worker sees them: a request in, the pieces of its answer out."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from hashlib import blake2b
 from http import HTTPStatus
 from typing import Final
 
-import aiohttp
+import httpx
 import msgspec
+from httpx_aiohttp import AiohttpTransport
 
+from ml_service.jobs.queue import JobFailed
+from shared import sse
 from shared.contracts.generation import GenerateRequest, GenerateResponse, TokenEvent
 from shared.errors import ErrorBody
 
@@ -24,8 +28,8 @@ _answers = msgspec.json.Decoder(GenerateResponse)
 _errors = msgspec.json.Decoder(ErrorBody)
 
 
-class GenerationError(Exception):
-    """There is no answer; the message is a sentence for people."""
+class GenerationError(JobFailed):
+    """There is no answer."""
 
 
 class ModelAway(GenerationError):
@@ -51,16 +55,16 @@ class Replicas:
 
     def __init__(self, urls: Sequence[str], token: str, stall_seconds: float) -> None:
         self._urls = [url.rstrip("/") for url in urls]
-        self._session = aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=stall_seconds),
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("User-Agent", "Accept-Encoding"),
+        self._client = httpx.AsyncClient(
+            headers={"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})},
+            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS, read=stall_seconds),
+            # For aiohttp 0 is no limit: the worker has one.
+            transport=AiohttpTransport(limits=httpx.Limits(max_connections=0, keepalive_expiry=IDLE_SECONDS)),
+            trust_env=False,
         )
 
     async def close(self) -> None:
-        await self._session.close()
+        await self._client.aclose()
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent | GenerateResponse, None]:
         """The text as it comes, then the whole answer, which is always the last.
@@ -70,11 +74,12 @@ class Replicas:
         Raises:
             ModelAway, GenerationBroke, RequestRefused: at any time.
         """
+        body = _encode(replace(request, stream=True))
         reason = ModelAway("The model is not reachable")
         for url in by_preference(request.scope, self._urls):
             begun = False
             try:
-                async with aclosing(self._generate_on(url, request)) as pieces:
+                async with aclosing(self._generate_on(url, body)) as pieces:
                     async for piece in pieces:
                         begun = True
                         yield piece
@@ -85,22 +90,21 @@ class Replicas:
                 reason = error
         raise reason
 
-    async def _generate_on(self, url: str, request: GenerateRequest) -> AsyncGenerator[TokenEvent | GenerateResponse, None]:
+    async def _generate_on(self, url: str, body: bytes) -> AsyncGenerator[TokenEvent | GenerateResponse, None]:
         try:
-            async with self._session.post(
-                f"{url}/generate", data=_encode(request), headers={"Content-Type": "application/json"}
-            ) as response:
-                if response.status != HTTPStatus.OK:
-                    raise _translated(response.status, await response.read())
-                async for name, data in _events(response.content.iter_any()):
-                    if name == b"token":
-                        yield _tokens.decode(data)
-                    elif name == b"completed":
-                        yield _answers.decode(data)
-                        return
-                    elif name == b"failed":
-                        raise _translated(_errors.decode(data).statusCode, data)
-        except (aiohttp.ClientError, TimeoutError) as error:
+            async with self._client.stream("POST", f"{url}/generate", content=body) as response:
+                if response.status_code != HTTPStatus.OK:
+                    raise _translated(response.status_code, await response.aread())
+                async for event in sse.parse(response.aiter_bytes()):
+                    match event.name:
+                        case "token":
+                            yield _tokens.decode(event.data)
+                        case "completed":
+                            yield _answers.decode(event.data)
+                            return
+                        case "failed":
+                            raise _translated(_errors.decode(event.data).statusCode, event.data)
+        except httpx.HTTPError as error:
             raise ModelAway("The model is not reachable") from error
         except msgspec.MsgspecError as error:
             raise GenerationBroke("The model gave an unusable answer") from error
@@ -110,16 +114,6 @@ class Replicas:
 def by_preference(scope: str, urls: Sequence[str]) -> list[str]:
     """All replicas, a scope's own first (rendezvous hashing; Thaler and Ravishankar, 1998): when one leaves, only its scopes move."""
     return sorted(urls, key=lambda url: blake2b(f"{scope} {url}".encode(), digest_size=8).digest())
-
-
-async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, bytes]]:
-    """Names and data of the service's events, each of one `event` and one `data` line; the stream may be cut anywhere."""
-    rest = b""
-    async for chunk in chunks:
-        *events, rest = (rest + chunk).split(b"\n\n")
-        for event in events:
-            name, _, data = event.partition(b"\n")
-            yield name.removeprefix(b"event: "), data.removeprefix(b"data: ")
 
 
 def _translated(status: int, body: bytes) -> GenerationError:

@@ -1,10 +1,11 @@
-"""The subprocess that trains: started at the lowest priority, heard line by line, never left behind."""
+"""The subprocess that trains: started at the lowest priority, read line by line, never left behind. And the folder that it works in."""
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -12,10 +13,14 @@ from typing import Final
 import msgspec
 import structlog
 
+from ml_service.jobs.queue import JobFailed
 from ml_service.settings import Settings
-from ml_service.training.spec import Said
+from ml_service.training.spec import ADAPTER, SAMPLES, SPEC, Said, TrainingSpec
+from shared.contracts.training import TrainingSample
 from shared.processes import launching
 
+PROCESS: Final = "process"
+"""The file with the number of the trainer's process group."""
 MODULE: Final = "ml_service.training"
 LINE_BYTES: Final = 64 * 2**20
 """A result's comparisons quote whole messages."""
@@ -28,12 +33,61 @@ _decode: Final = msgspec.json.Decoder(Said).decode
 log = structlog.get_logger(__name__)
 
 
-class TrainerDied(Exception):
-    """The process ended without a word of how the training went; the message is a sentence for people."""
+class TrainerDied(JobFailed):
+    """The process ended and did not say how the training went."""
 
 
 class TrainerSilent(TrainerDied):
     """Nothing was heard of the process for too long."""
+
+
+class TrainingFolder:
+    """The folder of one job: written for the trainer, kept while the job is open so that it can be resumed, then removed.
+
+    Only this user may read it, since it holds people's messages.
+
+    Args:
+        path: where it is; its name is the job's id, which was checked when the job was accepted: it is a name, not a path.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def adapter(self) -> Path:
+        return self.path / ADAPTER
+
+    def prepare(self, spec: TrainingSpec, samples: Iterable[TrainingSample]) -> None:
+        """Write what the trainer reads; checkpoints of an earlier run stay, its trainer does not.
+
+        Raises:
+            OSError: the disk is full, or the folder cannot be written.
+        """
+        self._end_process()
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._write(SAMPLES, b"".join(msgspec.json.encode(sample) + b"\n" for sample in samples))
+        self._write(SPEC, msgspec.json.encode(spec))
+
+    def note_process(self, group: int) -> None:
+        """Remember who works here."""
+        self._write(PROCESS, b"%d" % group)
+
+    def remove(self) -> None:
+        self._end_process()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _end_process(self) -> None:
+        """Kill a trainer that still works here although its worker has lost the job: two would spoil each other's checkpoints."""
+        with suppress(OSError, ValueError):
+            group = int((self.path / PROCESS).read_bytes())
+            if self.path.name.encode() in Path(f"/proc/{group}/cmdline").read_bytes():  # else the number is another's by now
+                os.killpg(group, signal.SIGKILL)
+
+    def _write(self, name: str, data: bytes) -> None:
+        new = self.path / f"{name}.new"
+        with open(new, "wb", opener=lambda path, flags: os.open(path, flags, mode=0o600)) as file:
+            file.write(data)
+        new.replace(self.path / name)
 
 
 class TrainerProcess:

@@ -1,131 +1,118 @@
-"""The queue of training jobs: what is accepted, and what becomes of it."""
+"""The queue of trainings: what a training must be to be accepted, and what becomes of it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import msgspec
 from redis.asyncio import Redis
 
-from ml_service.jobs import scripts
-from ml_service.jobs.ledger import Given, Ledger, Limits, NewJob, encode
-from ml_service.jobs.scripts import TRAINING
+from ml_service.adapters.store import AdapterStore
+from ml_service.jobs.queue import Job, JobQueue, QueueSpec, inside
+from ml_service.models.catalogue import ModelEntry
 from ml_service.settings import Settings
 from ml_service.training.spec import Progress, Result
-from shared.contracts.training import TrainingRequest, TrainingState
-from shared.errors import Conflict, NotFound
-from shared.ids import new_id
+from shared.contracts.training import TrainingRequest, TrainingSample, TrainingState
+from shared.errors import BadRequest, Conflict
+from shared.redis_events import TRAINING_EVENTS, TRAINING_EVENTS_LENGTH
 
 OPEN_SECONDS: Final = 7 * 86_400
 """A job of which nothing was heard for so long is forgotten."""
 
-_decode_request = msgspec.json.Decoder(TrainingRequest).decode
-_decode_state = msgspec.json.Decoder(TrainingState).decode
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingJob:
-    """A training that a run may work on. `runs` counts those that began it and whose worker died, and this one."""
-
-    job_id: str
-    run: str
-    request: TrainingRequest
-    age_seconds: float
-    runs: int
-
-    @property
-    def adapter_id(self) -> str:
-        """The id that the new adapter gets."""
-        return self.request.adapter_id or self.job_id
-
-
-class TrainingQueue(Ledger[TrainingJob]):
-    """The ledger of training jobs, in Redis. The samples are in it only until the job ends.
+class TrainingQueue(JobQueue[TrainingRequest, Result, TrainingState]):
+    """The ledger of trainings. The samples are in it only until the job ends. A job's id is also the id of its adapter.
 
     Args:
         redis: a client that gives bytes; it is not closed here.
         settings: the limits, see `Settings`.
-
-    Every method raises `QueueAway` when Redis does not do its part.
     """
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
-        limits = Limits(
-            waiting=settings.max_queued_trainings,
-            waiting_per_flow=settings.max_queued_trainings_per_scope,
+        spec = QueueSpec(
+            name="training",
+            running="training",
+            stream=TRAINING_EVENTS,
+            stream_length=TRAINING_EVENTS_LENGTH,
+            whole_states=True,
+            max_waiting=settings.max_queued_trainings,
+            max_waiting_of_scope=settings.max_queued_trainings_per_scope,
             open_ms=OPEN_SECONDS * 1000,
             keep_ms=settings.job_ttl_seconds * 1000,
             lease_ms=int(settings.job_lease_seconds * 1000),
         )
-        super().__init__(redis, TRAINING, limits)
-        self._progress = self._script(scripts.PROGRESS)
+        super().__init__(redis, spec, TrainingRequest, TrainingState)
 
-    async def enqueue(self, request: TrainingRequest) -> str:
-        """Accept a job: from here on it is finished one day, whatever dies.
-
-        Returns:
-            Its id.
-
-        Raises:
-            Conflict: the id is known, or another open job makes an adapter of the same id.
-            JobQueueFull: too many jobs wait, in all or of this scope.
-        """
-        job_id = request.job_id or str(new_id())
-        job = NewJob(
-            job_id=job_id,
-            scope=request.scope,
-            flow=request.scope,
-            cost=1,
-            who=encode({"job_id": job_id})[1:-1],
-            request=encode(request),
-            claim=f"jobs:training:adapter:{request.scope}:{request.adapter_id or job_id}",
-        )
-        await self._accept(job)
-        return job_id
-
-    def _job(self, given: Given) -> TrainingJob:
-        return TrainingJob(
-            job_id=given.job_id,
-            run=given.run,
-            request=_decode_request(given.request),
-            age_seconds=given.age_seconds,
-            runs=given.runs,
-        )
-
-    async def state(self, job_id: str) -> TrainingState:
-        """How far a job is.
-
-        Raises:
-            NotFound: no such job, or it was finished too long ago.
-        """
-        state = await self._call(lambda: self._redis.hget(self.names.state + job_id, "state"))
-        if state is None:
-            raise NotFound("No training job with this id")
-        return _decode_state(state)
-
-    async def cancel(self, job_id: str) -> TrainingState:
-        """End a job. One that waits never begins; the worker of one that runs ends its process within seconds.
-
-        Raises:
-            NotFound: no such job.
-            Conflict: it is over.
-        """
-        if not await self._end(job_id, "cancelled"):
-            state = await self.state(job_id)
-            raise Conflict(f"The training job is {state.status} already")
-        return await self.state(job_id)
-
-    async def report(self, job_id: str, run: str, progress: Progress) -> None:
-        """Tell how far a run is; does nothing if this run does not hold the job, or an earlier one was further."""
+    async def report(self, job: Job[TrainingRequest], progress: Progress) -> None:
+        """Publish how far a run is; does nothing if this run does not hold the job, or an earlier one was further."""
         details = msgspec.structs.asdict(progress)
         status = details.pop("status")
-        await self._call(lambda: self._progress(args=[job_id, run, status, progress.progress, _inside(details), OPEN_SECONDS * 1000]))
+        await self._call("report", job.job_id, job.lease, status, progress.progress, inside(details))
 
-    async def complete(self, job_id: str, result: Result, adapter_id: str) -> bool:
-        """Keep the figures and tell of them; False if the job was over already, and nothing was done."""
-        details = {**msgspec.structs.asdict(result), "progress": 100.0, "adapter_id": adapter_id}
-        return await self._end(job_id, "completed", "details", _inside(details))
+    async def complete(self, job_id: str, result: Result) -> bool:
+        return await self._end(job_id, "completed", {**msgspec.structs.asdict(result), "progress": 100.0, "adapter_id": job_id})
 
 
-def _inside(fields: dict[str, object]) -> bytes:
-    """Fields as they stand in a JSON object behind others."""
-    return b"," + encode(fields)[1:-1]
+class TrainingRequests:
+    """Checks trainings and hands them to the queue.
+
+    Args:
+        queue: where they wait.
+        store: the adapters that there are.
+        catalogue: the base models.
+        max_rank: the highest rank that can be served.
+    """
+
+    def __init__(self, queue: TrainingQueue, store: AdapterStore, catalogue: Mapping[str, ModelEntry], max_rank: int) -> None:
+        self._queue = queue
+        self._store = store
+        self._catalogue = catalogue
+        self._max_rank = max_rank
+
+    async def start(self, request: TrainingRequest) -> str:
+        """Accept a training; its job's id.
+
+        Raises:
+            BadRequest: it could not succeed; the field is named.
+            Conflict: the job or its adapter is known.
+            Unavailable: Redis or the store is away, or too many jobs wait.
+        """
+        self._check(request)
+        job_id = request.job_id or request.adapter_id
+        if job_id is not None and await self._store.find(request.scope, job_id) is not None:
+            raise Conflict("An adapter with this id exists already")
+        await self._check_baseline(request)
+        return await self._queue.enqueue(replace(request, job_id=job_id))
+
+    def _check(self, request: TrainingRequest) -> None:
+        if request.adapter_id not in (None, request.job_id) and request.job_id is not None:
+            raise BadRequest.field("adapter_id", "is another name for job_id: give one of them, or the same")
+        if request.base_model not in self._catalogue:
+            raise BadRequest.field("base_model", f"is not in the catalogue; there are {', '.join(self._catalogue)}")
+        if request.lora.rank > self._max_rank:
+            raise BadRequest.field("lora.rank", f"is above {self._max_rank}, the highest that is served (MAX_LORA_RANK)")
+        for number, sample in enumerate(request.samples):
+            _check_sample(sample, f"samples[{number}]")
+        if not any(_teaches(sample, request) for sample in request.samples):
+            kind = "with a rejected_output and" if request.method == "dpo" else "with"
+            raise BadRequest.field("samples", f"has no sample {kind} a quality above 0, which is what can be learned from")
+
+    async def _check_baseline(self, request: TrainingRequest) -> None:
+        if request.baseline_adapter_id is None:
+            return
+        baseline = await self._store.find(request.scope, request.baseline_adapter_id)
+        if baseline is None:
+            raise BadRequest.field("baseline_adapter_id", "there is no such adapter in this scope")
+        if baseline.manifest.base_model != request.base_model:
+            raise BadRequest.field("baseline_adapter_id", "belongs to another base model; leave it out to compare with the base model")
+
+
+def _check_sample(sample: TrainingSample, field: str) -> None:
+    if (sample.input is None) == (sample.messages is None):
+        raise BadRequest.field(f"{field}.input", "give exactly one of input and messages")
+    if sample.messages is not None and sample.messages[-1].role == "assistant":
+        raise BadRequest.field(f"{field}.messages", "must end with the turn that the output answers, not with an assistant's")
+
+
+def _teaches(sample: TrainingSample, request: TrainingRequest) -> bool:
+    return sample.quality > 0 and (request.method == "sft" or sample.rejected_output is not None)

@@ -1,4 +1,4 @@
-"""The worker of the training queue: has a subprocess train what was asked for, publishes the adapter, and tells what came of it."""
+"""The worker of the training queue: has a subprocess train what was asked for, publishes the adapter, and reports what came of it."""
 
 import asyncio
 import errno
@@ -14,25 +14,23 @@ from arq.connections import ArqRedis
 from ml_service.adapters.manifest import Evaluation
 from ml_service.adapters.store import AdapterExists, AdapterStore
 from ml_service.jobs.engine_sleep import EngineSleep
-from ml_service.jobs.leases import Leases
-from ml_service.jobs.ledger import QueueAway, connection_pool
-from ml_service.jobs.runs import REDIS_TIMEOUT_SECONDS, Runs, cancel, stop_signal, work_on
-from ml_service.jobs.trainer_process import MODULE, TrainerDied, TrainerProcess, TrainerSilent
-from ml_service.jobs.training_folder import TrainingFolder, TrainingFolders
-from ml_service.jobs.training_queue import TrainingJob, TrainingQueue
+from ml_service.jobs.queue import Job, JobFailed, QueueAway
+from ml_service.jobs.trainer_process import MODULE, TrainerDied, TrainerProcess, TrainerSilent, TrainingFolder
+from ml_service.jobs.training_queue import TrainingQueue
+from ml_service.jobs.worker import JobWorker, stop_signal, worker_redis
 from ml_service.models.bundled import BundledModelMissing
 from ml_service.models.catalogue import ModelEntry, checkpoint, load_catalogue
 from ml_service.models.number_format import cpu_number_format
 from ml_service.settings import Settings
 from ml_service.training.spec import Failure, Progress, Result, TrainingSpec
+from shared.background import end
+from shared.contracts.training import TrainingRequest
 from shared.errors import AppError, NotFound, Unavailable
 
 REDIS_SECONDS: Final = 15.0
 """A job's samples may be many megabytes."""
-TELL_SECONDS: Final = 0.5
-"""Progress is told at most so often …"""
-SAME_SECONDS: Final = 1.5
-"""… and when there is none, nearly as seldom as it may be."""
+REPORT_SECONDS: Final = 0.5
+"""Progress is reported at most so often; the trainer repeats it, so it is reported when there is none, too."""
 DEATHS_ALLOWED: Final = 2
 """How often a training process may die before its job fails; each time it goes on from its last checkpoint."""
 RUNS_ALLOWED: Final = 3
@@ -51,78 +49,75 @@ Found = TypeVar("Found")
 log = structlog.get_logger(__name__)
 
 
-class TrainingFailed(Exception):
-    """There will be no adapter; the message is a sentence for people."""
-
-
 async def run_training_worker(settings: Settings, trainer: str = MODULE) -> None:
     """Work until a signal comes: at the first one hand the job back and end, at the second end at once.
 
     `trainer` is the module that trains in a process of its own.
     """
-    stop = stop_signal()
-    redis = ArqRedis(pool_or_conn=connection_pool(settings.redis_url, max(REDIS_SECONDS, REDIS_TIMEOUT_SECONDS)))
     catalogue = load_catalogue(Path(settings.model_catalogue) if settings.model_catalogue else None)
-    queue = TrainingQueue(redis, settings)
-    leases = Leases(queue, settings.job_lease_seconds)
     store = AdapterStore.open(settings, catalogue)
+    redis = worker_redis(settings.redis_url, REDIS_SECONDS)
     try:
         async with EngineSleep(settings.ml_service_url, settings.ml_service_token) as engines:
-            runs = TrainingRuns(queue, store, leases, stop, engines, settings, catalogue, trainer)
-            await work_on(redis, runs, leases, stop, jobs=1)
+            await TrainingWorker(redis, settings, store, catalogue, engines, stop_signal(), trainer).run()
     finally:
         store.close()
 
 
-class TrainingRuns(Runs[TrainingJob]):
-    """Runs training jobs, one at a time.
+class TrainingWorker(JobWorker[TrainingRequest, Result]):
+    """Runs trainings, one at a time.
 
     Args:
-        queue: the ledger.
+        redis, stop: see `JobWorker`.
+        settings: see there.
         store: where adapters are published.
-        leases: where running jobs are kept alive.
-        stop: when it is set, the job that runs goes back to the queue.
+        catalogue: the base models.
         engines: what sleeps meanwhile, if the settings say so.
-        settings, catalogue: see there.
         module: what trains, see `TrainerProcess`.
     """
 
     def __init__(
         self,
-        queue: TrainingQueue,
-        store: AdapterStore,
-        leases: Leases,
-        stop: asyncio.Event,
-        engines: EngineSleep,
+        redis: ArqRedis,
         settings: Settings,
+        store: AdapterStore,
         catalogue: Mapping[str, ModelEntry],
+        engines: EngineSleep,
+        stop: asyncio.Event,
         module: str = MODULE,
     ) -> None:
-        super().__init__(queue, leases, stop)
-        self._queue: TrainingQueue = queue
-        self._store = store
-        self._engines = engines
+        self._queue: TrainingQueue = TrainingQueue(redis, settings)
+        super().__init__(redis, self._queue, stop, jobs=1)
         self._settings = settings
+        self._store = store
         self._catalogue = catalogue
+        self._engines = engines
         self._module = module
         self._data_dir = Path(settings.data_dir).resolve()
-        self._folders = TrainingFolders(self._data_dir)
+        self._folders = self._data_dir / "training"
         self._trainer: TrainerProcess | None = None
         self._publishing: asyncio.Task[None] | None = None
 
     async def prepare(self) -> bool:
         """Also removes what jobs have left here that are over or forgotten by now."""
-        return await super().prepare() and await self.insist(self._sweep) is not None
+        return await super().prepare() and await self.until_answered(self._sweep) is not None
 
-    async def _work(self, job: TrainingJob) -> None:
-        began = time.monotonic()
-        end = await self._outcome(job)
-        self._leases.let_go(job.run)  # whoever ends it, this run is not to be stopped any more
-        ended = await self.insist(end)
-        seconds = round(time.monotonic() - began, 3)
-        log.info("training job run", job_id=job.job_id, ended=ended, runs=job.runs, waited=job.age_seconds, seconds=seconds)
+    async def work(self, job: Job[TrainingRequest]) -> Result:
+        """Train, and publish the adapter."""
+        try:
+            result = await self._train(job)
+            self._publishing = asyncio.create_task(self._publish(job, result))
+            await asyncio.shield(self._publishing)
+        except AppError as error:
+            raise JobFailed(error.message) from error
+        except OSError as error:
+            log.warning("training job broke", job_id=job.job_id, kind=type(error).__name__, errno=error.errno)
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            message = "The training worker's disk is full" if full else "The training worker could not write its files"
+            raise JobFailed(message) from error
+        return result
 
-    async def _clear(self, job: TrainingJob) -> None:
+    async def clean_up(self, job: Job[TrainingRequest]) -> None:
         """End the trainer and wake the engines; then drop what a job that is over has left."""
         trainer, self._trainer = self._trainer, None
         if trainer is not None:
@@ -132,60 +127,44 @@ class TrainingRuns(Runs[TrainingJob]):
             await self._take_back(job)
             await self._sweep()
 
-    async def _take_back(self, job: TrainingJob) -> None:
+    async def _take_back(self, job: Job[TrainingRequest]) -> None:
         """Delete the adapter of a job that was cancelled or forgotten while it was being published."""
         publishing, self._publishing = self._publishing, None
         if publishing is None:
             return
         await asyncio.wait([publishing], timeout=PUBLISH_SECONDS)
-        await cancel(publishing)
-        await asyncio.gather(publishing, return_exceptions=True)  # how it went was told, or matters no more
+        await end(publishing)
+        if await self._status(job.job_id) in ("cancelled", "failed", None):
+            try:
+                await self._store.delete(job.request.scope, job.job_id)
+            except AppError as error:
+                log.warning("adapter of a cancelled job is left", job_id=job.job_id, reason=error.message)
+
+    async def _sweep(self) -> bool:
+        """Remove the folders of jobs that are over: they hold people's messages."""
+        folders = [each for each in self._folders.iterdir() if each.is_dir()] if self._folders.exists() else []
+        for folder in folders:
+            if await self._status(folder.name) in ("completed", "cancelled", "failed", None):
+                await asyncio.to_thread(TrainingFolder(folder).remove)
+        return True
+
+    async def _status(self, job_id: str) -> str | None:
+        """A job's status; None if it is not known any more."""
         try:
-            state = await self._queue.state(job.job_id)
-            unwanted = state.completed_at is not None and state.status != "completed"
+            return (await self._queue.state(job_id)).status
         except NotFound:
-            unwanted = True
-        if not unwanted:
-            return
-        try:
-            await self._store.delete(job.request.scope, job.adapter_id)
-        except AppError as error:
-            log.warning("adapter of a cancelled job is left", job_id=job.job_id, reason=error.message)
+            return None
 
-    async def _outcome(self, job: TrainingJob) -> Callable[[], Awaitable[bool]]:
-        """Train and publish; returns what is to be done with the job then."""
-        try:
-            result = await self._train(job, self._folders.of(job.job_id))
-            self._publishing = asyncio.create_task(self._publish(job, result))
-            await asyncio.shield(self._publishing)
-        except (TrainingFailed, TrainerDied) as error:
-            message = str(error)
-        except AppError as error:
-            message = error.message
-        except OSError as error:
-            log.warning("training job broke", job_id=job.job_id, kind=type(error).__name__, errno=error.errno)
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            message = "The training worker's disk is full" if full else "The training worker could not write its files"
-        except Exception:  # a job that was accepted ends, also by a mistake of ours
-            log.exception("training job broke", job_id=job.job_id)
-            message = "The training failed"
-        else:
-            return lambda: self._queue.complete(job.job_id, result, job.adapter_id)
-        return lambda: self._queue.fail(job.job_id, message)
-
-    async def _train(self, job: TrainingJob, folder: TrainingFolder) -> Result:
+    async def _train(self, job: Job[TrainingRequest]) -> Result:
         """What the trainer says in the end, however often it has to be started.
 
         Raises:
-            TrainingFailed, TrainerDied: there is no adapter.
+            JobFailed: there is no adapter.
         """
-        if job.runs > RUNS_ALLOWED:
-            raise TrainingFailed(
-                f"The training was begun {RUNS_ALLOWED} times, and each time its worker died; memory may be too short for it"
-            )
-        spec = await self._spec(job)
-        await asyncio.to_thread(folder.end_process)
-        await asyncio.to_thread(folder.prepare, spec, job.request.samples)
+        if job.lost_leases >= RUNS_ALLOWED:
+            raise JobFailed(f"The training was begun {RUNS_ALLOWED} times, and each time its worker died; memory may be too short for it")
+        folder = self._folder(job)
+        await asyncio.to_thread(folder.prepare, await self._spec(job), job.request.samples)
         if self._settings.training_gpu == "sleep":
             await self._engines.begin()
         deaths = 0
@@ -198,49 +177,49 @@ class TrainingRuns(Runs[TrainingJob]):
                 if deaths > DEATHS_ALLOWED:
                     raise
 
-    async def _attempt(self, job: TrainingJob, folder: TrainingFolder) -> Result:
+    async def _attempt(self, job: Job[TrainingRequest], folder: TrainingFolder) -> Result:
         trainer = self._trainer = await TrainerProcess.start(folder.path, self._settings, self._module)
         await asyncio.to_thread(folder.note_process, trainer.group)
-        teller = ProgressTeller(self._queue, job)
-        telling = asyncio.create_task(teller.keep_telling())
         try:
-            last = await self._last_word(trainer, teller)
+            outcome = await self._outcome_of(trainer, job)
         except TrainerSilent:
             await trainer.end(0)
             raise
-        finally:
-            await cancel(telling)
         await trainer.end(LEAVE_SECONDS)
-        if last is None:
+        if outcome is None:
             raise await trainer.death()
-        if isinstance(last, Failure):
-            raise TrainingFailed(last.error)
-        return last
+        if isinstance(outcome, Failure):
+            raise JobFailed(outcome.error)
+        return outcome
 
-    async def _last_word(self, trainer: TrainerProcess, teller: "ProgressTeller") -> Result | Failure | None:
-        """What the trainer says of how it went; None if it ends without."""
-        async with aclosing(trainer.says()) as words:
-            async for said in words:
+    async def _outcome_of(self, trainer: TrainerProcess, job: Job[TrainingRequest]) -> Result | Failure | None:
+        """What the trainer says of how it went, None if it ends without. Its progress is reported; what Redis does not take is lost."""
+        reported_at = 0.0
+        async with aclosing(trainer.says()) as lines:
+            async for said in lines:
                 if not isinstance(said, Progress):
                     return said
-                teller.latest = said
+                if time.monotonic() >= reported_at + REPORT_SECONDS:
+                    with suppress(QueueAway):
+                        await self._queue.report(job, said)
+                    reported_at = time.monotonic()
         return None
 
-    async def _spec(self, job: TrainingJob) -> TrainingSpec:
+    async def _spec(self, job: Job[TrainingRequest]) -> TrainingSpec:
         request = job.request
         entry = self._catalogue.get(request.base_model)
         if entry is None:
-            raise TrainingFailed("The base model is not in this worker's catalogue")
+            raise JobFailed("The base model is not in this worker's catalogue")
         try:
             model = await asyncio.to_thread(checkpoint, entry, self._data_dir)
         except (BundledModelMissing, FileNotFoundError) as error:
-            raise TrainingFailed(str(error)) from error
+            raise JobFailed(str(error)) from error
         return TrainingSpec(
             job_id=job.job_id,
             base_model=entry.name,
             checkpoint=model,
             revision=entry.revision,
-            baseline_adapter=await self._baseline(job),
+            baseline_adapter=await self._baseline(request),
             method=request.method,
             epochs=request.epochs,
             learning_rate=request.learning_rate,
@@ -251,32 +230,30 @@ class TrainingRuns(Runs[TrainingJob]):
             max_length=min(self._settings.training_max_length, entry.context_length, self._settings.max_model_len or entry.context_length),
         )
 
-    async def _baseline(self, job: TrainingJob) -> str | None:
-        adapter_id = job.request.baseline_adapter_id
+    async def _baseline(self, request: TrainingRequest) -> str | None:
+        adapter_id = request.baseline_adapter_id
         if adapter_id is None:
             return None
-        stored = await self._insist_on_store(lambda: self._store.find(job.request.scope, adapter_id))
-        if stored is None or stored.manifest.base_model != job.request.base_model:
-            raise TrainingFailed("The adapter in use, with which the new one was to be compared, is gone or belongs to another base model")
-        return str(await self._insist_on_store(lambda: self._store.folder(stored)))
+        stored = await self._until_stored(lambda: self._store.find(request.scope, adapter_id))
+        if stored is None or stored.manifest.base_model != request.base_model:
+            raise JobFailed("The adapter in use, with which the new one was to be compared, is gone or belongs to another base model")
+        return str(await self._until_stored(lambda: self._store.folder(stored)))
 
-    async def _publish(self, job: TrainingJob, result: Result) -> None:
-        adapter = self._folders.of(job.job_id).adapter
-        scope, adapter_id = job.request.scope, job.adapter_id
+    async def _publish(self, job: Job[TrainingRequest], result: Result) -> None:
+        adapter, scope, base_model = self._folder(job).adapter, job.request.scope, job.request.base_model
         evaluation = Evaluation(eval_loss=result.eval_loss, baseline_eval_loss=result.baseline_eval_loss)
 
         async def publish() -> None:
-            base_model = job.request.base_model
-            await self._store.publish(adapter, scope=scope, adapter_id=adapter_id, base_model=base_model, evaluation=evaluation)
+            await self._store.publish(adapter, scope=scope, adapter_id=job.job_id, base_model=base_model, evaluation=evaluation)
 
         try:
-            await self._insist_on_store(publish)
+            await self._until_stored(publish)
         except AdapterExists:
-            # An earlier run of this job came so far and no further: nobody was told of that adapter, and its figures are lost.
-            await self._insist_on_store(lambda: self._store.delete(scope, adapter_id))
-            await self._insist_on_store(publish)
+            # An earlier run of this job came so far and no further: nobody knows of that adapter, and its figures are lost.
+            await self._until_stored(lambda: self._store.delete(scope, job.job_id))
+            await self._until_stored(publish)
 
-    async def _insist_on_store(self, call: Callable[[], Awaitable[Found]]) -> Found:
+    async def _until_stored(self, call: Callable[[], Awaitable[Found]]) -> Found:
         """Call until the store does its part.
 
         Raises:
@@ -291,34 +268,5 @@ class TrainingRuns(Runs[TrainingJob]):
                     raise
             await asyncio.sleep(STORE_PAUSE_SECONDS)
 
-    async def _sweep(self) -> bool:
-        """Remove the folders of jobs that are over: they hold people's messages."""
-        for job_id in self._folders.present():
-            try:
-                over = (await self._queue.state(job_id)).completed_at is not None
-            except NotFound:
-                over = True
-            if over:
-                await asyncio.to_thread(self._folders.of(job_id).remove)
-        return True
-
-
-class ProgressTeller:
-    """Tells how far a run is, not too often; what Redis does not take is told with the next."""
-
-    def __init__(self, queue: TrainingQueue, job: TrainingJob) -> None:
-        self._queue = queue
-        self._job = job
-        self.latest: Progress | None = None
-
-    async def keep_telling(self) -> None:
-        """Until cancelled."""
-        told: Progress | None = None
-        told_at = 0.0
-        while True:
-            progress = self.latest
-            if progress is not None and (progress != told or time.monotonic() - told_at > SAME_SECONDS):
-                with suppress(QueueAway):
-                    await self._queue.report(self._job.job_id, self._job.run, progress)
-                    told, told_at = progress, time.monotonic()
-            await asyncio.sleep(TELL_SECONDS)
+    def _folder(self, job: Job[TrainingRequest]) -> TrainingFolder:
+        return TrainingFolder(self._folders / job.job_id)

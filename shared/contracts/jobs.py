@@ -9,7 +9,6 @@ from annotated_types import MaxLen, MinLen
 from shared.contracts.generation import GenerateRequest, GenerateResponse
 
 JobStatus = Literal["queued", "generating", "completed", "failed", "cancelled"]
-JobPriority = Literal["interactive", "background"]
 JobId = Annotated[str, MinLen(1), MaxLen(100)]
 
 
@@ -20,8 +19,6 @@ class AsyncGenerateRequest(GenerateRequest):
     job_id: JobId | None = None
     publish_tokens: bool = False
     """Put each piece of text on the event stream while it is generated."""
-    priority: JobPriority = "interactive"
-    """Of a scope's and others' jobs that wait, interactive ones get ten turns for each turn of background ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +35,10 @@ class JobState:
 
     job_id: str
     status: JobStatus
-    result: GenerateResponse | None
-    error: str | None
+    result: GenerateResponse | None = None
+    error: str | None = None
     created_at: datetime
-    completed_at: datetime | None
+    completed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,7 +63,7 @@ class TrainingRequest:
     epochs: Annotated[int, Ge(1), Le(20)] = 3
     learning_rate: Annotated[float, Gt(0), Le(0.01)] = 1e-4
     adapter_id: AdapterId | None = None
-    """The id that the new adapter shall have; none means the job's own. One that exists is 409."""
+    """Another name for `job_id`: a job's id is also its adapter's. One that exists is 409."""
     baseline_adapter_id: AdapterId | None = None
     """The adapter in use now, which the new one is compared with; none means the base model."""
     scope: Scope = BASE_SCOPE

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from deploy.local.processes import ChildProcess
 from deploy.local.valkey import EmbeddedValkey
-from ml_service.jobs.queues import JobQueue
+from ml_service.jobs.generation_queue import GenerationQueue
 from ml_service.settings import Settings
 from shared.contracts.jobs import AsyncGenerateRequest
 from shared.redis_events import JOB_EVENTS
@@ -137,7 +137,7 @@ async def _measure(system: QueueSystem, rounds: int) -> list[Measurement]:
 @asynccontextmanager
 async def _our_queue(system: QueueSystem) -> AsyncIterator[Enqueue]:
     redis = Redis.from_url(system.redis_url)
-    queue = JobQueue(redis, Settings(max_queued_jobs_per_scope=JOBS_TOGETHER))
+    queue = GenerationQueue(redis, Settings(max_queued_jobs_per_scope=JOBS_TOGETHER))
 
     async def enqueue(prompt: str) -> object:
         return await queue.enqueue(AsyncGenerateRequest(prompt=prompt))

@@ -40,7 +40,7 @@ def test_a_draft_that_cannot_be_looked_after_is_given_up_and_holds_up_no_other(o
         broken, sound = queued(owner), queued(owner)
         rows(url, "update response set request = '{}' where id = $1", UUID(broken))
         with queue_system.redis() as redis:  # neither has a job any more
-            redis.delete(f"jobs:state:{broken}", f"jobs:state:{sound}")
+            redis.delete(f"jobs:generation:job:{broken}", f"jobs:generation:job:{sound}")
 
         def given_up() -> bool:
             queue_system.look_now()
@@ -74,7 +74,7 @@ def wait_until_read(system: QueueSystem, seconds: float = PATIENCE_SECONDS) -> N
 
 def wait_until_job(system: QueueSystem, response_id: str, status: bytes) -> None:
     with system.redis() as redis:
-        eventually(lambda: redis.hget(f"jobs:state:{response_id}", "status") == status)
+        eventually(lambda: redis.hget(f"jobs:generation:job:{response_id}", "status") == status)
 
 
 def completed_once(system: QueueSystem, device: Device, response_id: str) -> bool:

@@ -12,8 +12,8 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import ResponseError
 
-from ml_service.jobs.ledger import connection_pool
-from ml_service.jobs.queues import JobQueue
+from ml_service.jobs.generation_queue import GenerationQueue
+from ml_service.jobs.queue import connection_pool
 from ml_service.settings import Settings
 from shared.contracts.jobs import JobState
 from shared.redis_events import EVENT_FIELD, JOB_EVENTS, JobEvent
@@ -56,9 +56,9 @@ async def jobs_client(jobs_settings: Settings, jobs_redis: Redis) -> AsyncIterat
 
 
 @pytest.fixture
-async def queue(jobs_settings: Settings, jobs_client: AsyncRedis) -> JobQueue:
+async def queue(jobs_settings: Settings, jobs_client: AsyncRedis) -> GenerationQueue:
     """An empty queue."""
-    return JobQueue(jobs_client, jobs_settings)
+    return GenerationQueue(jobs_client, jobs_settings)
 
 
 @pytest.fixture(scope="package")

@@ -52,7 +52,6 @@ async def test_a_job_is_accepted_and_asked_for_as_documented(service: InProcess)
         ({"prompt": "a" * 9000}, "prompt"),
         ({"prompt": "a", "job_id": ""}, "job_id"),
         ({"prompt": "a", "job_id": "x" * 101}, "job_id"),
-        ({"prompt": "a", "priority": "urgent"}, "priority"),
     ],
 )
 async def test_what_generate_refuses_is_refused_and_not_queued(service: InProcess, body: dict[str, object], field: str) -> None:

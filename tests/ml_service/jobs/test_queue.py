@@ -7,12 +7,11 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from ml_service.jobs.ledger import JobQueueFull, QueueAway, connection_pool
-from ml_service.jobs.queues import JobQueue
-from ml_service.jobs.scripts import GENERATION
+from ml_service.jobs.generation_queue import GenerationQueue
+from ml_service.jobs.queue import Job, JobQueueFull, QueueAway, connection_pool
 from ml_service.settings import Settings
 from shared.contracts.generation import Candidate, GenerateResponse, TokenEvent
-from shared.contracts.jobs import AsyncGenerateRequest, JobPriority
+from shared.contracts.jobs import AsyncGenerateRequest
 from shared.errors import Conflict, NotFound
 from tests.ml_service.jobs.conftest import LEASE_SECONDS, events
 
@@ -29,25 +28,36 @@ ANSWER = GenerateResponse(
 )  # fmt: skip
 
 
-def request(scope: str = "anna", job_id: str | None = None, priority: JobPriority = "interactive", **fields: bool) -> AsyncGenerateRequest:
-    return AsyncGenerateRequest(prompt="Hello", scope=scope, job_id=job_id, priority=priority, **fields)
+QUEUE = "arq:queue:generation"
+JOB = "jobs:generation:job:"
 
 
-async def begin_next(queue: JobQueue, redis: Redis) -> str:
-    """Begin the job that is first in the queue, as a worker would; its scope."""
-    (first,) = redis.zrange(GENERATION.queue, 0, 0)
-    job = await queue.begin(first.decode(), "run")
+def request(scope: str = "anna", job_id: str | None = None) -> AsyncGenerateRequest:
+    return AsyncGenerateRequest(prompt="Hello", scope=scope, job_id=job_id)
+
+
+def waiting(redis: Redis) -> list[str]:
+    """The jobs that wait, first the one whose turn is next."""
+    return [key.decode().removeprefix("generation:") for key in redis.zrange(QUEUE, 0, -1)]
+
+
+async def begun(queue: GenerationQueue, job_id: str, lease: str) -> Job[AsyncGenerateRequest]:
+    job = await queue.begin(job_id, lease)
     assert job is not None
-    return job.request.scope
+    return job
 
 
-async def test_a_job_goes_from_queued_to_completed_and_each_step_is_told_once(queue: JobQueue, jobs_redis: Redis) -> None:
+async def begin_next(queue: GenerationQueue, redis: Redis) -> str:
+    """Begin the job that is first in the queue, as a worker would; its scope."""
+    return (await begun(queue, waiting(redis)[0], "run")).request.scope
+
+
+async def test_a_job_goes_from_queued_to_completed_and_each_step_is_told_once(queue: GenerationQueue, jobs_redis: Redis) -> None:
     job_id = await queue.enqueue(request())
     assert (await queue.state(job_id)).status == "queued"
 
-    job = await queue.begin(job_id, "run 1")
-    assert job is not None
-    assert (job.request.prompt, job.request.stream, job.publish_tokens) == ("Hello", True, False)
+    job = await begun(queue, job_id, "run 1")
+    assert (job.request, job.lost_leases) == (request(), 0)
     assert (await queue.state(job_id)).status == "generating"
 
     assert await queue.complete(job_id, ANSWER)
@@ -61,16 +71,16 @@ async def test_a_job_goes_from_queued_to_completed_and_each_step_is_told_once(qu
     ]
 
 
-async def test_an_ended_job_never_changes_and_nothing_more_is_told(queue: JobQueue, jobs_redis: Redis) -> None:
+async def test_an_ended_job_never_changes_and_nothing_more_is_told(queue: GenerationQueue, jobs_redis: Redis) -> None:
     job_id = await queue.enqueue(request())
-    await queue.begin(job_id, "run 1")
+    job = await begun(queue, job_id, "run 1")
     assert await queue.fail(job_id, "It did not go well")
     told = events(jobs_redis)
 
     assert not await queue.complete(job_id, ANSWER)
     assert await queue.begin(job_id, "run 2") is None
-    await queue.hand_back(job_id, "run 1")
-    await queue.publish(job_id, "run 1", [TokenEvent(text="late")])
+    await queue.hand_back(job)
+    await queue.publish(job, [TokenEvent(text="late")])
     with pytest.raises(Conflict, match="failed already"):
         await queue.cancel(job_id)
 
@@ -80,20 +90,19 @@ async def test_an_ended_job_never_changes_and_nothing_more_is_told(queue: JobQue
     assert await queue.depth() == 0
 
 
-async def test_of_two_runs_the_first_to_end_has_ended_the_job(queue: JobQueue, jobs_redis: Redis) -> None:
+async def test_of_two_runs_the_first_to_end_has_ended_the_job(queue: GenerationQueue, jobs_redis: Redis) -> None:
     job_id = await queue.enqueue(request())
-    await queue.begin(job_id, "slow")
-    await queue.hand_back(job_id, "slow")
+    await queue.hand_back(await begun(queue, job_id, "slow"))
     await queue.begin(job_id, "quick")
 
     assert await queue.begin(job_id, "third") is None
-    assert await queue.renew([(job_id, "slow"), (job_id, "quick")], look_after=False) == {"slow"}
+    assert await queue.renew([(job_id, "slow"), (job_id, "quick")], requeue=False) == {"slow"}
     assert await queue.complete(job_id, ANSWER)
     assert not await queue.complete(job_id, ANSWER)
     assert [event.type for event in events(jobs_redis)] == ["generating", "generating", "completed"]
 
 
-async def test_a_cancelled_job_leaves_nothing_to_run(queue: JobQueue, jobs_redis: Redis) -> None:
+async def test_a_cancelled_job_leaves_nothing_to_run(queue: GenerationQueue, jobs_redis: Redis) -> None:
     job_id = await queue.enqueue(request())
 
     assert (await queue.cancel(job_id)).status == "cancelled"
@@ -101,21 +110,21 @@ async def test_a_cancelled_job_leaves_nothing_to_run(queue: JobQueue, jobs_redis
     assert await queue.begin(job_id, "run") is None
     assert [event.type for event in events(jobs_redis)] == ["cancelled"]
     kept = {key.decode() for key in jobs_redis.scan_iter()}
-    assert not {key for key in kept if key.startswith("arq:") or key in (GENERATION.open, GENERATION.queue)}
+    assert not {key for key in kept if key.startswith("arq:") or key in ("jobs:generation:open", "jobs:generation:waiting")}
 
 
-async def test_what_is_over_keeps_no_prompt_and_goes_by_itself(queue: JobQueue, jobs_redis: Redis) -> None:
+async def test_what_is_over_keeps_no_prompt_and_goes_by_itself(queue: GenerationQueue, jobs_redis: Redis) -> None:
     job_id = await queue.enqueue(request())
-    assert jobs_redis.ttl(GENERATION.state + job_id) > 24 * 3600
+    assert jobs_redis.ttl(JOB + job_id) > 24 * 3600
     await queue.begin(job_id, "run")
     await queue.complete(job_id, ANSWER)
 
-    assert b"request" not in jobs_redis.hgetall(GENERATION.state + job_id)
-    assert 0 < jobs_redis.ttl(GENERATION.state + job_id) <= 24 * 3600
+    assert b"request" not in jobs_redis.hgetall(JOB + job_id)
+    assert 0 < jobs_redis.ttl(JOB + job_id) <= 24 * 3600
     assert b"Hello" not in b"".join(fields[b"event"] for _, fields in jobs_redis.xrange("events:jobs"))
 
 
-async def test_unknown_jobs_are_not_found(queue: JobQueue) -> None:
+async def test_unknown_jobs_are_not_found(queue: GenerationQueue) -> None:
     with pytest.raises(NotFound):
         await queue.state("nobody")
     with pytest.raises(NotFound):
@@ -123,7 +132,7 @@ async def test_unknown_jobs_are_not_found(queue: JobQueue) -> None:
     assert await queue.begin("nobody", "run") is None
 
 
-async def test_fifty_at_once_with_one_id_are_one_job(queue: JobQueue) -> None:
+async def test_fifty_at_once_with_one_id_are_one_job(queue: GenerationQueue) -> None:
     async def ask() -> str:
         try:
             return await queue.enqueue(request(job_id="one"))
@@ -136,7 +145,7 @@ async def test_fifty_at_once_with_one_id_are_one_job(queue: JobQueue) -> None:
 
 
 async def test_a_full_queue_refuses_and_takes_again_when_there_is_room(jobs_client: AsyncRedis) -> None:
-    queue = JobQueue(jobs_client, Settings(max_queued_jobs=3))
+    queue = GenerationQueue(jobs_client, Settings(max_queued_jobs=3))
     job_ids = [await queue.enqueue(request(scope)) for scope in ("a", "b", "c")]
     with pytest.raises(JobQueueFull) as full:
         await queue.enqueue(request("d"))
@@ -146,7 +155,7 @@ async def test_a_full_queue_refuses_and_takes_again_when_there_is_room(jobs_clie
 
 
 async def test_one_scope_cannot_fill_the_queue(jobs_client: AsyncRedis) -> None:
-    queue = JobQueue(jobs_client, Settings(max_queued_jobs_per_scope=5))
+    queue = GenerationQueue(jobs_client, Settings(max_queued_jobs_per_scope=5))
     job_ids = [await queue.enqueue(request("greedy")) for _ in range(5)]
     with pytest.raises(JobQueueFull, match="scope"):
         await queue.enqueue(request("greedy"))
@@ -155,7 +164,7 @@ async def test_one_scope_cannot_fill_the_queue(jobs_client: AsyncRedis) -> None:
     await queue.enqueue(request("greedy"))
 
 
-async def test_a_thousand_jobs_of_one_scope_let_others_through(queue: JobQueue, jobs_redis: Redis) -> None:
+async def test_a_thousand_jobs_of_one_scope_let_others_through(queue: GenerationQueue, jobs_redis: Redis) -> None:
     for _ in range(1000):
         await queue.enqueue(request("greedy"))
     for _ in range(3):
@@ -170,46 +179,38 @@ async def test_a_thousand_jobs_of_one_scope_let_others_through(queue: JobQueue, 
     assert all(Counter(order[start : start + 3]) == {"greedy": 1, "anna": 1, "ben": 1} for start in (0, 3, 6))
 
 
-async def test_background_jobs_get_a_turn_for_ten_interactive_ones(queue: JobQueue, jobs_redis: Redis) -> None:
-    for _ in range(40):
-        await queue.enqueue(request("import", priority="background"))
-        await queue.enqueue(request("anna"))
-    order = [await begin_next(queue, jobs_redis) for _ in range(33)]
-    assert Counter(order) == {"anna": 30, "import": 3}
-
-
 async def test_a_job_whose_lease_has_run_out_returns_to_its_old_place(
     jobs_settings: Settings, jobs_client: AsyncRedis, jobs_redis: Redis
 ) -> None:
     lease_seconds = 3.0  # so that it has not run out when it is first looked for
-    queue = JobQueue(jobs_client, Settings(redis_url=jobs_settings.redis_url, job_lease_seconds=lease_seconds))
+    queue = GenerationQueue(jobs_client, Settings(redis_url=jobs_settings.redis_url, job_lease_seconds=lease_seconds))
     first = await queue.enqueue(request())
     second = await queue.enqueue(request())
     await queue.begin(first, "dead")
 
-    await queue.renew([], look_after=True)
+    await queue.renew([], requeue=True)
     assert (await queue.state(first)).status == "generating"
     await asyncio.sleep(lease_seconds + 0.05)
-    await queue.renew([], look_after=True)
+    await queue.renew([], requeue=True)
 
     assert (await queue.state(first)).status == "queued"
-    assert [key.decode() for key in jobs_redis.zrange(GENERATION.queue, 0, -1)] == [first, second]
-    assert jobs_redis.exists(f"arq:job:{first}")
-    assert await queue.renew([(first, "dead")], look_after=False) == {"dead"}
+    assert waiting(jobs_redis) == [first, second]
+    assert jobs_redis.exists(f"arq:job:generation:{first}")
+    assert await queue.renew([(first, "dead")], requeue=False) == {"dead"}
 
 
-async def test_a_job_that_the_queue_has_lost_is_put_back(queue: JobQueue, jobs_redis: Redis) -> None:
+async def test_a_job_that_the_queue_has_lost_is_put_back(queue: GenerationQueue, jobs_redis: Redis) -> None:
     job_id = await queue.enqueue(request())
-    jobs_redis.delete(GENERATION.queue, f"arq:job:{job_id}")  # as arq does with jobs that it thinks have ended
+    jobs_redis.delete(QUEUE, f"arq:job:generation:{job_id}")  # as arq does with jobs that it thinks have ended
     await asyncio.sleep(LEASE_SECONDS + 0.05)
 
-    await queue.renew([], look_after=True)
+    await queue.renew([], requeue=True)
 
     assert await queue.depth() == 1
     assert await queue.begin(job_id, "run") is not None
 
 
-async def test_scripts_are_there_again_after_redis_forgot_them(queue: JobQueue, jobs_redis: Redis) -> None:
+async def test_scripts_are_there_again_after_redis_forgot_them(queue: GenerationQueue, jobs_redis: Redis) -> None:
     await queue.enqueue(request())
     jobs_redis.script_flush()
     await queue.enqueue(request())
@@ -218,7 +219,7 @@ async def test_scripts_are_there_again_after_redis_forgot_them(queue: JobQueue, 
 
 async def test_without_redis_nothing_is_pretended() -> None:
     async with AsyncRedis(connection_pool=connection_pool("redis://127.0.0.1:1/0", 1)) as nowhere:
-        queue = JobQueue(nowhere, Settings())
+        queue = GenerationQueue(nowhere, Settings())
         for call in (queue.enqueue(request()), queue.state("a"), queue.cancel("a"), queue.depth()):
             with pytest.raises(QueueAway):
                 await call

@@ -7,34 +7,33 @@ import pytest
 from arq.connections import ArqRedis
 from redis import Redis
 
-from ml_service.jobs.leases import Leases
-from ml_service.jobs.ledger import connection_pool
-from ml_service.jobs.queues import Job, JobQueue
-from ml_service.jobs.runs import Runs, work_on
+from ml_service.jobs.generation_queue import GenerationQueue
+from ml_service.jobs.queue import Job, connection_pool
+from ml_service.jobs.worker import JobWorker
 from ml_service.settings import Settings
+from shared.contracts.generation import GenerateResponse
+from shared.contracts.jobs import AsyncGenerateRequest
 from tests.fixtures.waiting import until
 
 pytestmark = pytest.mark.anyio
 
 
-class NoRuns(Runs[Job]):
-    async def _work(self, job: Job) -> None:
+class IdleWorker(JobWorker[AsyncGenerateRequest, GenerateResponse]):
+    async def work(self, job: Job[AsyncGenerateRequest]) -> GenerateResponse:
         raise AssertionError("there are no jobs")
 
 
 class Watched(ArqRedis):
     """Notes who may still be using its connections when they are closed."""
 
-    async def close(self, *args: Any, **kwargs: Any) -> None:
+    async def aclose(self, close_connection_pool: Any = None) -> None:
         self.users = {task.get_name() for task in asyncio.all_tasks()}
-        await super().aclose(*args, **kwargs)
+        await super().aclose(close_connection_pool)
 
 
 async def test_nothing_in_the_background_meets_a_closed_connection(jobs_settings: Settings, jobs_redis: Redis) -> None:
-    redis = Watched(pool_or_conn=connection_pool(jobs_settings.redis_url, 5))
-    queue, stop = JobQueue(redis, jobs_settings), asyncio.Event()
-    leases = Leases(queue, jobs_settings.job_lease_seconds)
-    working = asyncio.create_task(work_on(redis, NoRuns(queue, leases, stop), leases, stop, jobs=1))
+    redis, stop = Watched(pool_or_conn=connection_pool(jobs_settings.redis_url, 5)), asyncio.Event()
+    working = asyncio.create_task(IdleWorker(redis, GenerationQueue(redis, jobs_settings), stop, jobs=1).run())
     await until(lambda: any(key.endswith(b":health-check") for key in jobs_redis.scan_iter()))  # that of arq
     assert {"leases", "wakeups"} <= {task.get_name() for task in asyncio.all_tasks()}
 

@@ -72,6 +72,7 @@ REPLY = {"role": "assistant", "content": "Hi"}
         ({"job_id": "../up"}, "job_id"),
         ({"job_id": "a/b"}, "job_id"),
         ({"adapter_id": "../up"}, "adapter_id"),
+        ({"job_id": "one", "adapter_id": "two"}, "adapter_id"),
         ({"scope": "a b"}, "scope"),
         ({"baseline_adapter_id": "nobody"}, "baseline_adapter_id"),
     ],
@@ -95,6 +96,7 @@ async def test_known_ids_are_409_and_unknown_ones_are_404(service: InProcess) ->
     assert (await service.client.post("/training/start", json=training(job_id="one"))).status_code == 202
     assert (await service.client.post("/training/start", json=training(job_id="one"))).status_code == 409
     assert (await service.client.post("/training/start", json=training(adapter_id="one"))).status_code == 409
+    assert (await service.client.post("/training/start", json=training(adapter_id="two"))).json()["job_id"] == "two"
     assert (await service.client.get("/training/status/nobody")).status_code == 404
     assert (await service.client.post("/training/cancel/nobody")).status_code == 404
 

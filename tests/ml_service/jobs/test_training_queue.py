@@ -8,9 +8,8 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from ml_service.jobs.ledger import JobQueueFull, QueueAway, connection_pool
-from ml_service.jobs.queues import JobQueue
-from ml_service.jobs.scripts import TRAINING
+from ml_service.jobs.generation_queue import GenerationQueue
+from ml_service.jobs.queue import Job, JobQueueFull, QueueAway, connection_pool
 from ml_service.jobs.training_queue import TrainingQueue
 from ml_service.settings import Settings
 from ml_service.training.spec import Progress, Result
@@ -36,30 +35,38 @@ async def trainings(jobs_settings: Settings, jobs_client: AsyncRedis) -> Trainin
     return TrainingQueue(jobs_client, jobs_settings)
 
 
-def request(job_id: str | None = None, scope: str = SCOPE, adapter_id: str | None = None) -> TrainingRequest:
+JOB = "jobs:training:job:"
+
+
+def request(job_id: str | None = None, scope: str = SCOPE) -> TrainingRequest:
     samples = [TrainingSample(input=SECRET, output="Yes", at=datetime.now(UTC))]
-    return TrainingRequest(job_id=job_id, base_model=MODEL, samples=samples, scope=scope, adapter_id=adapter_id)
+    return TrainingRequest(job_id=job_id, base_model=MODEL, samples=samples, scope=scope)
 
 
-async def test_a_training_goes_from_queued_to_completed_and_what_is_told_is_what_is_asked(
+async def begun(trainings: TrainingQueue, job_id: str, lease: str) -> Job[TrainingRequest]:
+    job = await trainings.begin(job_id, lease)
+    assert job is not None
+    return job
+
+
+async def test_a_training_goes_from_queued_to_completed_and_what_is_published_is_what_is_asked(
     trainings: TrainingQueue, jobs_redis: Redis
 ) -> None:
     job_id = await trainings.enqueue(request())
     states = [await trainings.state(job_id)]
-    job = await trainings.begin(job_id, "run")
-    assert job is not None
-    assert (job.adapter_id, job.runs, job.request.samples[0].input) == (job_id, 1, SECRET)
+    job = await begun(trainings, job_id, "run")
+    assert (job.lost_leases, job.request.samples[0].input) == (0, SECRET)
     states.append(await trainings.state(job_id))
-    await trainings.report(job_id, "run", PROGRESS)
+    await trainings.report(job, PROGRESS)
     states.append(await trainings.state(job_id))
-    assert await trainings.complete(job_id, RESULT, "adapter")
+    assert await trainings.complete(job_id, RESULT)
     states.append(await trainings.state(job_id))
 
     assert [(event.scope, event.state) for event in told(jobs_redis)] == [(SCOPE, state) for state in states]
     assert [state.status for state in states] == ["queued", "training", "training", "completed"]
     assert (states[2].progress, states[2].epoch, states[2].loss, states[2].history) == (45, 1.5, 1.25, PROGRESS.history)
     end = states[3]
-    assert (end.progress, end.eval_loss, end.baseline_eval_loss, end.adapter_id) == (100, 1.0, 2.0, "adapter")
+    assert (end.progress, end.eval_loss, end.baseline_eval_loss, end.adapter_id) == (100, 1.0, 2.0, job_id)
     assert end.comparisons == RESULT.comparisons
     assert end.started_at is not None
     assert end.completed_at is not None
@@ -67,27 +74,15 @@ async def test_a_training_goes_from_queued_to_completed_and_what_is_told_is_what
     assert abs((datetime.now(UTC) - end.completed_at).total_seconds()) < 60
 
 
-@pytest.mark.parametrize(
-    "moment",
-    ["1970-01-01T00:00:00.000", "2000-02-29T23:59:59.999", "2026-12-31T23:59:59.001", "2028-03-01T00:00:00.500", "2100-02-28T12:00:00"],
-)
-async def test_moments_are_told_as_the_calendar_has_them(trainings: TrainingQueue, jobs_redis: Redis, moment: str) -> None:
-    job_id = await trainings.enqueue(request())
-    expected = datetime.fromisoformat(moment).replace(tzinfo=UTC)
-    jobs_redis.hset(TRAINING.state + job_id, "created", round(expected.timestamp() * 1000))
-
-    assert (await trainings.cancel(job_id)).created_at == expected
-
-
 async def test_an_ended_training_never_changes(trainings: TrainingQueue, jobs_redis: Redis) -> None:
     job_id = await trainings.enqueue(request())
-    await trainings.begin(job_id, "run")
-    await trainings.report(job_id, "run", PROGRESS)
+    job = await begun(trainings, job_id, "run")
+    await trainings.report(job, PROGRESS)
     assert await trainings.fail(job_id, "It did not go \"well\"")  # fmt: skip
     events = told(jobs_redis)
 
-    await trainings.report(job_id, "run", PROGRESS)
-    assert not await trainings.complete(job_id, RESULT, "adapter")
+    await trainings.report(job, PROGRESS)
+    assert not await trainings.complete(job_id, RESULT)
     assert await trainings.begin(job_id, "run 2") is None
     with pytest.raises(Conflict, match="failed already"):
         await trainings.cancel(job_id)
@@ -99,13 +94,13 @@ async def test_an_ended_training_never_changes(trainings: TrainingQueue, jobs_re
 
 async def test_only_the_run_that_holds_the_job_reports(trainings: TrainingQueue, jobs_redis: Redis) -> None:
     job_id = await trainings.enqueue(request())
-    await trainings.begin(job_id, "slow")
-    await trainings.hand_back(job_id, "slow")
+    slow = await begun(trainings, job_id, "slow")
+    await trainings.hand_back(slow)
     assert (await trainings.state(job_id)).status == "queued"
     await trainings.begin(job_id, "quick")
     events = told(jobs_redis)
 
-    await trainings.report(job_id, "slow", PROGRESS)
+    await trainings.report(slow, PROGRESS)
 
     assert told(jobs_redis) == events
     assert statuses(jobs_redis, job_id) == ["queued", "training", "queued", "training"]
@@ -113,52 +108,38 @@ async def test_only_the_run_that_holds_the_job_reports(trainings: TrainingQueue,
 
 async def test_progress_never_goes_back(trainings: TrainingQueue, jobs_redis: Redis) -> None:
     job_id = await trainings.enqueue(request())
-    await trainings.begin(job_id, "dead")
-    await trainings.report(job_id, "dead", PROGRESS)
-    await trainings.hand_back(job_id, "dead")
-    await trainings.begin(job_id, "next")
+    dead = await begun(trainings, job_id, "dead")
+    await trainings.report(dead, PROGRESS)
+    await trainings.hand_back(dead)
+    following = await begun(trainings, job_id, "next")
     for progress in (0, 44, 46):
-        await trainings.report(job_id, "next", msgspec.structs.replace(PROGRESS, progress=progress))
+        await trainings.report(following, msgspec.structs.replace(PROGRESS, progress=progress))
 
     assert [event.state.progress for event in told(jobs_redis)] == [0, 0, 45, 45, 45, 46]
     assert statuses(jobs_redis, job_id) == ["queued", "training", "queued", "training"]
 
 
-async def test_runs_are_counted_but_for_those_that_handed_back(trainings: TrainingQueue) -> None:
+async def test_runs_that_died_are_counted_but_not_those_that_handed_back(trainings: TrainingQueue) -> None:
     job_id = await trainings.enqueue(request())
-    await trainings.begin(job_id, "stopped")
-    await trainings.hand_back(job_id, "stopped")
-    again = await trainings.begin(job_id, "dead")
-    assert again is not None
-    assert again.runs == 1
+    await trainings.hand_back(await begun(trainings, job_id, "stopped"))
+    assert (await begun(trainings, job_id, "dead")).lost_leases == 0
     await asyncio.sleep(LEASE_SECONDS + 0.05)
-    await trainings.renew([], look_after=True)
-    third = await trainings.begin(job_id, "third")
-    assert third is not None
-    assert third.runs == 2
+    await trainings.renew([], requeue=True)
+    assert (await begun(trainings, job_id, "third")).lost_leases == 1
 
 
 async def test_samples_are_kept_no_longer_than_the_job_is_open(trainings: TrainingQueue, jobs_redis: Redis) -> None:
     job_id = await trainings.enqueue(request())
     await trainings.begin(job_id, "run")
-    assert SECRET.encode() in jobs_redis.hget(TRAINING.state + job_id, "request")
-    await trainings.complete(job_id, RESULT, "adapter")
+    assert SECRET.encode() in jobs_redis.hget(JOB + job_id, "request")
+    await trainings.complete(job_id, RESULT)
 
     everything = [jobs_redis.dump(key) for key in jobs_redis.scan_iter()]
     assert not [value for value in everything if SECRET.encode() in value]
-    assert 0 < jobs_redis.ttl(TRAINING.state + job_id) <= 24 * 3600
+    assert 0 < jobs_redis.ttl(JOB + job_id) <= 24 * 3600
 
 
-async def test_of_two_open_jobs_for_one_adapter_the_second_is_refused(trainings: TrainingQueue) -> None:
-    first = await trainings.enqueue(request(adapter_id="voice"))
-    with pytest.raises(Conflict):
-        await trainings.enqueue(request(adapter_id="voice"))
-    await trainings.enqueue(request(adapter_id="voice", scope="ben"))
-    await trainings.cancel(first)
-    await trainings.enqueue(request(adapter_id="voice"))
-
-
-async def test_a_generation_of_the_same_id_is_another_job(trainings: TrainingQueue, queue: JobQueue) -> None:
+async def test_a_generation_of_the_same_id_is_another_job(trainings: TrainingQueue, queue: GenerationQueue) -> None:
     await queue.enqueue(AsyncGenerateRequest(prompt="Hello", job_id="one"))
     await trainings.enqueue(request(job_id="one"))
     with pytest.raises(Conflict):
@@ -184,14 +165,14 @@ async def test_a_full_queue_refuses(jobs_client: AsyncRedis) -> None:
 async def test_accounts_take_turns(trainings: TrainingQueue, jobs_redis: Redis) -> None:
     for scope in ("anna", "anna", "anna", "ben"):
         await trainings.enqueue(request(scope=scope, job_id=f"{scope}-{len(jobs_redis.keys('arq:job:*'))}"))
-    order = [trainings.own_id(key.decode()) for key in jobs_redis.zrange(TRAINING.queue, 0, -1)]
-    assert [job_id.partition("-")[0] for job_id in order] == ["anna", "ben", "anna", "anna"]
+    order = [key.decode() for key in jobs_redis.zrange("arq:queue:training", 0, -1)]
+    assert order == ["training:anna-0", "training:ben-3", "training:anna-1", "training:anna-2"]
 
 
-async def test_what_a_scope_had_is_forgotten(trainings: TrainingQueue, queue: JobQueue, jobs_redis: Redis) -> None:
+async def test_what_a_scope_had_is_forgotten(trainings: TrainingQueue, queue: GenerationQueue, jobs_redis: Redis) -> None:
     ended = await trainings.enqueue(request())
     await trainings.begin(ended, "run")
-    await trainings.complete(ended, RESULT, "adapter")
+    await trainings.complete(ended, RESULT)
     running = await trainings.enqueue(request())
     await trainings.begin(running, "lost")
     await trainings.enqueue(request())
@@ -202,7 +183,7 @@ async def test_what_a_scope_had_is_forgotten(trainings: TrainingQueue, queue: Jo
     assert await trainings.forget(SCOPE) == 0
     assert await queue.forget(SCOPE) == 1
 
-    assert await trainings.renew([(running, "lost")], look_after=False) == {"lost"}
+    assert await trainings.renew([(running, "lost")], requeue=False) == {"lost"}
     for lost in (ended, running):
         with pytest.raises(NotFound):
             await trainings.state(lost)
@@ -215,7 +196,7 @@ async def test_what_a_scope_had_is_forgotten(trainings: TrainingQueue, queue: Jo
 
 
 async def test_a_scope_with_many_jobs_is_forgotten_in_several_calls(jobs_client: AsyncRedis) -> None:
-    queue = JobQueue(jobs_client, Settings())
+    queue = GenerationQueue(jobs_client, Settings())
     for _ in range(250):
         await queue.enqueue(AsyncGenerateRequest(prompt="Hello", scope="greedy"))
     assert [await queue.forget("greedy") for _ in range(3)] == [200, 50, 0]
@@ -223,7 +204,7 @@ async def test_a_scope_with_many_jobs_is_forgotten_in_several_calls(jobs_client:
 
 
 async def test_jobs_that_redis_has_forgotten_leave_their_scopes_index(jobs_client: AsyncRedis, jobs_redis: Redis) -> None:
-    queue = JobQueue(jobs_client, Settings(job_ttl_seconds=60))
+    queue = GenerationQueue(jobs_client, Settings(job_ttl_seconds=60))
     old = await queue.enqueue(AsyncGenerateRequest(prompt="Hello", scope=SCOPE))
     index = f"jobs:generation:scope:{SCOPE}"
     jobs_redis.zadd(index, {old: 1})

@@ -13,7 +13,6 @@ import pytest
 from redis import Redis
 
 from ml_service.adapters.store import AdapterStore
-from ml_service.jobs.scripts import TRAINING
 from ml_service.models.catalogue import builtin_catalogue
 from ml_service.settings import Settings
 from tests.fixtures.ml_service import data_folder
@@ -247,7 +246,7 @@ def test_a_killed_workers_trainer_dies_with_it_and_another_worker_goes_on_from_t
 
 def test_a_job_whose_workers_keep_dying_fails(client: httpx.Client, jobs_redis: Redis, work: StartWorker, data_dir: Path) -> None:
     job_id = start(client, "slow")
-    jobs_redis.hset(TRAINING.state + job_id, "runs", 3)
+    jobs_redis.hset(f"jobs:training:job:{job_id}", "lost_leases", 3)
     work()
     failed = wait_for(client, job_id, "completed", "failed")
     assert failed.error is not None

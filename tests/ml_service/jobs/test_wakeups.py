@@ -9,22 +9,21 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from arq.connections import ArqRedis
 from redis import Redis
 
-from ml_service.jobs import wakeups
-from ml_service.jobs.leases import Leases
-from ml_service.jobs.ledger import connection_pool
-from ml_service.jobs.queues import Job, JobQueue
-from ml_service.jobs.runs import Runs, work_on
+from ml_service.jobs import worker
+from ml_service.jobs.generation_queue import GenerationQueue
+from ml_service.jobs.queue import Job, JobFailed
+from ml_service.jobs.worker import JobWorker, worker_redis
 from ml_service.settings import Settings
+from shared.contracts.generation import GenerateResponse
 from shared.contracts.jobs import AsyncGenerateRequest
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.waiting import until
 from tests.fixtures.workers import WorkerProcess
 from tests.ml_service.jobs.conftest import ask, events, wait_for_ends, wait_for_status
 
-pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:Call to deprecated close")]  # arq's
+pytestmark = pytest.mark.anyio
 StartWorker = Callable[..., WorkerProcess]
 
 WATCHED_SECONDS = 4.0
@@ -32,32 +31,31 @@ CALLS_A_SECOND = 20
 """Of a worker that only waits, with what its scripts call. One that asks all the time makes a hundred and more."""
 
 
-class NotedRuns(Runs[Job]):
-    """Notes the jobs that have begun; each ends when it is let go, or cancelled."""
+class NotingWorker(JobWorker[AsyncGenerateRequest, GenerateResponse]):
+    """Notes the jobs that have begun; each ends when all are let go, or when it is cancelled."""
 
-    def __init__(self, queue: JobQueue, leases: Leases, stop: asyncio.Event) -> None:
-        super().__init__(queue, leases, stop)
+    def __init__(self, settings: Settings, stop: asyncio.Event) -> None:
+        redis = worker_redis(settings.redis_url)
+        super().__init__(redis, GenerationQueue(redis, settings), stop, jobs=1)
         self.begun: list[str] = []
         self.go = asyncio.Event()
 
-    async def _work(self, job: Job) -> None:
+    async def work(self, job: Job[AsyncGenerateRequest]) -> GenerateResponse:
         self.begun.append(job.job_id)
         await self.go.wait()
-        await self.insist(lambda: self.queue.fail(job.job_id, "Enough"))
+        raise JobFailed("Enough")
 
 
 @asynccontextmanager
-async def working(settings: Settings, redis: Redis, jobs: int = 1) -> AsyncIterator[NotedRuns]:
-    """A worker that has looked at its queue, and waits."""
-    client = ArqRedis(pool_or_conn=connection_pool(settings.redis_url, 5))
-    queue, stop = JobQueue(client, settings), asyncio.Event()
-    leases = Leases(queue, settings.job_lease_seconds)
-    runs = NotedRuns(queue, leases, stop)
+async def working(settings: Settings, redis: Redis) -> AsyncIterator[NotingWorker]:
+    """A worker that has read its queue, and waits."""
+    stop = asyncio.Event()
+    noting = NotingWorker(settings, stop)
     redis.config_resetstat()
-    task = asyncio.create_task(work_on(client, runs, leases, stop, jobs=jobs))
+    task = asyncio.create_task(noting.run())
     try:
-        await until(lambda: calls(redis)["zrangebyscore"] == 2)  # it looked at its start, and when it had subscribed
-        yield runs
+        await until(lambda: calls(redis)["zrangebyscore"] == 2)  # it read it at its start, and when it had subscribed
+        yield noting
     finally:
         stop.set()
         async with asyncio.timeout(20):
@@ -76,60 +74,60 @@ def calls(redis: Redis) -> Counter[str]:
 
 @pytest.fixture
 def long_lease(jobs_settings: Settings) -> Settings:
-    """Nobody looks after a job that the queue has lost."""
+    """Nobody puts back a job that the queue has lost."""
     return Settings(redis_url=jobs_settings.redis_url, job_lease_seconds=600)
 
 
 @pytest.fixture
 def only_wakeups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that looks at its queue only when it is told to."""
-    monkeypatch.setattr(wakeups, "LOOK_SECONDS", 3600.0)
+    """A worker that reads its queue only when it is woken."""
+    monkeypatch.setattr(worker, "POLL_SECONDS", 3600.0)
 
 
 @pytest.mark.usefixtures("only_wakeups")
-async def test_an_idle_worker_is_told_of_a_job(queue: JobQueue, long_lease: Settings, jobs_redis: Redis) -> None:
-    async with working(long_lease, jobs_redis) as runs:
+async def test_an_idle_worker_is_told_of_a_job(queue: GenerationQueue, long_lease: Settings, jobs_redis: Redis) -> None:
+    async with working(long_lease, jobs_redis) as noting:
         job_id = await queue.enqueue(AsyncGenerateRequest(prompt="1"))
-        await until(lambda: runs.begun == [job_id])
+        await until(lambda: noting.begun == [job_id])
 
 
 @pytest.mark.usefixtures("only_wakeups")
-async def test_a_place_that_gets_free_is_used_at_once(queue: JobQueue, long_lease: Settings, jobs_redis: Redis) -> None:
-    async with working(long_lease, jobs_redis) as runs:
+async def test_a_place_that_gets_free_is_used_at_once(queue: GenerationQueue, long_lease: Settings, jobs_redis: Redis) -> None:
+    async with working(long_lease, jobs_redis) as noting:
         job_ids = [await queue.enqueue(AsyncGenerateRequest(prompt=f"{number}")) for number in range(3)]
-        await until(lambda: runs.begun == job_ids[:1])
-        runs.go.set()
-        await until(lambda: runs.begun == job_ids)
+        await until(lambda: noting.begun == job_ids[:1])
+        noting.go.set()
+        await until(lambda: noting.begun == job_ids)
 
 
 @pytest.mark.usefixtures("only_wakeups")
-async def test_a_job_that_is_handed_back_wakes_a_worker(queue: JobQueue, long_lease: Settings, jobs_redis: Redis) -> None:
+async def test_a_job_that_is_handed_back_wakes_a_worker(queue: GenerationQueue, long_lease: Settings, jobs_redis: Redis) -> None:
     job_id = await queue.enqueue(AsyncGenerateRequest(prompt="1"))
-    await queue.begin(job_id, "another worker's run")
-    async with working(long_lease, jobs_redis) as runs:
-        await queue.hand_back(job_id, "another worker's run")
-        await until(lambda: runs.begun == [job_id])
+    elsewhere = await queue.begin(job_id, "another worker's")
+    assert elsewhere is not None
+    async with working(long_lease, jobs_redis) as noting:
+        await queue.hand_back(elsewhere)
+        await until(lambda: noting.begun == [job_id])
 
 
 @pytest.mark.usefixtures("only_wakeups")
-async def test_a_broken_subscription_is_made_again(queue: JobQueue, long_lease: Settings, jobs_redis: Redis) -> None:
-    async with working(long_lease, jobs_redis) as runs:
+async def test_a_broken_subscription_is_made_again(queue: GenerationQueue, long_lease: Settings, jobs_redis: Redis) -> None:
+    async with working(long_lease, jobs_redis) as noting:
         jobs_redis.client_kill_filter(_type="pubsub")
         job_ids = [await queue.enqueue(AsyncGenerateRequest(prompt="1"))]  # nobody may have heard of it
-        await until(lambda: runs.begun == job_ids)
+        await until(lambda: noting.begun == job_ids)
         await until(lambda: subscribers(jobs_redis) == 1)
-        runs.go.set()
+        noting.go.set()
         job_ids.append(await queue.enqueue(AsyncGenerateRequest(prompt="2")))
-        await until(lambda: runs.begun == job_ids)
+        await until(lambda: noting.begun == job_ids)
 
 
-async def test_a_lost_notification_costs_no_job(queue: JobQueue, long_lease: Settings, jobs_redis: Redis) -> None:
+async def test_a_lost_notification_costs_no_job(queue: GenerationQueue, long_lease: Settings, jobs_redis: Redis) -> None:
     job_id = await queue.enqueue(AsyncGenerateRequest(prompt="1"))
-    tag = jobs_redis.zscore("arq:queue:generation", job_id)
-    jobs_redis.zrem("arq:queue:generation", job_id)
-    async with working(long_lease, jobs_redis) as runs:
-        jobs_redis.zadd("arq:queue:generation", {job_id: tag})
-        await until(lambda: runs.begun == [job_id])
+    ((arq_id, tag),) = jobs_redis.zpopmin("arq:queue:generation")
+    async with working(long_lease, jobs_redis) as noting:
+        jobs_redis.zadd("arq:queue:generation", {arq_id: tag})
+        await until(lambda: noting.begun == [job_id])
 
 
 @pytest.mark.usefixtures("only_wakeups")

@@ -14,7 +14,7 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from ml_service.jobs.queues import JobQueue
+from ml_service.jobs.generation_queue import GenerationQueue
 from ml_service.jobs.replicas import by_preference
 from ml_service.settings import Settings
 from shared.contracts.jobs import AsyncGenerateRequest
@@ -31,7 +31,7 @@ StartWorker = Callable[..., WorkerProcess]
 async def fill(settings: Settings, scope: str, jobs: int) -> list[str]:
     """Put jobs of one scope into the queue, faster than over HTTP; their ids."""
     async with AsyncRedis.from_url(settings.redis_url) as redis:
-        queue = JobQueue(redis, settings)
+        queue = GenerationQueue(redis, settings)
         return [await queue.enqueue(AsyncGenerateRequest(prompt=f"{number}", scope=scope, max_tokens=4)) for number in range(jobs)]
 
 
@@ -112,7 +112,7 @@ def test_a_job_cancelled_while_it_waits_never_runs(
 def test_what_the_model_refuses_fails_with_its_reason(client: httpx.Client, jobs_redis: Redis, start_worker: StartWorker) -> None:
     job_id = ask(client)
     # It was accepted when it fitted: since then a model with a smaller window has been loaded.
-    jobs_redis.hset(f"jobs:state:{job_id}", "request", b'{"prompt":"%s","stream":true}' % (b"a" * 5000))
+    jobs_redis.hset(f"jobs:generation:job:{job_id}", "request", b'{"prompt":"%s","stream":true}' % (b"a" * 5000))
 
     start_worker()
 
