@@ -1,4 +1,4 @@
-"""`python -m ml_service.jobs generation` (or `training`) works on a queue until it is told to stop."""
+"""`python -m ml_service.jobs generation` (or `training`) works on a queue until it is stopped."""
 
 import argparse
 import os
@@ -17,7 +17,7 @@ WORKERS: dict[str, Callable[[Settings], Awaitable[None]]] = {"generation": run_g
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m ml_service.jobs", description="Work on a queue until told to stop.")
+    parser = argparse.ArgumentParser(prog="python -m ml_service.jobs", description="Work on a queue until stopped.")
     parser.add_argument("queue", choices=WORKERS, help="which queue")
     queue = parser.parse_args().queue
     try:

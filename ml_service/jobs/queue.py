@@ -168,7 +168,7 @@ class JobQueue(ABC, Generic[RequestT, ResultT, StateT]):
     Args:
         redis: a client that gives bytes; it is not closed here.
         spec: which queue.
-        request_type, state_type: what is accepted, and what is told of a job.
+        request_type, state_type: what is accepted, and a job's state.
 
     Every method raises `QueueAway` when Redis does not do its part.
     """
@@ -282,7 +282,7 @@ class JobQueue(ABC, Generic[RequestT, ResultT, StateT]):
         return int(await self._call("depth"))
 
     async def totals(self) -> Totals:
-        """What metrics tell."""
+        """What the metrics are made of."""
         queued, open_jobs, counters = await self._call("totals")
         counted = {name.decode(): float(value) for name, value in zip(counters[::2], counters[1::2], strict=True)}
         return Totals(

@@ -20,7 +20,7 @@ from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.training import STYLE, style_samples
 from tests.fixtures.waiting import PATIENCE_SECONDS, eventually
 from tests.fixtures.workers import TrainingWorkerProcess
-from tests.ml_service.jobs.trainings import start, state, statuses, told, wait_for
+from tests.ml_service.jobs.trainings import published, start, state, statuses, wait_for
 
 LEASE_SECONDS = 2.0
 PROMISED_SECONDS = 5.0
@@ -136,7 +136,7 @@ def test_the_trainer_is_killed_then_the_worker_and_the_training_goes_on_from_its
 
     assert_completed(ended(client, job_id))
     assert checkpoints
-    steps = [event.state.step for event in told(redis, job_id)]
+    steps = [event.state.step for event in published(redis, job_id)]
     assert steps == sorted(steps)
     assert statuses(redis, job_id).count("queued") == 2
 

@@ -119,9 +119,9 @@ def wait_for_status(client: httpx.Client, job_id: str, *statuses: str, timeout: 
 
 
 def events(redis: Redis, job_id: str | None = None) -> list[JobEvent]:
-    """What the stream tells, of one job or of all."""
-    told = [msgspec.json.decode(fields[EVENT_FIELD.encode()], type=JobEvent) for _, fields in redis.xrange(JOB_EVENTS)]
-    return [event for event in told if job_id is None or event.job_id == job_id]
+    """What is on the stream, of one job or of all."""
+    published = [msgspec.json.decode(fields[EVENT_FIELD.encode()], type=JobEvent) for _, fields in redis.xrange(JOB_EVENTS)]
+    return [event for event in published if job_id is None or event.job_id == job_id]
 
 
 def wait_for_disk(redis: Redis) -> None:

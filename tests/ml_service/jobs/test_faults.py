@@ -21,10 +21,10 @@ StartWorker = Callable[..., WorkerProcess]
 
 def assert_each_completed_once(redis: Redis, job_ids: list[str]) -> None:
     time.sleep(0.5)  # what comes twice comes later
-    told = events(redis)
-    assert Counter(event.job_id for event in told if event.type == "completed") == dict.fromkeys(job_ids, 1)
-    assert {event.type for event in told} <= {"generating", "token", "completed"}
-    last = {event.job_id: event.type for event in told}
+    published = events(redis)
+    assert Counter(event.job_id for event in published if event.type == "completed") == dict.fromkeys(job_ids, 1)
+    assert {event.type for event in published} <= {"generating", "token", "completed"}
+    last = {event.job_id: event.type for event in published}
     assert set(last.values()) == {"completed"}
 
 

@@ -52,7 +52,7 @@ async def begin_next(queue: GenerationQueue, redis: Redis) -> str:
     return (await begun(queue, waiting(redis)[0], "run")).request.scope
 
 
-async def test_a_job_goes_from_queued_to_completed_and_each_step_is_told_once(queue: GenerationQueue, jobs_redis: Redis) -> None:
+async def test_a_job_goes_from_queued_to_completed_and_each_step_is_published_once(queue: GenerationQueue, jobs_redis: Redis) -> None:
     job_id = await queue.enqueue(request())
     assert (await queue.state(job_id)).status == "queued"
 
@@ -71,11 +71,11 @@ async def test_a_job_goes_from_queued_to_completed_and_each_step_is_told_once(qu
     ]
 
 
-async def test_an_ended_job_never_changes_and_nothing_more_is_told(queue: GenerationQueue, jobs_redis: Redis) -> None:
+async def test_an_ended_job_never_changes_and_nothing_more_is_published(queue: GenerationQueue, jobs_redis: Redis) -> None:
     job_id = await queue.enqueue(request())
     job = await begun(queue, job_id, "run 1")
     assert await queue.fail(job_id, "It did not go well")
-    told = events(jobs_redis)
+    published = events(jobs_redis)
 
     assert not await queue.complete(job_id, ANSWER)
     assert await queue.begin(job_id, "run 2") is None
@@ -86,7 +86,7 @@ async def test_an_ended_job_never_changes_and_nothing_more_is_told(queue: Genera
 
     state = await queue.state(job_id)
     assert (state.status, state.result, state.error) == ("failed", None, "It did not go well")
-    assert events(jobs_redis) == told
+    assert events(jobs_redis) == published
     assert await queue.depth() == 0
 
 

@@ -17,7 +17,7 @@ from shared.contracts.jobs import AsyncGenerateRequest
 from shared.contracts.training import DraftComparison, LossPoint, TrainingRequest, TrainingSample
 from shared.errors import Conflict, NotFound
 from tests.ml_service.jobs.conftest import LEASE_SECONDS
-from tests.ml_service.jobs.trainings import MODEL, SCOPE, SECRET, statuses, told
+from tests.ml_service.jobs.trainings import MODEL, SCOPE, SECRET, published, statuses
 
 pytestmark = pytest.mark.anyio
 
@@ -62,7 +62,7 @@ async def test_a_training_goes_from_queued_to_completed_and_what_is_published_is
     assert await trainings.complete(job_id, RESULT)
     states.append(await trainings.state(job_id))
 
-    assert [(event.scope, event.state) for event in told(jobs_redis)] == [(SCOPE, state) for state in states]
+    assert [(event.scope, event.state) for event in published(jobs_redis)] == [(SCOPE, state) for state in states]
     assert [state.status for state in states] == ["queued", "training", "training", "completed"]
     assert (states[2].progress, states[2].epoch, states[2].loss, states[2].history) == (45, 1.5, 1.25, PROGRESS.history)
     end = states[3]
@@ -79,7 +79,7 @@ async def test_an_ended_training_never_changes(trainings: TrainingQueue, jobs_re
     job = await begun(trainings, job_id, "run")
     await trainings.report(job, PROGRESS)
     assert await trainings.fail(job_id, "It did not go \"well\"")  # fmt: skip
-    events = told(jobs_redis)
+    events = published(jobs_redis)
 
     await trainings.report(job, PROGRESS)
     assert not await trainings.complete(job_id, RESULT)
@@ -87,7 +87,7 @@ async def test_an_ended_training_never_changes(trainings: TrainingQueue, jobs_re
     with pytest.raises(Conflict, match="failed already"):
         await trainings.cancel(job_id)
 
-    assert told(jobs_redis) == events
+    assert published(jobs_redis) == events
     end = await trainings.state(job_id)
     assert (end.status, end.error, end.step, end.adapter_id) == ("failed", "It did not go \"well\"", 9, None)  # fmt: skip
 
@@ -98,11 +98,11 @@ async def test_only_the_run_that_holds_the_job_reports(trainings: TrainingQueue,
     await trainings.hand_back(slow)
     assert (await trainings.state(job_id)).status == "queued"
     await trainings.begin(job_id, "quick")
-    events = told(jobs_redis)
+    events = published(jobs_redis)
 
     await trainings.report(slow, PROGRESS)
 
-    assert told(jobs_redis) == events
+    assert published(jobs_redis) == events
     assert statuses(jobs_redis, job_id) == ["queued", "training", "queued", "training"]
 
 
@@ -115,7 +115,7 @@ async def test_progress_never_goes_back(trainings: TrainingQueue, jobs_redis: Re
     for progress in (0, 44, 46):
         await trainings.report(following, msgspec.structs.replace(PROGRESS, progress=progress))
 
-    assert [event.state.progress for event in told(jobs_redis)] == [0, 0, 45, 45, 45, 46]
+    assert [event.state.progress for event in published(jobs_redis)] == [0, 0, 45, 45, 45, 46]
     assert statuses(jobs_redis, job_id) == ["queued", "training", "queued", "training"]
 
 

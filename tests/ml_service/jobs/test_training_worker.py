@@ -24,7 +24,7 @@ from tests.fixtures.servers import Server
 from tests.fixtures.waiting import PATIENCE_SECONDS, eventually
 from tests.fixtures.workers import ScriptedTrainingWorker
 from tests.ml_service.jobs.conftest import LEASE_SECONDS, wait_for_disk
-from tests.ml_service.jobs.trainings import SCOPE, SECRET, start, state, statuses, told, wait_for
+from tests.ml_service.jobs.trainings import SCOPE, SECRET, published, start, state, statuses, wait_for
 
 StartWorker = Callable[..., ScriptedTrainingWorker]
 
@@ -90,13 +90,13 @@ def test_a_training_ends_with_an_adapter_and_leaves_nothing_else(
     assert (end.status, end.error, end.adapter_id, end.progress) == ("completed", None, job_id, 100)
     assert (end.eval_loss, end.baseline_eval_loss, end.step, len(end.history)) == (1.0, 2.0, STEPS, STEPS)
     assert adapters(data_dir) == [job_id]
-    assert told(jobs_redis, job_id)[-1].state == end
+    assert published(jobs_redis, job_id)[-1].state == end
     assert statuses(jobs_redis, job_id)[:2] == ["queued", "training"]
     assert statuses(jobs_redis, job_id)[-1] == "completed"
     eventually(lambda: left_in(data_dir) == [])
 
 
-def test_progress_is_told_while_it_trains_and_not_too_often(
+def test_progress_is_reported_while_it_trains_and_not_too_often(
     client: httpx.Client, jobs_redis: Redis, work: StartWorker, data_dir: Path
 ) -> None:
     worker = work()
@@ -107,7 +107,7 @@ def test_progress_is_told_while_it_trains_and_not_too_often(
     policy, environment = os.sched_getscheduler(trainer.pid), trainer.environ()
     wait_for(client, job_id, "completed")
 
-    steps = [event.state.step for event in told(jobs_redis, job_id)]
+    steps = [event.state.step for event in published(jobs_redis, job_id)]
     assert steps == sorted(steps)
     assert len(set(steps)) >= 4
     assert len(steps) <= 20
@@ -125,7 +125,7 @@ def test_progress_is_told_while_it_trains_and_not_too_often(
         ("cut off", "cut off"),
     ],
 )
-def test_what_goes_wrong_is_told_in_a_sentence_and_the_worker_lives_on(
+def test_what_goes_wrong_is_said_in_a_sentence_and_the_worker_lives_on(
     client: httpx.Client, work: StartWorker, data_dir: Path, script: str, words: str
 ) -> None:
     work()
@@ -240,7 +240,7 @@ def test_a_killed_workers_trainer_dies_with_it_and_another_worker_goes_on_from_t
     end = wait_for(client, job_id, "completed", "failed")
     assert (end.status, end.step) == ("completed", STEPS)
     assert statuses(jobs_redis, job_id).count("queued") == 2
-    progress = [event.state.step for event in told(jobs_redis, job_id) if event.state.status == "training"]
+    progress = [event.state.step for event in published(jobs_redis, job_id) if event.state.status == "training"]
     assert progress == sorted(progress)
 
 

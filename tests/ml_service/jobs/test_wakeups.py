@@ -85,7 +85,7 @@ def only_wakeups(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("only_wakeups")
-async def test_an_idle_worker_is_told_of_a_job(queue: GenerationQueue, long_lease: Settings, jobs_redis: Redis) -> None:
+async def test_an_idle_worker_hears_of_a_job(queue: GenerationQueue, long_lease: Settings, jobs_redis: Redis) -> None:
     async with working(long_lease, jobs_redis) as noting:
         job_id = await queue.enqueue(AsyncGenerateRequest(prompt="1"))
         await until(lambda: noting.begun == [job_id])

@@ -48,22 +48,22 @@ def test_a_job_completes_and_says_what_generate_would(client: httpx.Client, jobs
     assert events(jobs_redis, job_id)[-1].result == done.result
 
 
-def test_tokens_are_told_if_asked_for(
+def test_tokens_are_published_if_asked_for(
     client: httpx.Client, model: ScriptedMlService, jobs_redis: Redis, start_worker: StartWorker
 ) -> None:  # fmt: skip
     start_worker()
-    model.pace(0.1)  # or tokens that come together are told together
+    model.pace(0.1)  # or tokens that come together are published together
     job_id = ask(client, publish_tokens=True, n=2)
 
     done = wait_for_status(client, job_id, "completed")
 
-    told = events(jobs_redis, job_id)
-    assert [event.type for event in told] == ["generating", *["token"] * (len(told) - 2), "completed"]
-    assert [event.sequence for event in told[1:-1]] == list(range(len(told) - 2))
-    assert len(told) > 6
+    published = events(jobs_redis, job_id)
+    assert [event.type for event in published] == ["generating", *["token"] * (len(published) - 2), "completed"]
+    assert [event.sequence for event in published[1:-1]] == list(range(len(published) - 2))
+    assert len(published) > 6
     assert done.result is not None
     for index, candidate in enumerate(done.result.candidates):
-        assert "".join(event.text or "" for event in told if event.type == "token" and event.index == index) == candidate.text
+        assert "".join(event.text or "" for event in published if event.type == "token" and event.index == index) == candidate.text
 
 
 def test_a_running_job_that_is_cancelled_frees_the_engine(
@@ -139,11 +139,11 @@ def test_jobs_wait_for_a_model_that_is_away(
         done = wait_for_status(client, job_id, "completed")
     finally:
         service.stop()
-    told = events(jobs_redis, job_id)
-    assert Counter(event.type for event in told if event.type != "token") == {"generating": 2, "completed": 1}
-    begun_anew = max(number for number, event in enumerate(told) if event.type == "generating")
+    published = events(jobs_redis, job_id)
+    assert Counter(event.type for event in published if event.type != "token") == {"generating": 2, "completed": 1}
+    begun_anew = max(number for number, event in enumerate(published) if event.type == "generating")
     assert done.result is not None
-    assert "".join(event.text or "" for event in told[begun_anew:]) == done.result.response
+    assert "".join(event.text or "" for event in published[begun_anew:]) == done.result.response
 
 
 def test_a_job_for_which_there_is_no_model_for_too_long_fails(client: httpx.Client, start_worker: StartWorker) -> None:

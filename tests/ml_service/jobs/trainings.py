@@ -47,13 +47,13 @@ def wait_for(client: httpx.Client, job_id: str, *statuses: str, seconds: float =
     return found
 
 
-def told(redis: Redis, job_id: str | None = None) -> list[TrainingEvent]:
-    """What the stream tells, of one job or of all."""
+def published(redis: Redis, job_id: str | None = None) -> list[TrainingEvent]:
+    """What is on the stream, of one job or of all."""
     events = [msgspec.json.decode(fields[EVENT_FIELD.encode()], type=TrainingEvent) for _, fields in redis.xrange(TRAINING_EVENTS)]
     return [event for event in events if job_id is None or event.state.job_id == job_id]
 
 
 def statuses(redis: Redis, job_id: str) -> list[str]:
-    """A job's statuses as the stream tells them, each change once."""
-    every = [event.state.status for event in told(redis, job_id)]
+    """A job's statuses as the stream has them, each change once."""
+    every = [event.state.status for event in published(redis, job_id)]
     return [status for number, status in enumerate(every) if number == 0 or status != every[number - 1]]
