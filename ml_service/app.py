@@ -33,7 +33,7 @@ from ml_service.engine.protocol import EngineFactory, LoadedModel
 from ml_service.engine.scripted_engine import scripted_factory
 from ml_service.engine.supervisor import EngineSupervisor, Timing
 from ml_service.forgetting import Forgetting
-from ml_service.generation import GenerationService
+from ml_service.generation import GenerationService, most_prompt_tokens
 from ml_service.jobs.ledger import connection_pool
 from ml_service.jobs.metrics import JobMetrics
 from ml_service.jobs.queues import JobQueue
@@ -42,7 +42,6 @@ from ml_service.jobs.training_requests import TrainingRequests
 from ml_service.metrics import Metrics
 from ml_service.middleware import MAX_SAMPLES_BYTES, BodyLimit, RequestContext, ServiceToken
 from ml_service.models.catalogue import CatalogueError, ModelEntry, default_model, has_gpu, load_catalogue
-from ml_service.models.number_format import CPU_STEP_TOKENS, cpu_number_format
 from ml_service.processes import uncollected
 from ml_service.redis_log import RedisLog
 from ml_service.settings import Settings
@@ -90,7 +89,7 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
     store = AdapterStore.open(settings, catalogue)
     adapters = AdapterRegistry(store, capacity=settings.max_loaded_adapters, check_seconds=settings.adapter_check_seconds, metrics=metrics)
     metrics.observe_adapters(lambda: len(adapters.loaded(supervisor.engine)))
-    generation = GenerationService(supervisor, cache, metrics, adapters, places, prompt_tokens(settings))
+    generation = GenerationService(supervisor, cache, metrics, adapters, places, most_prompt_tokens(settings))
     redis = Redis(connection_pool=connection_pool(settings.redis_url, REDIS_TIMEOUT_SECONDS))
     queue = JobQueue(redis, settings)
     job_metrics = JobMetrics(queue)
@@ -140,15 +139,6 @@ def _own_hosts(settings: Settings) -> AllowedHosts:
     """The names that this service goes by; where workers look for it is one of them."""
     called = [name for url in settings.ml_service_url if (name := urlsplit(url).hostname) is not None]
     return AllowedHosts(settings.host, [*settings.allowed_hosts, *called])
-
-
-def prompt_tokens(settings: Settings) -> int | None:
-    """How many tokens a prompt may have whose oldest turns may be dropped; None: as many as fit the context window."""
-    if settings.max_prompt_tokens is not None:
-        return settings.max_prompt_tokens
-    if settings.engine == "scripted" or has_gpu():
-        return None
-    return CPU_STEP_TOKENS[cpu_number_format(settings.cpu_number_format)]
 
 
 def default_engine_factory(settings: Settings) -> EngineFactory:

@@ -1,5 +1,7 @@
 """`POST /generate`: an answer at once, or as a stream."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -7,8 +9,11 @@ from fastapi import APIRouter, Request, Response
 
 from ml_service.api.documentation import errors
 from ml_service.api.streaming import EventStream, while_connected
+from ml_service.errors import body_of
 from ml_service.generation import GenerationService
-from shared.contracts.generation import GenerateRequest, GenerateResponse
+from shared.contracts.generation import GenerateRequest, GenerateResponse, TokenEvent
+from shared.errors import AppError
+from shared.sse import ServerSentEvent, render
 
 EVENT: dict[str, Any] = {
     "type": "object",
@@ -35,8 +40,22 @@ def generation_routes(service: GenerationService) -> APIRouter:
         A prompt must leave room for `max_tokens` in the model's context window. Leaving before the end aborts the generation.
         """
         if body.stream:
-            return await EventStream.begin(request, service.events(body))
+            return await EventStream.begin(request, _server_sent(service.stream(body)))
         answer = await while_connected(request.receive, service.generate(body))
         return Response(msgspec.json.encode(answer), media_type="application/json")
 
     return router
+
+
+async def _server_sent(answer: AsyncGenerator[TokenEvent | GenerateResponse, None]) -> AsyncGenerator[bytes, None]:
+    """Token events, then exactly one `completed` or `failed`; what fails before the first event is raised."""
+    begun = False
+    async with aclosing(answer):
+        try:
+            async for part in answer:
+                yield render(ServerSentEvent("token" if isinstance(part, TokenEvent) else "completed", msgspec.json.encode(part)))
+                begun = True
+        except AppError as error:
+            if not begun:
+                raise
+            yield render(ServerSentEvent("failed", body_of(error)))
