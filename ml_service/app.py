@@ -40,11 +40,12 @@ from ml_service.jobs.queues import JobQueue
 from ml_service.jobs.training_queue import TrainingQueue
 from ml_service.jobs.training_requests import TrainingRequests
 from ml_service.metrics import Metrics
-from ml_service.middleware import MAX_SAMPLES_BYTES, BodyLimit, RequestContext, ServiceToken
+from ml_service.middleware import MAX_SAMPLES_BYTES, QUIET_PATHS, BodyLimit, ServiceToken
 from ml_service.models.catalogue import CatalogueError, ModelEntry, default_model, has_gpu, load_catalogue
 from ml_service.processes import uncollected
 from ml_service.redis_log import RedisLog
 from ml_service.settings import Settings
+from shared.asgi import RequestContext
 from shared.background import Background
 from shared.host_guard import AllowedHosts, HostGuard
 
@@ -131,7 +132,7 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
     app.add_middleware(BodyLimit, larger={"/training/start": MAX_SAMPLES_BYTES})
     app.add_middleware(ServiceToken, token=settings.ml_service_token)
     app.add_middleware(HostGuard, hosts=_own_hosts(settings))
-    app.add_middleware(RequestContext)
+    app.add_middleware(RequestContext, quiet_paths=QUIET_PATHS)
     return app
 
 
