@@ -11,7 +11,6 @@ from typing import Final, TypeVar
 import structlog
 from arq.connections import ArqRedis
 
-from ml_service.adapters.manifest import Evaluation
 from ml_service.adapters.store import AdapterExists, AdapterStore
 from ml_service.jobs.engine_sleep import EngineSleep
 from ml_service.jobs.leases import Leases
@@ -156,7 +155,7 @@ class TrainingRuns(Runs[TrainingJob]):
         """Train and publish; returns what is to be done with the job then."""
         try:
             result = await self._train(job, self._folders.of(job.job_id))
-            self._publishing = asyncio.create_task(self._publish(job, result))
+            self._publishing = asyncio.create_task(self._publish(job))
             await asyncio.shield(self._publishing)
         except (TrainingFailed, TrainerDied) as error:
             message = str(error)
@@ -260,14 +259,13 @@ class TrainingRuns(Runs[TrainingJob]):
             raise TrainingFailed("The adapter in use, with which the new one was to be compared, is gone or belongs to another base model")
         return str(await self._insist_on_store(lambda: self._store.folder(stored)))
 
-    async def _publish(self, job: TrainingJob, result: Result) -> None:
+    async def _publish(self, job: TrainingJob) -> None:
         adapter = self._folders.of(job.job_id).adapter
         scope, adapter_id = job.request.scope, job.adapter_id
-        evaluation = Evaluation(eval_loss=result.eval_loss, baseline_eval_loss=result.baseline_eval_loss)
 
         async def publish() -> None:
             base_model = job.request.base_model
-            await self._store.publish(adapter, scope=scope, adapter_id=adapter_id, base_model=base_model, evaluation=evaluation)
+            await self._store.publish(adapter, scope=scope, adapter_id=adapter_id, base_model=base_model)
 
         try:
             await self._insist_on_store(publish)
