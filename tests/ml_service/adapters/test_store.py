@@ -251,6 +251,13 @@ async def test_a_manifest_that_someone_wrote_is_not_believed(store: AdapterStore
             await folder_of(store, "ana-1")
 
 
+async def test_a_manifest_of_an_older_version_is_read(store: AdapterStore, lora: Path, tmp_path: Path) -> None:
+    await publish(store, lora)
+    manifest = tmp_path / "adapters" / "ana" / "ana-1" / MANIFEST
+    manifest.write_text(manifest.read_text().replace("{", '{"evaluation": {"eval_loss": 1.0, "baseline_eval_loss": null},', 1))
+    assert (await folder_of(store, "ana-1")).is_dir()
+
+
 async def test_a_disk_that_cannot_be_written_is_said_so(lora: Path, tmp_path: Path) -> None:
     (tmp_path / "adapters").write_text("a file where the folder should be")
     with pytest.raises(StoreAway, match="disk"):
