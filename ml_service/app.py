@@ -1,11 +1,7 @@
 """The whole service on one page."""
 
-import asyncio
-import importlib
 import importlib.metadata
-import os
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -14,7 +10,7 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
-from ml_service import errors, logs
+from ml_service import errors
 from ml_service.adapters.registry import AdapterRegistry
 from ml_service.adapters.store import AdapterStore
 from ml_service.api.adapters import adapter_routes
@@ -27,29 +23,27 @@ from ml_service.api.jobs import job_routes
 from ml_service.api.model import OpenAiApi, model_routes
 from ml_service.api.training import training_routes
 from ml_service.cache.response_cache import ResponseCache
-from ml_service.engine.core_process import preload
+from ml_service.engine.factory import default_engine_factory
 from ml_service.engine.places import FairPlaces
-from ml_service.engine.protocol import EngineFactory, LoadedModel
-from ml_service.engine.scripted_engine import scripted_factory
+from ml_service.engine.protocol import EngineFactory
 from ml_service.engine.supervisor import EngineSupervisor, Timing
 from ml_service.forgetting import Forgetting
-from ml_service.generation import GenerationService
+from ml_service.generation import GenerationService, most_prompt_tokens
 from ml_service.jobs.generation_queue import GenerationQueue
 from ml_service.jobs.metrics import JobMetrics
 from ml_service.jobs.queue import connection_pool
 from ml_service.jobs.training_queue import TrainingQueue, TrainingRequests
 from ml_service.metrics import Metrics
-from ml_service.middleware import MAX_SAMPLES_BYTES, BodyLimit, RequestContext, ServiceToken
-from ml_service.models.catalogue import CatalogueError, ModelEntry, default_model, has_gpu, load_catalogue
-from ml_service.models.number_format import CPU_STEP_TOKENS, cpu_number_format
-from ml_service.processes import uncollected
+from ml_service.middleware import MAX_SAMPLES_BYTES, QUIET_PATHS, BodyLimit, ServiceToken
+from ml_service.models.catalogue import CatalogueError, default_model, has_gpu, load_catalogue
 from ml_service.redis_log import RedisLog
 from ml_service.settings import Settings
+from shared.asgi import RequestContext
 from shared.background import Background
 from shared.host_guard import AllowedHosts, HostGuard
 
 REDIS_TIMEOUT_SECONDS: Final = 1.0
-"""How long the job queue may keep a request waiting."""
+"""How long Redis may keep a request waiting; longer than loading a model holds up the event loop, which would look as if it were away."""
 SAMPLES_TIMEOUT_SECONDS: Final = 10.0
 """The same where many megabytes go to it."""
 
@@ -85,12 +79,12 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
     )
     places = FairPlaces(settings.max_num_seqs, settings.max_queued_requests, lambda: supervisor.admission)
     metrics.observe_engine(supervisor, places)
-    cache = ResponseCache(settings.redis_url, settings.cache_ttl_seconds)
+    redis = Redis(connection_pool=connection_pool(settings.redis_url, REDIS_TIMEOUT_SECONDS))
+    cache = ResponseCache(redis, settings.cache_ttl_seconds)
     store = AdapterStore.open(settings, catalogue)
     adapters = AdapterRegistry(store, capacity=settings.max_loaded_adapters, check_seconds=settings.adapter_check_seconds, metrics=metrics)
     metrics.observe_adapters(lambda: len(adapters.loaded(supervisor.engine)))
-    generation = GenerationService(supervisor, cache, metrics, adapters, places, prompt_tokens(settings))
-    redis = Redis(connection_pool=connection_pool(settings.redis_url, REDIS_TIMEOUT_SECONDS))
+    generation = GenerationService(supervisor, cache, metrics, adapters, places, most_prompt_tokens(settings))
     queue = GenerationQueue(redis, settings)
     job_metrics = JobMetrics(queue)
     training_redis = Redis(connection_pool=connection_pool(settings.redis_url, SAMPLES_TIMEOUT_SECONDS))
@@ -99,16 +93,15 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
     redis_log = RedisLog(redis, settings.redis_rewrite_seconds)
     forgetting = Forgetting(cache, queue, training_queue, adapters, redis_log)
     training_metrics = JobMetrics(training_queue, "ml_training_job", "Training jobs")
-    for each in (job_metrics, training_metrics):
-        metrics.add(each)
+    metrics.add(job_metrics)
+    metrics.add(training_metrics)
+    background: list[Background] = [redis_log, adapters]
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as closing:  # last first, and each whatever becomes of the others
             for client in (redis, training_redis):
                 closing.push_async_callback(client.aclose, close_connection_pool=True)
-            closing.push_async_callback(cache.close)
-            background: list[Background] = [redis_log, adapters]
             for each in background:
                 each.start()
                 closing.push_async_callback(each.close)
@@ -131,7 +124,7 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
     app.add_middleware(BodyLimit, larger={"/training/start": MAX_SAMPLES_BYTES})
     app.add_middleware(ServiceToken, token=settings.ml_service_token)
     app.add_middleware(HostGuard, hosts=_own_hosts(settings))
-    app.add_middleware(RequestContext)
+    app.add_middleware(RequestContext, quiet_paths=QUIET_PATHS)
     return app
 
 
@@ -139,41 +132,6 @@ def _own_hosts(settings: Settings) -> AllowedHosts:
     """The names that this service goes by; where workers look for it is one of them."""
     called = [name for url in settings.ml_service_url if (name := urlsplit(url).hostname) is not None]
     return AllowedHosts(settings.host, [*settings.allowed_hosts, *called])
-
-
-def prompt_tokens(settings: Settings) -> int | None:
-    """How many tokens a prompt may have whose oldest turns may be dropped; None: as many as fit the context window."""
-    if settings.max_prompt_tokens is not None:
-        return settings.max_prompt_tokens
-    if settings.engine == "scripted" or has_gpu():
-        return None
-    return CPU_STEP_TOKENS[cpu_number_format(settings.cpu_number_format)]
-
-
-def default_engine_factory(settings: Settings) -> EngineFactory:
-    """What loads models as the settings ask for it; vLLM is imported with the first one, which takes seconds."""
-    if settings.engine == "scripted":
-        return scripted_factory()
-    logs.configure_engine_processes(settings, Path(settings.data_dir).resolve())
-    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
-    os.environ["VLLM_NO_USAGE_STATS"] = "1"  # nothing about this service is sent anywhere
-    if not has_gpu():
-        # Gains nothing where everything runs eagerly, and would need a C++ compiler, and 18 s at a machine's first start.
-        os.environ["TORCH_COMPILE_DISABLE"] = "1"
-    os.environ["VLLM_ENGINE_READY_TIMEOUT_S"] = str(int(settings.engine_start_timeout_seconds))
-    if not has_gpu():
-        preload()  # while this process imports the same
-
-    async def load(entry: ModelEntry) -> LoadedModel:
-        # Not the loop's own threads: the end of the service would wait for them.
-        importing = ThreadPoolExecutor(max_workers=1)
-        with uncollected():
-            module = await asyncio.get_running_loop().run_in_executor(importing, importlib.import_module, "ml_service.engine.vllm_engine")
-        importing.shutdown(wait=False)
-        model: LoadedModel = await module.VllmEngine.start(entry, settings)
-        return model
-
-    return load
 
 
 def _version() -> str:

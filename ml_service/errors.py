@@ -4,40 +4,18 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
-import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
-from shared.errors import AppError, BadRequest, FieldProblem, error_body
-
-
-class ClientGone(Exception):
-    """The client left before its answer was there."""
-
-
-def current_request_id() -> str | None:
-    """The id of the request that this task serves."""
-    request_id = structlog.contextvars.get_contextvars().get("request_id")
-    return str(request_id) if request_id is not None else None
+from shared.asgi import current_request_id
+from shared.errors import AppError, BadRequest, FieldProblem, error_body, error_headers
 
 
 def body_of(error: AppError) -> bytes:
     """An error's body as JSON."""
     return msgspec.json.encode(error_body(error.status, error.message, current_request_id(), error.details))
-
-
-def headers_of(error: AppError) -> dict[str, str]:
-    """`Retry-After`, where a retry makes sense; how to authenticate, where that is missing."""
-    if error.status == HTTPStatus.UNAUTHORIZED:
-        return {"WWW-Authenticate": "Bearer"}
-    return {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
-
-
-def unexpected() -> AppError:
-    """What clients are told about an error that nobody foresaw."""
-    return AppError("Something went wrong in this service; its log has the reason under this request id")
 
 
 def install(app: FastAPI) -> None:
@@ -53,7 +31,7 @@ def _response(status: int, body: bytes, headers: dict[str, str] | None = None) -
 
 def _render_app_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, AppError)
-    return _response(error.status, body_of(error), headers_of(error))
+    return _response(error.status, body_of(error), error_headers(error))
 
 
 def _render_http_error(request: Request, error: Exception) -> Response:

@@ -33,7 +33,7 @@ class Forgetting:
         """
         complete = await (self._everything(request.scope) if request.extent == "everything" else self._these(request))
         await self._cache.forget(request.scope)
-        await self._log.rewrite_soon()
+        self._log.rewrite_soon()
         return Forgotten(complete=complete)
 
     async def _everything(self, scope: str) -> bool:

@@ -1,44 +1,44 @@
-"""From a request to its answer: prompt, cache, single flight, engine. What waits and what streams goes the same way."""
+"""From a request to its answer: prompt, cache, single flight, engine. What waits reads what streams."""
 
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
-import msgspec
 import structlog
 
 from ml_service.adapters.manifest import StoredAdapter
 from ml_service.adapters.registry import UNUSABLE, AdapterRegistry
 from ml_service.adapters.storage import StoreAway
-from ml_service.cache.flights import Flights, Seat
 from ml_service.cache.keys import answer_key, named_key
-from ml_service.cache.response_cache import Found, ResponseCache
+from ml_service.cache.response_cache import ResponseCache
+from ml_service.cache.single_flight import SingleFlight
 from ml_service.engine.places import FairPlaces
 from ml_service.engine.protocol import Delta, EngineAway, LoadedModel, Sampling
 from ml_service.engine.supervisor import EngineSupervisor
-from ml_service.errors import body_of
 from ml_service.metrics import Metrics, Outcome
+from ml_service.models.catalogue import has_gpu
+from ml_service.models.number_format import CPU_STEP_TOKENS, cpu_number_format
 from ml_service.models.prompts import Fitted, check_characters, fit_turns, too_long, without_oldest_characters
-from shared.contracts.generation import Candidate, FinishReason, GenerateRequest, GenerateResponse, TokenEvent
-from shared.errors import AppError, BadRequest, Conflict, NotFound, Unavailable
+from ml_service.settings import Settings
+from shared.contracts.generation import Candidate, GenerateRequest, GenerateResponse, TokenEvent
+from shared.errors import BadRequest, Conflict, NotFound, Unavailable
 
 LONG_PROMPT_CHARACTERS: Final = 20_000
 """Longer ones are tokenised in a thread, so that they do not hold up other requests' tokens."""
 MOST_ANSWER_TOKENS: Final = 4096
 """Tokens that all answers of one request may have together: with several answers each may be shorter than `max_tokens`."""
 
-_encode = msgspec.json.encode
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A request that can be generated: whose it is, which model and adapter, which tokens, and the key of its answer."""
+    """A request that can be generated: with which model and adapter, from which tokens, and under which key its answer is kept."""
 
-    scope: str
     model: LoadedModel
     adapter: StoredAdapter | None
     version: str
@@ -60,28 +60,44 @@ class GenerationService:
         places: FairPlaces,
         prompt_tokens: int | None,
     ) -> None:
-        """`prompt_tokens`: how many a prompt may have whose oldest turns may be dropped; None: as many as fit the context window."""
+        """`prompt_tokens`: see `most_prompt_tokens`."""
         self._supervisor = supervisor
         self._cache = cache
         self._metrics = metrics
         self._adapters = adapters
         self._places = places
         self._prompt_tokens = prompt_tokens
-        self._flights = Flights()
+        self._single_flight = SingleFlight()
 
     async def generate(self, request: GenerateRequest) -> GenerateResponse:
-        """The whole answer. Cancelling it aborts the generation, unless someone else waits for the same answer.
+        """The whole answer at once; otherwise as `stream`."""
+        async with aclosing(self.stream(request)) as events:
+            [answer] = [event async for event in events if isinstance(event, GenerateResponse)]
+        return answer
+
+    async def stream(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent | GenerateResponse, None]:
+        """The answer's text as it is generated, and at the end all of it.
+
+        Closing the iterator aborts the generation, unless someone else waits for the same answer.
 
         Raises:
             BadRequest: neither or both of prompt and messages, or a prompt that does not fit the context window.
             AdapterNotFound, AdapterSetAside, AdapterRefused, StoreAway: its adapter cannot be used, and the request asks for no fallback.
             Unavailable: no engine at the moment, or its queue is full.
+            AppError: the generation failed, maybe after its first text.
         """
-        with self._outcome() as outcome:
-            try:
-                return await self._generate(request, outcome)
-            except (*UNUSABLE, StoreAway) as error:
-                return await self._generate(self._fallback(request, error), outcome)
+        outcome: Outcome = "failed"
+        try:
+            async with aclosing(self._with_fallback(request)) as events:
+                async for event in events:
+                    if isinstance(event, GenerateResponse):
+                        outcome = "cached" if event.cached else "completed"
+                    yield event
+        except BaseException as error:
+            outcome = _outcome_of(error)
+            raise
+        finally:
+            self._metrics.requests.labels(outcome).inc()
 
     async def check(self, request: GenerateRequest) -> None:
         """Raise what `generate` would raise about the request itself; while there is no engine, as far as can be told without one.
@@ -98,69 +114,63 @@ class GenerationService:
             if request.adapter_fallback == "refuse":
                 raise
 
-    async def events(self, request: GenerateRequest) -> AsyncGenerator[bytes, None]:
-        """The answer as server-sent events: `token` …, then exactly one `completed` or `failed`.
-
-        What goes wrong before the first token is raised as by `generate`; later it is the `failed` event. Closing the iterator
-        is leaving: see `generate`.
-        """
-        with self._outcome() as outcome:
+    async def _with_fallback(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent | GenerateResponse, None]:
+        while True:
             try:
-                async with aclosing(self._events(request, outcome)) as events:
+                async with aclosing(self._answer(request)) as events:
                     async for event in events:
                         yield event
                 return
             except (*UNUSABLE, StoreAway) as error:  # comes before the first event, or not at all
-                request = self._fallback(request, error)
-            async with aclosing(self._events(request, outcome)) as events:
-                async for event in events:
-                    yield event
-
-    async def _generate(self, request: GenerateRequest, outcome: "_Outcome") -> GenerateResponse:
-        _check_prompt(request)
-        prepared = await self._prepare(request, await self._supervisor.awake())
-        found = await self._find_cached(request, prepared)
-        if found.answer is not None:
-            outcome.name = "cached"
-            return _response(prepared, found.answer, cached=True)
-        with self._board(request, prepared, found.epoch) as flight:
-            return _response(prepared, _candidates(await flight.landed()), cached=False)
-
-    async def _events(self, request: GenerateRequest, outcome: "_Outcome") -> AsyncGenerator[bytes, None]:
-        _check_prompt(request)
-        prepared = await self._prepare(request, await self._supervisor.awake())
-        found = await self._find_cached(request, prepared)
-        if found.answer is not None:
-            outcome.name = "cached"
-            for index, candidate in enumerate(found.answer):
-                yield _event(b"token", TokenEvent(text=candidate.text, index=index))
-            yield _event(b"completed", _response(prepared, found.answer, cached=True))
-            return
-        with self._board(request, prepared, found.epoch) as flight:
-            begun = False
-            try:
-                async for delta in flight.listen():
-                    if delta.text:
-                        begun = True
-                        yield _event(b"token", TokenEvent(text=delta.text, index=delta.index))
-            except AppError as error:
-                if not begun:
+                if request.adapter_id is None or request.adapter_fallback == "refuse":
                     raise
-                outcome.name = "failed"
-                yield b"event: failed\ndata: " + body_of(error) + b"\n\n"
+                log.warning("base model instead of an adapter", adapter_id=request.adapter_id, reason=type(error).__name__)
+                self._metrics.adapter_fallbacks.inc()
+                request = replace(request, adapter_id=None)
+
+    async def _answer(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent | GenerateResponse, None]:
+        _check_prompt(request)
+        prepared = await self._prepare(request, await self._supervisor.awake())
+        found = await self._cache.get(request.scope, prepared.key)
+        if request.use_cache:
+            self._metrics.cache.labels("miss" if found.answer is None else "hit").inc()
+            if found.answer is not None:
+                for index, candidate in enumerate(found.answer):
+                    yield TokenEvent(text=candidate.text, index=index)
+                yield _response(prepared, found.answer, cached=True)
                 return
-            yield _event(b"completed", _response(prepared, _candidates(await flight.landed()), cached=False))
 
-    def _fallback(self, request: GenerateRequest, error: AppError) -> GenerateRequest:
-        """The same request without its adapter, if it allows that; else the error."""
-        if request.adapter_fallback == "refuse":
-            raise error
-        log.warning("base model instead of an adapter", adapter_id=request.adapter_id, reason=type(error).__name__)
-        self._metrics.adapter_fallbacks.inc()
-        return replace(request, adapter_id=None)
+        async def keep(deltas: list[Delta]) -> None:
+            await self._cache.put(request.scope, prepared.key, _candidates(deltas), found.epoch)
 
-    def _outcome(self) -> "_Outcome":
-        return _Outcome(self._metrics)
+        deltas: list[Delta] = []
+        start = partial(self._generate, request.scope, prepared)
+        async with aclosing(self._single_flight.subscribe(prepared.key, start, keep, alone=not request.use_cache)) as generation:
+            async for delta in generation:
+                deltas.append(delta)
+                if delta.text:
+                    yield TokenEvent(text=delta.text, index=delta.index)
+        yield _response(prepared, _candidates(deltas), cached=False)
+
+    async def _generate(self, scope: str, prepared: Prepared) -> AsyncGenerator[Delta, None]:
+        """Wait for a place and for the adapter, then generate.
+
+        This holds the adapter, and not each request that waits: it must have been aborted before the adapter may leave the engine.
+        """
+        began = time.perf_counter()
+        model, sampling = prepared.model, prepared.sampling
+        adapter = self._adapters.use(model, prepared.adapter) if prepared.adapter is not None else nullcontext()
+        async with (
+            self._places.held(scope, sampling.n),
+            adapter as loaded,
+            aclosing(model.engine.generate(prepared.prompt, sampling, loaded, scope=scope)) as deltas,
+        ):
+            first = True
+            async for delta in deltas:
+                if first:
+                    self._metrics.first_token.observe(time.perf_counter() - began)
+                    first = False
+                yield delta
 
     async def _prepare(self, request: GenerateRequest, model: LoadedModel) -> Prepared:
         adapter = await self._adapters.find(model, request.scope, request.adapter_id) if request.adapter_id is not None else None
@@ -181,7 +191,6 @@ class GenerationService:
         else:
             key = answer_key(request.scope, version, fitted.tokens, sampling)
         return Prepared(
-            scope=request.scope,
             model=model,
             adapter=adapter,
             version=version,
@@ -190,36 +199,6 @@ class GenerationService:
             sampling=sampling,
             key=key,
         )
-
-    async def _find_cached(self, request: GenerateRequest, prepared: Prepared) -> Found:
-        found = await self._cache.get(request.scope, prepared.key)
-        if not request.use_cache:
-            return replace(found, answer=None)
-        self._metrics.cache.labels("miss" if found.answer is None else "hit").inc()
-        return found
-
-    def _board(self, request: GenerateRequest, prepared: Prepared, epoch: bytes | None) -> Seat:
-        def start() -> AsyncGenerator[Delta, None]:
-            return self._timed(prepared)
-
-        async def land(deltas: list[Delta]) -> None:
-            await self._cache.put(request.scope, prepared.key, _candidates(deltas), epoch)
-
-        return self._flights.join(prepared.key, start, land, alone=not request.use_cache)
-
-    async def _timed(self, prepared: Prepared) -> AsyncGenerator[Delta, None]:
-        started = time.perf_counter()
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._places.held(prepared.scope, prepared.sampling.n))
-            # The generation holds the adapter, not who asked for it: it must have been aborted before the adapter may leave the engine.
-            loaded = await stack.enter_async_context(self._adapters.use(prepared.model, prepared.adapter)) if prepared.adapter else None
-            deltas = prepared.model.engine.generate(prepared.prompt, prepared.sampling, loaded, scope=prepared.scope)
-            await stack.enter_async_context(aclosing(deltas))
-            async for delta in deltas:
-                if started:
-                    self._metrics.first_token.observe(time.perf_counter() - started)
-                    started = 0.0
-                yield delta
 
     async def _render(self, model: LoadedModel, request: GenerateRequest, max_tokens: int) -> Fitted:
         """The prompt's tokens. A prompt fits when `max_tokens` more still fit the window, so that no answer is cut short by it.
@@ -249,26 +228,21 @@ class GenerationService:
         return render() if characters < LONG_PROMPT_CHARACTERS else await asyncio.to_thread(render)
 
 
-class _Outcome:
-    """Counts how a request ended; `name` may be set to what is no exception."""
+def most_prompt_tokens(settings: Settings) -> int | None:
+    """How many tokens a prompt may have whose oldest turns may be dropped; None: as many as fit the context window."""
+    if settings.max_prompt_tokens is not None:
+        return settings.max_prompt_tokens
+    if settings.engine == "scripted" or has_gpu():
+        return None
+    return CPU_STEP_TOKENS[cpu_number_format(settings.cpu_number_format)]
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self.name: Outcome = "completed"
 
-    def __enter__(self) -> "_Outcome":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, asyncio.CancelledError | GeneratorExit):
-            self.name = "abandoned"
-        elif isinstance(error, Unavailable):
-            self.name = "unavailable"
-        elif isinstance(error, BadRequest | NotFound | Conflict):
-            self.name = "refused"
-        elif error is not None:
-            self.name = "failed"
-        self._metrics.requests.labels(self.name).inc()
+def _outcome_of(error: BaseException) -> Outcome:
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        return "abandoned"
+    if isinstance(error, Unavailable):
+        return "unavailable"
+    return "refused" if isinstance(error, BadRequest | NotFound | Conflict) else "failed"
 
 
 def _check_prompt(request: GenerateRequest) -> None:
@@ -278,26 +252,20 @@ def _check_prompt(request: GenerateRequest) -> None:
 
 def _candidates(deltas: list[Delta]) -> list[Candidate]:
     """Put the deltas of each answer together, in the answers' order."""
-    texts: dict[int, list[str]] = {}
-    tokens: dict[int, int] = {}
-    probabilities: dict[int, float] = {}
-    reasons: dict[int, FinishReason] = {}
+    answers: dict[int, list[Delta]] = {}
     for delta in deltas:
-        index = delta.index
-        texts.setdefault(index, []).append(delta.text)
-        tokens[index] = tokens.get(index, 0) + delta.tokens
-        probabilities[index] = probabilities.get(index, 0.0) + delta.probability_sum
-        if delta.finish_reason is not None:
-            reasons[index] = delta.finish_reason
-    return [
-        Candidate(
-            text="".join(texts[index]),
-            confidence=round(min(probabilities[index] / max(tokens[index], 1), 1.0), 4),
-            tokens_used=tokens[index],
-            finish_reason=reasons.get(index, "stop"),
-        )
-        for index in sorted(texts)
-    ]
+        answers.setdefault(delta.index, []).append(delta)
+    return [_candidate(answers[index]) for index in sorted(answers)]
+
+
+def _candidate(deltas: list[Delta]) -> Candidate:
+    tokens = sum(delta.tokens for delta in deltas)
+    return Candidate(
+        text="".join(delta.text for delta in deltas),
+        confidence=round(min(sum(delta.probability_sum for delta in deltas) / max(tokens, 1), 1.0), 4),
+        tokens_used=tokens,
+        finish_reason=deltas[-1].finish_reason or "stop",
+    )
 
 
 def _response(prepared: Prepared, candidates: list[Candidate], *, cached: bool) -> GenerateResponse:
@@ -312,7 +280,3 @@ def _response(prepared: Prepared, candidates: list[Candidate], *, cached: bool) 
         candidates=candidates,
         dropped_messages=prepared.dropped,
     )
-
-
-def _event(name: bytes, data: TokenEvent | GenerateResponse) -> bytes:
-    return b"event: " + name + b"\ndata: " + _encode(data) + b"\n\n"

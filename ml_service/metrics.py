@@ -11,8 +11,7 @@ from ml_service.engine.supervisor import STATES, EngineSupervisor
 from shared.background import FAILURES
 
 Outcome = Literal["completed", "cached", "failed", "refused", "unavailable", "abandoned"]
-FIRST_TOKEN_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-ADAPTER_LOAD_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+SECONDS_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Metrics:
@@ -27,7 +26,7 @@ class Metrics:
         self.first_token = Histogram(
             "ml_first_token_seconds",
             "From request to first generated token.",
-            buckets=FIRST_TOKEN_BUCKETS,
+            buckets=SECONDS_BUCKETS,
             registry=self._registry,
         )
 
@@ -35,7 +34,7 @@ class Metrics:
         self.adapter_load_seconds = Histogram(
             "ml_adapter_load_seconds",
             "From the first request for an adapter to its being loaded: finding, checking, loading.",
-            buckets=ADAPTER_LOAD_BUCKETS,
+            buckets=SECONDS_BUCKETS,
             registry=self._registry,
         )
         self.adapter_evictions = Counter("ml_adapter_evictions", "Adapters that made room for others.", registry=self._registry)

@@ -23,13 +23,6 @@ class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
-class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
-    """How it did on the held-out replies, in nats a token, beside what was in use before."""
-
-    eval_loss: float | None
-    baseline_eval_loss: float | None
-
-
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """One immutable version of an adapter; `base_model` is a name of the catalogue."""
 
@@ -39,7 +32,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     rank: Annotated[int, Meta(ge=1)]
     created_at: datetime
     files: dict[str, StoredFile]
-    evaluation: Evaluation | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -60,6 +52,11 @@ class StoredAdapter:
     """An adapter that the store has."""
 
     manifest: Manifest
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its scope and id."""
+        return self.manifest.scope, self.manifest.adapter_id
 
     @property
     def name(self) -> str:

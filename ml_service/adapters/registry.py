@@ -2,14 +2,14 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
-from typing import Any, Final
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
 
 import structlog
 
+from ml_service.adapters.cache import AdapterCache
 from ml_service.adapters.manifest import StoredAdapter
-from ml_service.adapters.residency import Residency
 from ml_service.adapters.storage import StoreAway
 from ml_service.adapters.store import AdapterStore
 from ml_service.engine.protocol import Adapter, AdapterRefused, Engine, LoadedModel
@@ -21,7 +21,7 @@ DELETE_SECONDS: Final = 5.0
 """How long a deletion is waited for while an adapter is in use; it goes on afterwards."""
 CLOSE_SECONDS: Final = 5.0
 PRUNE_EVERY: Final = 20
-"""This machine's copies are compared with the store once in so many looks at the loaded adapters."""
+"""This machine's copies are compared with the store once in so many checks of the loaded adapters."""
 
 log = structlog.get_logger(__name__)
 
@@ -57,9 +57,9 @@ class AdapterRegistry:
         self._check_seconds = check_seconds
         self._metrics = metrics
         self._numbers = itertools.count(1)
-        self._residencies: dict[Engine, Residency] = {}
-        self._watching = BackgroundTask("adapter registry", self._watch)
-        self._deletions: set[asyncio.Task[int]] = set()
+        self._caches: dict[Engine, AdapterCache] = {}
+        self._checking = BackgroundTask("adapter registry", self._check)
+        self._deletions: set[asyncio.Task[None]] = set()
 
     async def find(self, model: LoadedModel, scope: str, adapter_id: str) -> StoredAdapter:
         """An adapter that this model can be used with; it need not be loaded yet.
@@ -70,7 +70,7 @@ class AdapterRegistry:
             AdapterRefused: its manifest is damaged.
             StoreAway: it is not loaded, and the store cannot be reached.
         """
-        stored = self._residency(model.engine).find((scope, adapter_id))
+        stored = self._cache(model.engine).find((scope, adapter_id))
         if stored is None:
             try:
                 stored = await self._store.find(scope, adapter_id)
@@ -95,17 +95,13 @@ class AdapterRegistry:
             NoPlace: as many adapters are in use as the engine holds.
             EngineAway, StoreAway: one of them is away.
         """
-        residency = self._residency(model.engine)
         try:
-            resident = await residency.enter(stored)
+            async with self._cache(model.engine).use(stored) as adapter:
+                yield adapter
         except AdapterRefused as error:
             self._metrics.adapter_refusals.labels("damaged").inc()
             log.warning("adapter refused", adapter_id=stored.manifest.adapter_id, reason=error.message)
             raise
-        try:
-            yield resident.loading.result()
-        finally:
-            residency.leave(resident)
 
     async def of_scope(self, scope: str) -> list[StoredAdapter]:
         """A scope's adapters, newest first."""
@@ -113,104 +109,91 @@ class AdapterRegistry:
 
     def loaded(self, engine: Engine | None) -> list[StoredAdapter]:
         """What an engine holds; one that has died holds nothing, from that moment on."""
-        if engine is None or not engine.alive:
+        if engine is None or not engine.alive or engine not in self._caches:
             return []
-        residency = self._residencies.get(engine)
-        return residency.loaded if residency is not None else []
+        return self._caches[engine].loaded
 
-    async def delete(self, scope: str, adapter_id: str) -> int:
+    async def delete(self, scope: str, adapter_id: str) -> bool:
         """Delete an adapter: nobody finds it any more; when its last user has left, it leaves the engine, and its files go.
 
         Returns:
-            1, or 0 if there was none.
+            Whether there was one.
 
         Raises:
             StoreAway: the store cannot be reached; ask again.
         """
         known = await self._store.withdraw(scope, adapter_id)
-        leaving = [event for each in self._residencies.values() if (event := each.expel((scope, adapter_id))) is not None]
+        await self._delete(scope, adapter_id)
+        return known
 
-        async def remove() -> int:
-            await _all_set(leaving)
-            return int(await self._store.delete(scope, adapter_id))
-
-        await self._finish(remove())
-        return int(known)
-
-    async def delete_scope(self, scope: str) -> int:
+    async def delete_scope(self, scope: str) -> None:
         """Delete all of a scope's adapters, as `delete` does, and whatever else the store has of it.
-
-        Returns:
-            How many there were.
 
         Raises:
             StoreAway: the store cannot be reached; ask again.
         """
-        known = [await self._store.withdraw(scope, each.manifest.adapter_id) for each in await self._store.of_scope(scope)]
-        leaving = [event for each in self._residencies.values() for event in each.expel_scope(scope)]
-
-        async def remove() -> int:
-            await _all_set(leaving)
-            return await self._store.delete_scope(scope)
-
-        await self._finish(remove())
-        return sum(known)
+        for stored in await self._store.of_scope(scope):
+            await self._store.withdraw(*stored.key)
+        await self._delete(scope)
 
     def start(self) -> None:
         """Begin to look up what is loaded, every so often."""
-        self._watching.start()
+        self._checking.start()
 
     async def close(self) -> None:
         """Finish deletions; the engine must have been stopped before."""
-        await self._watching.close()
+        await self._checking.close()
         if self._deletions:
             await asyncio.wait(self._deletions, timeout=CLOSE_SECONDS)
         self._store.close()
 
-    def _residency(self, engine: Engine) -> Residency:
-        residency = self._residencies.get(engine)
-        if residency is None:
-            self._residencies = {each: held for each, held in self._residencies.items() if each.alive}
-            residency = Residency(engine, self._store, self._numbers, self._capacity, self._metrics)
-            self._residencies[engine] = residency
-        return residency
+    def _cache(self, engine: Engine) -> AdapterCache:
+        if engine not in self._caches:
+            self._caches = {each: cache for each, cache in self._caches.items() if each.alive}
+            self._caches[engine] = AdapterCache(engine, self._store, self._numbers, self._capacity, self._metrics)
+        return self._caches[engine]
 
-    async def _finish(self, deletion: Coroutine[Any, Any, int]) -> None:
-        """Wait for a deletion, but not for ever: it goes on by itself."""
-        task = asyncio.create_task(deletion, name="delete-adapters")
+    async def _delete(self, scope: str, adapter_id: str | None = None) -> None:
+        """Remove files once nobody uses them. That is waited for, but not for ever: it goes on by itself."""
+        evictions = [task for cache in self._caches.values() for task in cache.evict(scope, adapter_id)]
+
+        async def remove() -> None:
+            await asyncio.gather(*evictions)
+            if adapter_id is not None:
+                await self._store.delete(scope, adapter_id)
+            else:
+                await self._store.delete_scope(scope)
+
+        task = asyncio.create_task(remove(), name="delete-adapters")
         self._deletions.add(task)
         task.add_done_callback(self._deletion_ended)
         done, _ = await asyncio.wait({task}, timeout=DELETE_SECONDS)
         if done:
             task.result()
 
-    def _deletion_ended(self, task: asyncio.Task[int]) -> None:
+    def _deletion_ended(self, task: asyncio.Task[None]) -> None:
         self._deletions.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("adapters could not be deleted to the end", exc_info=error)
 
-    async def _watch(self) -> None:
-        for look in itertools.count(1):
+    async def _check(self) -> None:
+        """Let go of what was deleted elsewhere, for as long as the service runs."""
+        for number in itertools.count(1):
             await asyncio.sleep(self._check_seconds)
             try:
-                for residency in list(self._residencies.values()):
-                    await self._look_up(residency)
-                if look % PRUNE_EVERY == 0:
+                for cache in list(self._caches.values()):
+                    for stored in cache.loaded:
+                        if await self._was_deleted(stored):
+                            log.info("adapter was deleted elsewhere", adapter_id=stored.manifest.adapter_id)
+                            cache.evict(*stored.key)
+                if number % PRUNE_EVERY == 0:
                     await self._store.prune()
             except StoreAway as error:
                 log.warning("loaded adapters could not be looked up", kind=type(error).__name__)
 
-    async def _look_up(self, residency: Residency) -> None:
-        """Let go of what was deleted elsewhere."""
-        for stored in residency.loaded:
-            key = stored.manifest.scope, stored.manifest.adapter_id
-            with suppress(AdapterRefused):  # what is loaded was good
-                present = await self._store.find(*key)
-                if present is None or present.name != stored.name:
-                    log.info("adapter was deleted elsewhere", adapter_id=key[1])
-                    residency.expel(key)
-
-
-async def _all_set(events: list[asyncio.Event]) -> None:
-    for event in events:
-        await event.wait()
+    async def _was_deleted(self, stored: StoredAdapter) -> bool:
+        try:
+            present = await self._store.find(*stored.key)
+        except AdapterRefused:  # what is loaded was good
+            return False
+        return present is None or present.name != stored.name

@@ -7,10 +7,11 @@ import errno
 import os
 import shutil
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from uuid import uuid4
 
 import structlog
@@ -30,18 +31,20 @@ class StoreAway(Unavailable):
     """The store cannot be reached, or its disk is full."""
 
 
-class Storage(Protocol):
-    """Adapters by scope and id. Every method may raise `StoreAway`; names have passed `is_name`."""
+class Storage(ABC):
+    """Adapters by scope and id, reached through fsspec. Every method may raise `StoreAway`; names have passed `is_name`."""
 
+    def __init__(self, url: str) -> None:
+        """`url` is fsspec's: a path, or such as `s3://bucket/adapters`; credentials and endpoint come from the environment."""
+        self._fs: Any
+        self._fs, root = url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
+        self._root = str(root).rstrip("/")
+
+    @abstractmethod
     def put(self, scope: str, adapter_id: str, files: Mapping[str, Path], manifest: bytes) -> bool:
         """Store an adapter, all of it or nothing; False if there is one with this id."""
 
-    def manifest(self, scope: str, adapter_id: str) -> bytes | None:
-        """An adapter's manifest; None if there is no such adapter."""
-
-    def adapter_ids(self, scope: str) -> list[str]:
-        """Ids of a scope, in no order; some may be without a manifest."""
-
+    @abstractmethod
     def folder(self, stored: StoredAdapter) -> Path:
         """A local folder with the files of an adapter, as they are in the store.
 
@@ -49,98 +52,87 @@ class Storage(Protocol):
             FileNotFoundError: they are gone.
         """
 
+    @abstractmethod
     def drop_copy(self, stored: StoredAdapter) -> None:
         """Remove this machine's copy, if it is one, so that `folder` fetches it anew."""
 
-    def withdraw(self, scope: str, adapter_id: str) -> None:
-        """Take an adapter's manifest away, so that nobody finds it; the files stay for those who use them."""
-
-    def remove(self, scope: str, adapter_id: str) -> None:
-        """Remove what there is of an adapter, here and in the store."""
-
-    def remove_scope(self, scope: str) -> None:
-        """Remove everything of a scope, here and in the store."""
-
+    @abstractmethod
     def prune(self) -> None:
         """Remove what is here and no longer in the store, and what a crash left half written."""
 
-
-class FolderStorage:
-    """A folder of this machine, or one that all machines mount."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def put(self, scope: str, adapter_id: str, files: Mapping[str, Path], manifest: bytes) -> bool:
-        target = self._root / scope / adapter_id
-        with _disk_errors():
-            if (target / MANIFEST).exists():
-                return False
-            unfinished = _temporary(target)
-            unfinished.mkdir(parents=True)
-            try:
-                for name, path in files.items():
-                    _write(unfinished / name, path.read_bytes())
-                _write(unfinished / MANIFEST, manifest)
-                _sync_folder(unfinished)
-                if target.exists() and not (target / MANIFEST).exists():  # an adapter that was deleted, but not to the end
-                    _remove_tree(target)
-                if not _rename(unfinished, target):  # someone else was faster
-                    return False
-                _sync_folder(target.parent)
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
-            return True
-
     def manifest(self, scope: str, adapter_id: str) -> bytes | None:
-        path = self._root / scope / adapter_id / MANIFEST
-        with _disk_errors(), suppress(FileNotFoundError), path.open("rb") as stream:
-            return stream.read(MANIFEST_BYTES)
+        """An adapter's manifest; None if there is no such adapter."""
+        with _store_errors(), suppress(FileNotFoundError):
+            return bytes(self._fs.cat_file(self._path(scope, adapter_id, MANIFEST), start=0, end=MANIFEST_BYTES))
         return None
 
     def adapter_ids(self, scope: str) -> list[str]:
-        with _disk_errors():
-            return _names(self._root / scope)
+        """Ids of a scope, in no order; some may be without a manifest."""
+        with _store_errors(), suppress(FileNotFoundError):
+            names = (str(path).rstrip("/").rpartition("/")[2] for path in self._fs.ls(self._path(scope), detail=False))
+            return [name for name in names if is_name(name)]
+        return []
+
+    def withdraw(self, scope: str, adapter_id: str) -> None:
+        """Take an adapter's manifest away, so that nobody finds it; the files stay for those who use them."""
+        with _store_errors(), suppress(FileNotFoundError):
+            self._fs.rm_file(self._path(scope, adapter_id, MANIFEST))
+
+    def remove(self, scope: str, adapter_id: str | None) -> None:
+        """Remove what there is of an adapter, or of all of a scope, here and in the store."""
+        with _store_errors(), suppress(FileNotFoundError):
+            self._fs.rm(self._path(scope, adapter_id) if adapter_id is not None else self._path(scope), recursive=True)
+
+    def _path(self, *parts: str) -> str:
+        return "/".join((self._root, *parts))
+
+
+class FolderStorage(Storage):
+    """A folder of this machine, or one that all machines mount. An adapter appears by one rename, and outlives a power cut."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(str(root))
+
+    def put(self, scope: str, adapter_id: str, files: Mapping[str, Path], manifest: bytes) -> bool:
+        target = Path(self._path(scope, adapter_id))
+        with _store_errors():
+            if (target / MANIFEST).exists():
+                return False
+            with _unfinished(target) as folder:
+                for name, path in files.items():
+                    _write(folder / name, path.read_bytes())
+                _write(folder / MANIFEST, manifest)
+                _sync_folder(folder)
+                if not (target / MANIFEST).exists():  # it may be there without: an adapter that was deleted, but not to the end
+                    shutil.rmtree(target, ignore_errors=True)
+                if not _rename(folder, target):  # someone else was faster
+                    return False
+            _sync_folder(target.parent)
+            return True
 
     def folder(self, stored: StoredAdapter) -> Path:
-        return self._root / stored.manifest.scope / stored.manifest.adapter_id
+        return Path(self._path(stored.manifest.scope, stored.manifest.adapter_id))
 
     def drop_copy(self, stored: StoredAdapter) -> None:
         """There are no copies."""
 
-    def withdraw(self, scope: str, adapter_id: str) -> None:
-        with _disk_errors():
-            (self._root / scope / adapter_id / MANIFEST).unlink(missing_ok=True)
-
-    def remove(self, scope: str, adapter_id: str) -> None:
-        with _disk_errors():
-            _remove_tree(self._root / scope / adapter_id)
-
-    def remove_scope(self, scope: str) -> None:
-        with _disk_errors():
-            _remove_tree(self._root / scope)
-
     def prune(self) -> None:
-        with _disk_errors():
-            for scope in _names(self._root):
-                _remove_unfinished(self._root / scope)
+        with _store_errors():
+            _remove_unfinished(Path(self._root))
 
 
-class BucketStorage:
+class BucketStorage(Storage):
     """Objects of any store that fsspec speaks to, and a folder of this machine into which each adapter is fetched once.
 
     Objects are not written in one step, so the manifest comes last and goes first.
     """
 
-    def __init__(self, url: str, cache: Path) -> None:
-        """`url` is fsspec's, such as `s3://bucket/adapters`; credentials and endpoint come from the environment."""
-        self._fs: Any
-        self._fs, root = url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
-        self._root = str(root).rstrip("/")
-        self._cache = cache
+    def __init__(self, url: str, copies: Path) -> None:
+        super().__init__(url)
+        self._copies = copies
 
     def put(self, scope: str, adapter_id: str, files: Mapping[str, Path], manifest: bytes) -> bool:
-        with _bucket_errors():
+        with _store_errors():
             if self._fs.exists(self._path(scope, adapter_id, MANIFEST)):
                 return False
             self._fs.makedirs(self._path(scope, adapter_id), exist_ok=True)
@@ -149,78 +141,49 @@ class BucketStorage:
             self._fs.pipe_file(self._path(scope, adapter_id, MANIFEST), manifest)
             return True
 
-    def manifest(self, scope: str, adapter_id: str) -> bytes | None:
-        with _bucket_errors(), suppress(FileNotFoundError):
-            return bytes(self._fs.cat_file(self._path(scope, adapter_id, MANIFEST), start=0, end=MANIFEST_BYTES))
-        return None
-
-    def adapter_ids(self, scope: str) -> list[str]:
-        with _bucket_errors(), suppress(FileNotFoundError):
-            names = (str(path).rstrip("/").rpartition("/")[2] for path in self._fs.ls(self._path(scope), detail=False))
-            return [name for name in names if is_name(name)]
-        return []
-
     def folder(self, stored: StoredAdapter) -> Path:
         manifest, target = stored.manifest, self._copy(stored)
         if target.is_dir():
             return target
-        with _disk_errors(), _bucket_errors():
-            unfinished = _temporary(target)
-            unfinished.mkdir(parents=True)
-            try:
-                for name in (CONFIG, WEIGHTS):
-                    self._fs.get_file(self._path(manifest.scope, manifest.adapter_id, name), str(unfinished / name))
-                _rename(unfinished, target)  # or it was fetched by someone else meanwhile: the same bytes
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
+        with _store_errors(), _unfinished(target) as folder:
+            for name in (CONFIG, WEIGHTS):
+                self._fs.get_file(self._path(manifest.scope, manifest.adapter_id, name), str(folder / name))
+            _rename(folder, target)  # or it was fetched by someone else meanwhile: the same bytes
         return target
 
     def drop_copy(self, stored: StoredAdapter) -> None:
-        with _disk_errors():
-            _remove_tree(self._copy(stored))
+        _remove_tree(self._copy(stored))
 
-    def withdraw(self, scope: str, adapter_id: str) -> None:
-        with _bucket_errors(), suppress(FileNotFoundError):
-            self._fs.rm_file(self._path(scope, adapter_id, MANIFEST))
-
-    def remove(self, scope: str, adapter_id: str) -> None:
-        self.withdraw(scope, adapter_id)
-        with _bucket_errors(), suppress(FileNotFoundError):
-            self._fs.rm(self._path(scope, adapter_id), recursive=True)
-        with _disk_errors():
-            for copy in (self._cache / scope).glob(f"{adapter_id}.*"):
-                _remove_tree(copy)
-
-    def remove_scope(self, scope: str) -> None:
-        for adapter_id in self.adapter_ids(scope):
-            self.remove(scope, adapter_id)
-        with _bucket_errors(), suppress(FileNotFoundError):
-            self._fs.rm(self._path(scope), recursive=True)
-        with _disk_errors():
-            _remove_tree(self._cache / scope)
+    def remove(self, scope: str, adapter_id: str | None) -> None:
+        super().remove(scope, adapter_id)
+        copies = self._copies / scope
+        for copy in copies.glob(f"{adapter_id}.*") if adapter_id is not None else [copies]:
+            _remove_tree(copy)
 
     def prune(self) -> None:
-        for scope in _names(self._cache):
-            here = self._cache / scope
-            for copy in here.iterdir():
-                adapter_id = copy.name.partition(".")[0]
-                if is_name(adapter_id) and self.manifest(scope, adapter_id) is None:
-                    _remove_tree(copy)
-            _remove_unfinished(here)
+        for copy in self._copies.glob("*/*.*"):
+            scope, adapter_id = copy.parent.name, copy.name.partition(".")[0]
+            if is_name(scope) and is_name(adapter_id) and self.manifest(scope, adapter_id) is None:
+                _remove_tree(copy)
+        _remove_unfinished(self._copies)
+        for folder in self._copies.glob("*"):
             with suppress(OSError):
-                here.rmdir()  # only if nothing is left in it
+                folder.rmdir()  # only if nothing is left in it
 
     def _copy(self, stored: StoredAdapter) -> Path:
         """The digest is in the name: a folder never changes what it holds."""
-        return self._cache / stored.manifest.scope / f"{stored.manifest.adapter_id}.{stored.manifest.digest}"
-
-    def _path(self, *parts: str) -> str:
-        return "/".join((self._root, *parts))
+        return self._copies / stored.manifest.scope / f"{stored.manifest.adapter_id}.{stored.manifest.digest}"
 
 
-def _temporary(target: Path) -> Path:
-    """A folder beside another that no name of an adapter can be."""
-    return target.with_name(f".{target.name}.{uuid4().hex}")
+@contextmanager
+def _unfinished(target: Path) -> Iterator[Path]:
+    """A new folder beside another, under a name that no adapter can have; it is gone afterwards, unless it was renamed."""
+    folder = target.with_name(f".{target.name}.{uuid4().hex}")
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _rename(folder: Path, target: Path) -> bool:
@@ -236,23 +199,17 @@ def _rename(folder: Path, target: Path) -> bool:
 
 def _remove_tree(folder: Path) -> None:
     """Out of sight at once, then gone."""
-    hidden = _temporary(folder)
-    with suppress(FileNotFoundError):
+    hidden = folder.with_name(f".{folder.name}.{uuid4().hex}")
+    with suppress(OSError):
         folder.rename(hidden)
         shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _remove_unfinished(scope: Path) -> None:
-    for folder in scope.glob(".*"):
+def _remove_unfinished(root: Path) -> None:
+    for folder in root.glob("*/.*"):
         with suppress(FileNotFoundError):
             if time.time() - folder.stat().st_mtime > UNFINISHED_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _names(folder: Path) -> list[str]:
-    with suppress(FileNotFoundError, NotADirectoryError):
-        return [path.name for path in folder.iterdir() if is_name(path.name)]
-    return []
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -272,23 +229,12 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _disk_errors() -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        log.error("the adapter store's disk cannot be used", error=os.strerror(error.errno or 0))
-        raise StoreAway("The adapter store's disk is full or cannot be used", retry_after=30) from error
-
-
-@contextmanager
-def _bucket_errors() -> Iterator[None]:
+def _store_errors() -> Iterator[None]:
     """Each kind of bucket has errors of its own; only "not found" has the same everywhere."""
     try:
         yield
     except (FileNotFoundError, StoreAway):
         raise
     except Exception as error:
-        log.error("the adapter store's bucket cannot be used", kind=type(error).__name__)
-        raise StoreAway("The adapter store does not answer", retry_after=10) from error
+        log.error("the adapter store cannot be used", kind=type(error).__name__, errno=getattr(error, "errno", None))
+        raise StoreAway("The adapter store does not answer, or its disk cannot be used", retry_after=10) from error

@@ -5,12 +5,13 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeVar, TypeVarTuple
 
 from ml_service.adapters.base_models import Shapes, linear_shapes
-from ml_service.adapters.manifest import CONFIG, MANIFEST, WEIGHTS, Evaluation, Manifest, StoredAdapter, StoredFile, decode, encode
+from ml_service.adapters.manifest import CONFIG, MANIFEST, WEIGHTS, Manifest, StoredAdapter, StoredFile, decode, encode
 from ml_service.adapters.storage import BucketStorage, FolderStorage, Storage
 from ml_service.adapters.validation import Limits, check_files, validate
 from ml_service.engine.protocol import AdapterRefused
@@ -25,6 +26,7 @@ PUBLISHED: Final = frozenset({CONFIG, WEIGHTS, "README.md"})
 """What PEFT saves; its README is left behind."""
 STORED: Final = frozenset({CONFIG, WEIGHTS, MANIFEST})
 
+Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
 
 
@@ -33,13 +35,15 @@ class AdapterExists(Conflict):
 
 
 class AdapterStore:
-    """Immutable versions of personal adapters, each under its owner's scope.
+    """Immutable versions of personal adapters, each under its owner's scope. What is no name is not found.
 
     Args:
         storage: where they lie.
         catalogue: the base models that adapters may be made for.
         data_dir: where bundled models lie.
         limits: what is accepted.
+
+    Every method may raise `StoreAway`: the store cannot be reached, or is full.
     """
 
     def __init__(self, storage: Storage, catalogue: Mapping[str, ModelEntry], data_dir: Path, limits: Limits) -> None:
@@ -47,8 +51,6 @@ class AdapterStore:
         self._catalogue = catalogue
         self._data_dir = data_dir
         self._limits = limits
-        self._shapes: dict[str, Shapes] = {}
-        self._checked: set[tuple[str, Path]] = set()
         self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="adapters")
 
     @classmethod
@@ -64,74 +66,57 @@ class AdapterStore:
         limits = Limits(max_rank=settings.max_lora_rank, max_bytes=settings.max_adapter_mib * 2**20)
         return cls(storage, catalogue, data_dir, limits)
 
-    async def publish(
-        self, folder: Path, *, scope: str, adapter_id: str, base_model: str, evaluation: Evaluation | None = None
-    ) -> Manifest:
+    async def publish(self, folder: Path, *, scope: str, adapter_id: str, base_model: str) -> Manifest:
         """Check an adapter as PEFT saved it, and store it: all of it, or nothing.
 
         Publishing the same bytes again changes nothing and gives the manifest of the first time.
 
         Args:
             folder: has `adapter_config.json` and `adapter_model.safetensors`.
-            scope: whose it is; nobody else finds it.
+            scope: nobody else finds it.
             adapter_id: its id, which no adapter of this scope has.
             base_model: the name, in the catalogue, of the model that it was trained on.
-            evaluation: how it did on held-out replies.
 
         Raises:
             AdapterRefused: it cannot be served; the message says why.
             AdapterExists: another adapter has this id.
-            StoreAway: the store cannot be reached, or is full.
         """
-        return await self._in_thread(lambda: self._publish(folder, scope, adapter_id, base_model, evaluation))
+        return await self._in_thread(self._publish, folder, scope, adapter_id, base_model)
 
     async def find(self, scope: str, adapter_id: str) -> StoredAdapter | None:
         """A scope's adapter; None if there is none with this id, whatever other scopes have.
 
         Raises:
             AdapterRefused: its manifest is damaged.
-            StoreAway: the store cannot be reached.
         """
-        return await self._in_thread(lambda: self._find(scope, adapter_id))
+        return await self._in_thread(self._find, scope, adapter_id)
 
     async def of_scope(self, scope: str) -> list[StoredAdapter]:
         """A scope's adapters, newest first; those with a damaged manifest are left out."""
-        return await self._in_thread(lambda: self._of_scope(scope))
+        return await self._in_thread(self._of_scope, scope)
 
     async def folder(self, stored: StoredAdapter) -> Path:
         """An adapter's files on this machine, checked: they are what was published, and what the engine accepts.
 
         Raises:
             AdapterRefused: they are not; the message says why.
-            StoreAway: the store cannot be reached.
         """
-        return await self._in_thread(lambda: self._folder(stored))
+        return await self._in_thread(self._folder, stored)
 
     async def withdraw(self, scope: str, adapter_id: str) -> bool:
         """Let nobody find an adapter any more; its files stay until `delete`. False if nobody could."""
-
-        def withdraw() -> bool:
-            known = _are_names(scope, adapter_id) and self._storage.manifest(scope, adapter_id) is not None
-            if known:
-                self._storage.withdraw(scope, adapter_id)
-            return known
-
-        return await self._in_thread(withdraw)
+        return await self._in_thread(self._withdraw, scope, adapter_id)
 
     async def delete(self, scope: str, adapter_id: str) -> bool:
         """Remove an adapter; False if there was none. Who may still be using it is the caller's business."""
-        known = await self.withdraw(scope, adapter_id)
-        if _are_names(scope, adapter_id):
-            await self._in_thread(lambda: self._storage.remove(scope, adapter_id))
-        return known
+        return await self._in_thread(self._delete, scope, adapter_id)
 
-    async def delete_scope(self, scope: str) -> int:
-        """Remove all adapters of a scope, and whatever else of it there is; the number of adapters that were there."""
-        if not is_name(scope):
-            return 0
-        known = [await self.delete(scope, adapter_id) for adapter_id in await self._in_thread(lambda: self._storage.adapter_ids(scope))]
-        await self._in_thread(lambda: self._storage.remove_scope(scope))
-        return sum(known)
+    async def delete_scope(self, scope: str) -> None:
+        """Remove all adapters of a scope, and whatever else of it there is."""
+        if is_name(scope):
+            for adapter_id in await self._in_thread(self._storage.adapter_ids, scope):
+                await self.delete(scope, adapter_id)
+            await self._in_thread(self._storage.remove, scope, None)
 
     async def prune(self) -> None:
         """Remove this machine's copies of what is no longer in the store, and what crashes left half written."""
@@ -141,11 +126,11 @@ class AdapterStore:
         """Start nothing more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+    async def _in_thread(self, work: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
-    def _publish(self, folder: Path, scope: str, adapter_id: str, base_model: str, evaluation: Evaluation | None) -> Manifest:
-        if not _are_names(scope, adapter_id):
+    def _publish(self, folder: Path, scope: str, adapter_id: str, base_model: str) -> Manifest:
+        if not (is_name(scope) and is_name(adapter_id)):
             raise AdapterRefused("An adapter's id and scope have only letters, digits, _ and -, at most 100 of them")
         if base_model not in self._catalogue:
             raise AdapterRefused("The adapter's base model is not in the catalogue")
@@ -166,7 +151,6 @@ class AdapterStore:
                 rank=config.rank,
                 created_at=datetime.now(UTC),
                 files={each: _describe(path) for each, path in files.items()},
-                evaluation=evaluation,
             )
             if self._storage.put(scope, adapter_id, files, encode(manifest)):
                 return manifest
@@ -176,19 +160,28 @@ class AdapterStore:
         raise AdapterExists("Another adapter has this id, and an adapter never changes; publish under a new id")
 
     def _find(self, scope: str, adapter_id: str) -> StoredAdapter | None:
-        data = self._storage.manifest(scope, adapter_id) if _are_names(scope, adapter_id) else None
+        data = self._storage.manifest(scope, adapter_id) if is_name(scope) and is_name(adapter_id) else None
         return StoredAdapter(decode(data, scope, adapter_id)) if data is not None else None
 
     def _of_scope(self, scope: str) -> list[StoredAdapter]:
         found: list[StoredAdapter] = []
         for adapter_id in self._storage.adapter_ids(scope) if is_name(scope) else []:
-            try:
+            with suppress(AdapterRefused):
                 stored = self._find(scope, adapter_id)
-            except AdapterRefused:
-                continue
-            if stored is not None:
-                found.append(stored)
+                found += [stored] if stored is not None else []
         return sorted(found, key=lambda each: (each.manifest.created_at, each.manifest.adapter_id), reverse=True)
+
+    def _withdraw(self, scope: str, adapter_id: str) -> bool:
+        if not (is_name(scope) and is_name(adapter_id)) or self._storage.manifest(scope, adapter_id) is None:
+            return False
+        self._storage.withdraw(scope, adapter_id)
+        return True
+
+    def _delete(self, scope: str, adapter_id: str) -> bool:
+        known = self._withdraw(scope, adapter_id)
+        if is_name(scope) and is_name(adapter_id):
+            self._storage.remove(scope, adapter_id)  # also what has no manifest any more
+        return known
 
     def _folder(self, stored: StoredAdapter) -> Path:
         manifest = stored.manifest
@@ -197,8 +190,6 @@ class AdapterStore:
         try:
             folder = self._storage.folder(stored)
             check_files(folder, STORED)
-            if (stored.name, folder) in self._checked and _sizes_agree(folder, manifest):
-                return folder
             for name, file in manifest.files.items():
                 if _describe(folder / name) != file:
                     self._storage.drop_copy(stored)
@@ -208,24 +199,11 @@ class AdapterStore:
             raise AdapterRefused("The adapter's files are missing") from error
         if config.rank != manifest.rank:
             raise AdapterRefused(f"The adapter's rank is {config.rank}, and its manifest says {manifest.rank}")
-        self._checked.add((stored.name, folder))
         return folder
 
     def _shapes_of(self, base_model: str) -> Shapes | None:
-        """A base model's layers; remembered once they are known."""
-        if base_model not in self._shapes and base_model in self._catalogue:
-            shapes = linear_shapes(self._catalogue[base_model], self._data_dir)
-            if shapes is not None:
-                self._shapes[base_model] = shapes
-        return self._shapes.get(base_model)
-
-
-def _are_names(scope: str, adapter_id: str) -> bool:
-    return is_name(scope) and is_name(adapter_id)
-
-
-def _sizes_agree(folder: Path, manifest: Manifest) -> bool:
-    return all((folder / name).stat().st_size == file.size for name, file in manifest.files.items())
+        entry = self._catalogue.get(base_model)
+        return linear_shapes(entry, self._data_dir) if entry is not None else None
 
 
 def _describe(path: Path) -> StoredFile:

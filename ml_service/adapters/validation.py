@@ -11,14 +11,22 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError, deserialize
 
 from ml_service.adapters.base_models import Shapes, layer_name
 from ml_service.adapters.manifest import CONFIG, WEIGHTS
-from ml_service.adapters.tensors import Tensor, check_values, read_tensors
 from ml_service.engine.protocol import AdapterRefused
 
 CONFIG_BYTES: Final = 64 * 2**10
+HEADER_BYTES: Final = 4 * 2**20
+"""Of the weights; longer headers are not parsed."""
 LARGEST_ALPHA: Final = 1024
+LARGEST_WEIGHT: Final = 100
+"""Training gives weights around 0.1. Larger ones than this could overflow in the model."""
+FLOATS: Final = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+"""Types of numbers that weights may have, and how numpy reads them; it does not know bfloat16."""
 TENSOR_NAME: Final = re.compile(r"base_model\.model\.(?P<module>[A-Za-z0-9_.]{1,300})\.lora_(?P<side>[AB])\.weight")
 TARGET: Final = re.compile(r"[A-Za-z0-9_.]{1,300}")
 PLAIN_INITS: Final = (None, True, False, "gaussian", "eva", "orthogonal", "mica", "lora_ga")
@@ -100,9 +108,10 @@ def validate(folder: Path, limits: Limits, shapes: Shapes | None) -> LoraConfig:
         AdapterRefused: the engine must not be given this.
     """
     config = _read_config(folder / CONFIG, limits)
-    tensors = read_tensors(folder / WEIGHTS, limits.max_bytes)
-    _check_pairs(tensors, config, shapes)
-    check_values(folder / WEIGHTS, tensors)
+    matrices = _read_matrices(folder / WEIGHTS, limits.max_bytes)
+    _check_pairs(matrices, config, shapes)
+    for matrix in matrices.values():
+        _check_values(matrix)
     return config
 
 
@@ -143,13 +152,52 @@ def _check_config(content: dict[str, Any], limits: Limits) -> LoraConfig:
     return LoraConfig(rank=rank, alpha=float(alpha), rslora=rslora, targets=tuple(sorted(set(targets))))
 
 
-def _check_pairs(tensors: dict[str, Tensor], config: LoraConfig, shapes: Shapes | None) -> None:
-    modules: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
+def _read_matrices(path: Path, max_bytes: int) -> dict[str, NDArray[Any]]:
+    """The matrices by name. What they are called, and whether the file holds exactly what its header says, the format's library checks."""
+    size = path.stat().st_size
+    if size > max_bytes:
+        raise AdapterRefused(f"The adapter's {WEIGHTS} has {size} bytes; {max_bytes} are allowed (MAX_ADAPTER_MIB)")
+    data = path.read_bytes()
+    if int.from_bytes(data[:8], "little") > HEADER_BYTES:
+        raise AdapterRefused(f"The adapter's {WEIGHTS} has a header larger than {HEADER_BYTES // 2**20} MiB, or none")
+    try:
+        tensors: list[tuple[str, dict[str, Any]]] = deserialize(data)  # type: ignore[no-untyped-call]
+    except SafetensorError as error:
+        raise AdapterRefused(f"The adapter's {WEIGHTS} is damaged or cut off") from error
+    return {name: _matrix(**tensor) for name, tensor in tensors}
+
+
+def _matrix(dtype: str, shape: list[int], data: bytearray) -> NDArray[Any]:
+    if dtype not in FLOATS:
+        raise AdapterRefused(f"The adapter's {WEIGHTS} holds tensors of a type other than {', '.join(FLOATS)}")
+    if len(shape) != 2 or 0 in shape:
+        raise AdapterRefused(f"The adapter's {WEIGHTS} holds tensors that are not matrices")
+    values = numpy.frombuffer(data, FLOATS[dtype])
+    if dtype == "BF16":  # the upper half of a float32
+        values = (values.astype("<u4") << 16).view("<f4")
+    return values.reshape(shape)
+
+
+def _check_values(matrix: NDArray[Any]) -> None:
+    """Refuse weights that are no numbers, or so large that the model's states would not stay numbers.
+
+    Such states do not only spoil the answer in which they come up: they stay in the memory of the attention, and spoil answers that have
+    nothing to do with this adapter.
+    """
+    largest = numpy.abs(matrix).max()
+    if not numpy.isfinite(largest):
+        raise AdapterRefused(f"The adapter's {WEIGHTS} holds values that are not finite numbers")
+    if largest > LARGEST_WEIGHT:
+        raise AdapterRefused(f"The adapter's {WEIGHTS} holds values beyond ±{LARGEST_WEIGHT}, which no training gives")
+
+
+def _check_pairs(matrices: dict[str, NDArray[Any]], config: LoraConfig, shapes: Shapes | None) -> None:
+    modules: dict[str, dict[str, NDArray[Any]]] = {}
+    for name, matrix in matrices.items():
         match = TENSOR_NAME.fullmatch(name)
         if match is None:
             raise _weights_error(f"{_printable(name)} is not a LoRA matrix of a layer (…lora_A.weight or …lora_B.weight)")
-        modules.setdefault(match["module"], {})[match["side"]] = tensor
+        modules.setdefault(match["module"], {})[match["side"]] = matrix
     if not modules:
         raise _weights_error("there are no matrices in it")
     for module, pair in modules.items():

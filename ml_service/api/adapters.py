@@ -27,15 +27,9 @@ def adapter_routes(supervisor: EngineSupervisor, adapters: AdapterRegistry) -> A
     @router.delete("/adapters/{adapter_id}", responses=errors(400, 404, 503))
     async def delete(adapter_id: WithId, scope: OfScope = BASE_SCOPE) -> AdaptersDeleted:
         """Delete an adapter: no request finds it any more, its files go when the answers being made with it have ended."""
-        deleted = await adapters.delete(scope, adapter_id)
-        if not deleted:
+        if not await adapters.delete(scope, adapter_id):
             raise AdapterNotFound("No adapter with this id")
-        return AdaptersDeleted(deleted=deleted)
-
-    @router.delete("/adapters", responses=errors(400, 503))
-    async def delete_scope(scope: OfScope) -> AdaptersDeleted:
-        """Delete all of a scope's adapters, and whatever else the store has of it."""
-        return AdaptersDeleted(deleted=await adapters.delete_scope(scope))
+        return AdaptersDeleted(deleted=1)
 
     def describe(stored: StoredAdapter, loaded: set[str]) -> AdapterInfo:
         manifest = stored.manifest

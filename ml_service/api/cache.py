@@ -6,7 +6,6 @@ from fastapi import APIRouter, Query
 
 from ml_service.api.documentation import errors
 from ml_service.cache.response_cache import ResponseCache
-from shared.contracts.names import is_name
 from shared.contracts.service import CacheInvalidation
 
 
@@ -20,9 +19,6 @@ def cache_routes(cache: ResponseCache) -> APIRouter:
         ] = "*",
     ) -> CacheInvalidation:
         """Drop cached answers whose key matches; nothing outside the cache is ever touched."""
-        scope = pattern.removesuffix(":*")
-        if scope != pattern and is_name(scope):
-            return CacheInvalidation(invalidated=await cache.forget(scope))
         return CacheInvalidation(invalidated=await cache.invalidate(pattern))
 
     return router

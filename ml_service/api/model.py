@@ -10,8 +10,8 @@ from fastapi import APIRouter, Query
 from ml_service.api.documentation import errors
 from ml_service.engine.protocol import AsgiApp, EngineAway, GenerationFailed, LoadedModel, QueueFull
 from ml_service.engine.supervisor import EngineSupervisor
-from ml_service.middleware import Message, Receive, Scope, Send
 from ml_service.models.catalogue import ModelEntry
+from shared.asgi import AsgiScope, Message, Receive, Send
 from shared.contracts.service import EngineSleepRequest, EngineSleepState, ModelInfo, ModelList, ModelReload
 from shared.errors import NotFound
 
@@ -79,19 +79,19 @@ class OpenAiApi:
     def __init__(self, supervisor: EngineSupervisor) -> None:
         self._supervisor = supervisor
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+    async def __call__(self, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if asgi_scope["type"] != "http":
             await send({"type": "websocket.close", "code": 4404})
             return
         model = await self._supervisor.awake()
         app = model.engine.openai_app()
         if app is None:
             raise NotFound("This engine has no OpenAI-compatible API")
-        if scope["method"] == "GET" and (name := _model_asked_for(scope["path"])) is not None:
-            await _describe(name, model, app, scope, receive, send)
+        if asgi_scope["method"] == "GET" and (name := _model_asked_for(asgi_scope["path"])) is not None:
+            await _describe(name, model, app, asgi_scope, receive, send)
             return
         answer = _OwnServerErrors(send)
-        await app(_as_if_not_mounted(scope), receive, answer.send)
+        await app(_as_if_not_mounted(asgi_scope), receive, answer.send)
         answer.raise_if_failed(model)
 
 
@@ -101,7 +101,7 @@ def _model_asked_for(path: str) -> str | None:
     return name if separator and name else None
 
 
-async def _describe(name: str, model: LoadedModel, app: AsgiApp, scope: Scope, receive: Receive, send: Send) -> None:
+async def _describe(name: str, model: LoadedModel, app: AsgiApp, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
     """OpenAI's "retrieve model", which the inner app does not have: an element of its list, or a 404 in its words."""
     if name != model.entry.name:
         error = {"message": f"The model `{name}` does not exist.", "type": "NotFoundError", "param": "model", "code": 404}
@@ -112,7 +112,7 @@ async def _describe(name: str, model: LoadedModel, app: AsgiApp, scope: Scope, r
     async def collect(message: Message) -> None:
         body.extend(message.get("body", b""))
 
-    await app({**_as_if_not_mounted(scope), "path": "/v1/models", "raw_path": b"/v1/models"}, receive, collect)
+    await app({**_as_if_not_mounted(asgi_scope), "path": "/v1/models", "raw_path": b"/v1/models"}, receive, collect)
     await _answer(send, 200, next(each for each in json.loads(body)["data"] if each["id"] == name))
 
 
@@ -144,9 +144,9 @@ class _OwnServerErrors:
         raise GenerationFailed("The generation failed")
 
 
-def _as_if_not_mounted(scope: Scope) -> Scope:
-    """The scope as the server made it: the inner app's own paths begin with `/v1`, and what outer routing noted is not for it."""
-    plain = {name: value for name, value in scope.items() if not name.startswith("fastapi")}
+def _as_if_not_mounted(asgi_scope: AsgiScope) -> AsgiScope:
+    """The ASGI scope as the server made it: the inner app's own paths begin with `/v1`, and what outer routing noted is not for it."""
+    plain = {name: value for name, value in asgi_scope.items() if not name.startswith("fastapi")}
     for name in ("app", "router", "endpoint", "route", "path_params", "app_root_path"):
         plain.pop(name, None)
     return {**plain, "root_path": ""}

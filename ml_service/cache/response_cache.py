@@ -1,26 +1,20 @@
 """Finished answers in Redis. Redis may be away: then nothing is cached, nothing waits for it, and health says so."""
 
-import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 import structlog
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from ml_service.cache.keys import PREFIX, epoch_key, names_key
 from shared.contracts.generation import Candidate
 from shared.errors import Unavailable
 
-TIMEOUT_SECONDS: Final = 1.0
-"""Longer than loading a model holds up the event loop: that would look as if Redis were away."""
 PAUSE_SECONDS: Final = 1.0
 """After a failure Redis is left alone for so long, so that requests do not each wait for a timeout."""
 SCAN_COUNT: Final = 1000
@@ -50,7 +44,6 @@ redis.call('DEL', KEYS[2])
 return dropped
 """
 
-Answer = TypeVar("Answer")
 log = structlog.get_logger(__name__)
 
 
@@ -63,27 +56,21 @@ class Found:
 
 
 class ResponseCache:
-    """Gets and puts answers by key; connects on first use."""
+    """Gets and puts answers by key."""
 
-    def __init__(self, redis_url: str, ttl_seconds: int) -> None:
-        # One retry at once: a connection that a restarted Redis has closed is replaced without anyone noticing.
-        self._redis: Redis = Redis.from_url(
-            redis_url,
-            socket_connect_timeout=TIMEOUT_SECONDS,
-            socket_timeout=TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 1),
-            retry_on_error=[RedisConnectionError],
-        )
+    def __init__(self, redis: Redis, ttl_seconds: int) -> None:
+        """`redis` gives bytes, and up after some time; it is not closed here."""
+        self._redis = redis
         self._ttl_seconds = ttl_seconds
-        self._put = self._redis.register_script(PUT)
-        self._forget = self._redis.register_script(FORGET)
+        self._put = redis.register_script(PUT)
+        self._forget = redis.register_script(FORGET)
         self._left_alone_until = 0.0
         self._away = False
 
     async def get(self, scope: str, key: str) -> Found:
         """What there is under a key of a scope; nothing while Redis is away."""
         try:
-            value, epoch = await self._call(self._redis.mget(key, epoch_key(scope)))
+            value, epoch = await self._call(self._redis.mget, [key, epoch_key(scope)])
         except Unavailable:
             return Found(answer=None, epoch=None)
         try:
@@ -98,7 +85,7 @@ class ResponseCache:
             return
         keys = [epoch_key(scope), key, names_key(scope)]
         with suppress(Unavailable):
-            await self._call(self._put(keys=keys, args=[epoch, msgspec.json.encode(candidates), self._ttl_seconds * 1000]))
+            await self._call(self._put, keys, [epoch, msgspec.json.encode(candidates), self._ttl_seconds * 1000])
 
     async def forget(self, scope: str) -> int:
         """Drop a scope's answers, also those that are being written now.
@@ -109,7 +96,7 @@ class ResponseCache:
         Raises:
             Unavailable: Redis is away.
         """
-        return int(await self._call(self._forget(keys=[epoch_key(scope), names_key(scope)], args=[EPOCH_SECONDS])))
+        return int(await self._call(self._forget, [epoch_key(scope), names_key(scope)], [EPOCH_SECONDS]))
 
     async def invalidate(self, pattern: str) -> int:
         """Drop the answers whose key, after the cache's own prefix, matches a glob pattern. It looks at every key that Redis has, which
@@ -124,30 +111,25 @@ class ResponseCache:
         dropped = 0
         cursor = 0
         while True:
-            cursor, keys = await self._call(self._redis.scan(cursor, match=PREFIX + pattern, count=SCAN_COUNT))
+            cursor, keys = await self._call(self._redis.scan, cursor, PREFIX + pattern, SCAN_COUNT)
             if keys:
-                dropped += await self._call(self._redis.unlink(*keys))
+                dropped += await self._call(self._redis.unlink, *keys)
             if cursor == 0:
                 return dropped
 
     async def connected(self) -> bool:
         """Whether Redis answers now."""
         try:
-            await self._call(self._redis.ping())
+            await self._call(self._redis.ping)
         except Unavailable:
             return False
         return True
 
-    async def close(self) -> None:
-        await self._redis.aclose()
-
-    async def _call(self, command: Awaitable[Any]) -> Any:
+    async def _call(self, command: Callable[..., Any], *arguments: Any) -> Any:
         if time.monotonic() < self._left_alone_until:
-            if asyncio.iscoroutine(command):
-                command.close()
             raise Unavailable("Redis is away")
         try:
-            result = await command
+            result = await command(*arguments)
         except (RedisError, OSError, TimeoutError) as error:
             self._left_alone_until = time.monotonic() + PAUSE_SECONDS
             if not self._away:

@@ -11,7 +11,6 @@ from typing import Final, TypeVar
 import structlog
 from arq.connections import ArqRedis
 
-from ml_service.adapters.manifest import Evaluation
 from ml_service.adapters.store import AdapterExists, AdapterStore
 from ml_service.jobs.engine_sleep import EngineSleep
 from ml_service.jobs.queue import Job, JobFailed, QueueAway
@@ -106,7 +105,7 @@ class TrainingWorker(JobWorker[TrainingRequest, Result]):
         """Train, and publish the adapter."""
         try:
             result = await self._train(job)
-            self._publishing = asyncio.create_task(self._publish(job, result))
+            self._publishing = asyncio.create_task(self._publish(job))
             await asyncio.shield(self._publishing)
         except AppError as error:
             raise JobFailed(error.message) from error
@@ -239,12 +238,11 @@ class TrainingWorker(JobWorker[TrainingRequest, Result]):
             raise JobFailed("The adapter in use, with which the new one was to be compared, is gone or belongs to another base model")
         return str(await self._until_stored(lambda: self._store.folder(stored)))
 
-    async def _publish(self, job: Job[TrainingRequest], result: Result) -> None:
+    async def _publish(self, job: Job[TrainingRequest]) -> None:
         adapter, scope, base_model = self._folder(job).adapter, job.request.scope, job.request.base_model
-        evaluation = Evaluation(eval_loss=result.eval_loss, baseline_eval_loss=result.baseline_eval_loss)
 
         async def publish() -> None:
-            await self._store.publish(adapter, scope=scope, adapter_id=job.job_id, base_model=base_model, evaluation=evaluation)
+            await self._store.publish(adapter, scope=scope, adapter_id=job.job_id, base_model=base_model)
 
         try:
             await self._until_stored(publish)

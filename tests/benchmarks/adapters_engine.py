@@ -13,7 +13,7 @@ import msgspec
 from ml_service.adapters.manifest import StoredAdapter
 from ml_service.adapters.registry import AdapterRegistry
 from ml_service.adapters.store import AdapterStore
-from ml_service.app import default_engine_factory
+from ml_service.engine.factory import default_engine_factory
 from ml_service.engine.protocol import Adapter, LoadedModel, Sampling
 from ml_service.metrics import Metrics
 from ml_service.models.catalogue import builtin_catalogue

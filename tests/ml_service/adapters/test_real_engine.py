@@ -238,7 +238,7 @@ def test_one_that_is_deleted_while_it_writes_finishes_and_is_gone(
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(lambda: ask(client, scope, max_tokens=60))
         eventually(lambda: any(each["loaded"] for each in client.get("/adapters", params={"scope": scope}).json()["adapters"]))
-        assert client.delete("/adapters", params={"scope": scope}).json() == {"deleted": 1}
+        assert client.post("/forget", json={"scope": scope, "extent": "everything"}).json() == {"complete": True}
         assert says(writing.result()) == {"window"}
     assert ask(client, scope).status_code == 404
     eventually(lambda: not (adapter_store / scope).exists())

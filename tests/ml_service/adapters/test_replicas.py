@@ -24,6 +24,8 @@ from tests.ml_service.adapters.test_store import bucket_server
 
 __all__ = ["bucket_server"]
 
+EVERYTHING = {"scope": "ana", "extent": "everything"}
+
 Replicas = tuple[MlServiceProcess, MlServiceProcess]
 
 
@@ -66,7 +68,7 @@ def test_what_one_deletes_all_forget(replicas: Replicas, lora: Path, tmp_path: P
     publish(tmp_path / "store", lora, "ana", "v1")
     assert {ask(each).status_code for each in replicas} == {200}
     with one.client() as client:
-        assert client.delete("/adapters", params={"scope": "ana"}).json() == {"deleted": 1}
+        assert client.post("/forget", json=EVERYTHING).json() == {"complete": True}
     assert ask(one).status_code == 404
     eventually(lambda: ask(other).status_code == 404)
     with other.client() as client:
@@ -112,9 +114,9 @@ def test_one_that_is_killed_while_it_deletes_can_be_asked_again(replicas: Replic
     killing = threading.Timer(0.02, one.kill_alone)
     killing.start()
     with one.client() as client, suppress(httpx.HTTPError):  # or it was done before
-        client.delete("/adapters", params={"scope": "ana"})
+        client.post("/forget", json=EVERYTHING)
     killing.join()
     with other.client() as client:
-        assert client.delete("/adapters", params={"scope": "ana"}).status_code == 200
+        assert client.post("/forget", json=EVERYTHING).json() == {"complete": True}
         assert client.get("/adapters", params={"scope": "ana"}).json() == {"adapters": []}
     assert not list((tmp_path / "store").rglob("*.safetensors"))

@@ -2,13 +2,15 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 
 from ml_service.cache.keys import named_key, names_key
-from ml_service.cache.response_cache import TIMEOUT_SECONDS, ResponseCache
+from ml_service.cache.response_cache import ResponseCache
 from shared.contracts.generation import Candidate
 from shared.errors import Unavailable
 from tests.fixtures.servers import Server
@@ -16,14 +18,20 @@ from tests.fixtures.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.anyio
 
+TIMEOUT_SECONDS = 1.0
 ANSWER = [Candidate(text="See you at 8 ✓", confidence=0.5, tokens_used=7, finish_reason="stop")]
+
+
+@asynccontextmanager
+async def cache_on(redis_url: str, ttl_seconds: int = 60) -> AsyncIterator[ResponseCache]:
+    async with AsyncRedis.from_url(redis_url, socket_connect_timeout=TIMEOUT_SECONDS, socket_timeout=TIMEOUT_SECONDS) as redis:
+        yield ResponseCache(redis, ttl_seconds)
 
 
 @pytest.fixture
 async def cache(redis_url: str) -> AsyncIterator[ResponseCache]:
-    cache = ResponseCache(redis_url, ttl_seconds=60)
-    yield cache
-    await cache.close()
+    async with cache_on(redis_url) as cache:
+        yield cache
 
 
 def key(scope: str) -> str:
@@ -82,13 +90,13 @@ async def test_an_answer_that_was_begun_before_its_scope_was_forgotten_is_not_ke
 
 
 async def test_names_of_answers_that_ran_out_are_not_kept(redis_url: str, redis: Redis) -> None:
-    short, scope = ResponseCache(redis_url, ttl_seconds=1), uuid4().hex
-    await put(short, scope, key(scope))
-    await asyncio.sleep(1.1)
-    await put(short, scope, key(scope))
+    scope = uuid4().hex
+    async with cache_on(redis_url, ttl_seconds=1) as short:
+        await put(short, scope, key(scope))
+        await asyncio.sleep(1.1)
+        await put(short, scope, key(scope))
 
     assert redis.zcard(names_key(scope)) == 1
-    await short.close()
 
 
 async def test_many_answers_are_forgotten(cache: ResponseCache, redis: Redis) -> None:
@@ -121,9 +129,8 @@ async def test_without_redis_nothing_waits_and_it_is_noticed_when_it_is_back(cac
 
 async def test_a_redis_that_does_not_answer_costs_one_short_wait() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        waiting = ResponseCache(f"redis://127.0.0.1:{silent.getsockname()[1]}/0", ttl_seconds=60)
-        started = time.monotonic()
-        for _ in range(20):
-            assert await answer(waiting, "a", "cache:a:b") is None
-        assert TIMEOUT_SECONDS <= time.monotonic() - started < 10 * TIMEOUT_SECONDS  # of twenty
-        await waiting.close()
+        async with cache_on(f"redis://127.0.0.1:{silent.getsockname()[1]}/0") as waiting:
+            started = time.monotonic()
+            for _ in range(20):
+                assert await answer(waiting, "a", "cache:a:b") is None
+            assert TIMEOUT_SECONDS <= time.monotonic() - started < 10 * TIMEOUT_SECONDS  # of twenty

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from ml_service import logs
-from ml_service.app import default_engine_factory
+from ml_service.engine.factory import default_engine_factory
 from ml_service.engine.protocol import Adapter, AdapterRefused, Delta, EngineAway, LoadedModel, QueueFull, Sampling
 from ml_service.engine.scripted_engine import ScriptedEngine, ScriptedRenderer
 from ml_service.engine.supervisor import COMPUTING_SHARE

@@ -1,9 +1,10 @@
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import pytest
 
-from ml_service.cache.flights import Flights
+from ml_service.cache.single_flight import SingleFlight
 from ml_service.engine.protocol import Delta, EngineAway
 from tests.fixtures.waiting import settled
 
@@ -16,7 +17,7 @@ class Generation:
     def __init__(self, error: Exception | None = None) -> None:
         self.started = 0
         self.aborted = False
-        self.landed: list[Delta] | None = None
+        self.finished: list[Delta] | None = None
         self._steps = asyncio.Semaphore(0)
         self._error = error
 
@@ -36,38 +37,32 @@ class Generation:
             self.aborted = True
             raise
 
-    async def land(self, deltas: list[Delta]) -> None:
-        self.landed = list(deltas)
+    async def finish(self, deltas: list[Delta]) -> None:
+        self.finished = list(deltas)
 
 
-async def text_of(flights: Flights, generation: Generation, *, alone: bool = False) -> str:
-    with flights.join("key", generation.generate, generation.land, alone=alone) as flight:
-        return "".join([delta.text async for delta in flight.listen()])
-
-
-async def waited(flights: Flights, generation: Generation) -> str:
-    with flights.join("key", generation.generate, generation.land) as flight:
-        return "".join(delta.text for delta in await flight.landed())
+async def text_of(single_flight: SingleFlight, generation: Generation, *, alone: bool = False) -> str:
+    async with aclosing(single_flight.subscribe("key", generation.generate, generation.finish, alone=alone)) as deltas:
+        return "".join([delta.text async for delta in deltas])
 
 
 async def test_all_who_ask_at_once_share_one_generation() -> None:
-    flights, generation = Flights(), Generation()
-    asking = [asyncio.create_task(text_of(flights, generation)) for _ in range(10)]
-    asking += [asyncio.create_task(waited(flights, generation)) for _ in range(10)]
+    single_flight, generation = SingleFlight(), Generation()
+    asking = [asyncio.create_task(text_of(single_flight, generation)) for _ in range(20)]
     await settled()
     generation.step(3)
     assert await asyncio.gather(*asking) == ["abc"] * 20
     assert generation.started == 1
-    assert generation.landed is not None
-    assert len(generation.landed) == 3
+    assert generation.finished is not None
+    assert len(generation.finished) == 3
 
 
 async def test_a_late_one_gets_what_was_already_there() -> None:
-    flights, generation = Flights(), Generation()
-    first = asyncio.create_task(text_of(flights, generation))
+    single_flight, generation = SingleFlight(), Generation()
+    first = asyncio.create_task(text_of(single_flight, generation))
     generation.step(2)
     await settled()
-    late = asyncio.create_task(text_of(flights, generation))
+    late = asyncio.create_task(text_of(single_flight, generation))
     await settled()
     generation.step()
     assert await first == await late == "abc"
@@ -75,8 +70,8 @@ async def test_a_late_one_gets_what_was_already_there() -> None:
 
 
 async def test_the_generation_goes_on_while_anyone_waits_and_is_aborted_when_the_last_one_leaves() -> None:
-    flights, generation = Flights(), Generation()
-    one, two = (asyncio.create_task(text_of(flights, generation)) for _ in range(2))
+    single_flight, generation = SingleFlight(), Generation()
+    one, two = (asyncio.create_task(text_of(single_flight, generation)) for _ in range(2))
     generation.step()
     await settled()
     one.cancel()
@@ -85,15 +80,15 @@ async def test_the_generation_goes_on_while_anyone_waits_and_is_aborted_when_the
     two.cancel()
     await settled()
     assert generation.aborted
-    assert generation.landed is None
+    assert generation.finished is None
 
 
 async def test_after_an_abort_the_next_one_starts_anew() -> None:
-    flights, generation = Flights(), Generation()
-    one = asyncio.create_task(text_of(flights, generation))
+    single_flight, generation = SingleFlight(), Generation()
+    one = asyncio.create_task(text_of(single_flight, generation))
     await settled()
     one.cancel()
-    two = asyncio.create_task(text_of(flights, generation))
+    two = asyncio.create_task(text_of(single_flight, generation))
     await settled()
     generation.step(3)
     assert await two == "abc"
@@ -101,17 +96,17 @@ async def test_after_an_abort_the_next_one_starts_anew() -> None:
 
 
 async def test_an_error_reaches_everyone_and_is_not_kept() -> None:
-    flights, generation = Flights(), Generation(EngineAway("gone"))
-    asking = [asyncio.create_task(text_of(flights, generation)), asyncio.create_task(waited(flights, generation))]
+    single_flight, generation = SingleFlight(), Generation(EngineAway("gone"))
+    asking = [asyncio.create_task(text_of(single_flight, generation)) for _ in range(2)]
     await settled()
     generation.step(2)
     assert [type(result) for result in await asyncio.gather(*asking, return_exceptions=True)] == [EngineAway, EngineAway]
-    assert generation.landed is None
+    assert generation.finished is None
 
 
 async def test_who_wants_to_be_alone_is() -> None:
-    flights, generation = Flights(), Generation()
-    asking = [asyncio.create_task(text_of(flights, generation, alone=alone)) for alone in (True, False, True)]
+    single_flight, generation = SingleFlight(), Generation()
+    asking = [asyncio.create_task(text_of(single_flight, generation, alone=alone)) for alone in (True, False, True)]
     await settled()
     generation.step(9)
     await asyncio.gather(*asking)
