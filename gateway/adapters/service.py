@@ -1,11 +1,15 @@
+"""Personal adapters. Whoever changes which one is active, or how many there are, holds the account: so such changes take turns."""
+
+from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
-from asyncpg import Record
+from msgspec import structs
 
 from gateway.adapters import queries
-from gateway.adapters.schemas import Adapter, AdapterState
-from gateway.database import Database
+from gateway.adapters.activation import Verdict, judge
+from gateway.adapters.schemas import Adapter, AdapterState, TrainedAdapter
+from gateway.database import Database, Db
 from gateway.deletions.service import order_deletion
 from gateway.errors import Conflict, NotFound, Unavailable
 from gateway.ml_client import MlClient
@@ -25,9 +29,9 @@ class AdapterService:
     async def list(self, account_id: UUID) -> list[Adapter]:
         """Newest first."""
         async with self._database.connection() as db:
-            rows = await queries.all_of(db, account_id)
-        states = await self._states(account_id) if rows else None
-        return [_adapter(row, states) for row in rows]
+            adapters = await queries.list_all(db, account_id)
+        states = await self._states(account_id) if adapters else None
+        return [_with_status(adapter, states) for adapter in adapters]
 
     async def activate(self, account_id: UUID, adapter_id: UUID) -> Adapter:
         """Write drafts with this adapter from now on, whatever its figures say. One that is active stays so.
@@ -39,26 +43,25 @@ class AdapterService:
         states = await self._states(account_id)
         async with self._database.transaction() as db:
             await queries.hold_account(db, account_id)
-            row = await queries.find(db, account_id, adapter_id)
-            if row is None:
-                raise NotFound(_UNKNOWN)
-            if _adapter(row, states).status == "missing":
-                raise Conflict("The files of this adapter are gone; delete it and train a new one")
             await queries.deactivate(db, account_id)
-            row = await queries.activate(db, account_id, adapter_id)
-        assert row is not None
+            activated = await queries.activate(db, account_id, adapter_id)
+            if activated is None:
+                raise NotFound(_UNKNOWN)
+            adapter = _with_status(activated, states)
+            if adapter.status == "missing":
+                raise Conflict("The files of this adapter are gone; delete it and train a new one")
         _logger.info("adapter activated", adapter_id=str(adapter_id))
-        return _adapter(row, states)
+        return adapter
 
     async def deactivate(self, account_id: UUID) -> Adapter | None:
         """Write drafts with the base model from now on; the adapter that was active until then."""
         async with self._database.transaction() as db:
             await queries.hold_account(db, account_id)
-            row = await queries.deactivate(db, account_id)
-        if row is None:
+            adapter = await queries.deactivate(db, account_id)
+        if adapter is None:
             return None
-        _logger.info("adapter deactivated", adapter_id=str(row["id"]))
-        return _adapter(row, await self._states(account_id))
+        _logger.info("adapter deactivated", adapter_id=str(adapter.id))
+        return _with_status(adapter, await self._states(account_id))
 
     async def delete(self, account_id: UUID, adapter_id: UUID) -> None:
         """Remove an adapter, also the active one: drafts are then written with the base model. Its files go when the ML service can be
@@ -81,6 +84,38 @@ class AdapterService:
             return None
 
 
-def _adapter(row: Record, states: dict[str, AdapterState] | None) -> Adapter:
-    status: AdapterState = "unknown" if states is None else states.get(str(row["id"]), "missing")
-    return Adapter(**row, status=status)
+# What trainings and samples do with adapters, inside their own transactions.
+
+
+async def hold_account(db: Db, account_id: UUID) -> None:
+    """Keep others from changing which adapter is active, or how many there are, before the transaction ends."""
+    await queries.hold_account(db, account_id)
+
+
+async def active_adapter(db: Db, account_id: UUID) -> Adapter | None:
+    """The adapter that drafts are written with."""
+    return await queries.active(db, account_id)
+
+
+async def add_trained(db: Db, account_id: UUID, new: TrainedAdapter) -> Verdict:
+    """Store an adapter, and let it come into use if it is better than what is; the caller holds the account."""
+    active = await queries.active(db, account_id)
+    verdict = judge(new, active.id if active is not None else None)
+    if verdict.activate:
+        await queries.deactivate(db, account_id)
+    await queries.add(db, account_id, new, active=verdict.activate)
+    return verdict
+
+
+async def mark_stale(db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> UUID | None:
+    """Note that these samples go in all adapters that were trained with them; the active adapter, if it is one of these."""
+    return await queries.mark_stale(db, account_id, sample_ids)
+
+
+async def count_active(db: Db) -> int:
+    """Adapters in use, over all accounts."""
+    return await queries.count_active(db)
+
+
+def _with_status(adapter: Adapter, states: dict[str, AdapterState] | None) -> Adapter:
+    return structs.replace(adapter, status="unknown" if states is None else states.get(str(adapter.id), "missing"))

@@ -1,13 +1,15 @@
 """Public bodies of training jobs."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from msgspec import Meta
 
 from gateway.wire import NO_NUL, Wire
 from shared.contracts.training import MOST_SAMPLES, DraftComparison, LossPoint, TrainingMethod, TrainingStatus
+
+ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 
 ModelName = Annotated[str, Meta(min_length=1, max_length=100, pattern=NO_NUL, description="A name of the catalogue.")]
 
@@ -33,7 +35,8 @@ class TrainingJob(Wire, frozen=True, kw_only=True):
     `progress` is 0 to 100 over training and evaluation together, `epoch` counts fractions. Losses are means in nats a token of the reply;
     `evalLoss` and `baselineEvalLoss` are measured on the same held-out replies, with the new adapter and with what was in use at the start.
     `activated` says whether the new adapter came into use when the job was completed, and `activationNote` why. `adapterId` is the
-    adapter that came of it, as long as that is there. `peakMemoryMib` is the most memory that the training has held so far, in MiB.
+    adapter that came of it, as long as that is there: it has the job's own id. `peakMemoryMib` is the most memory that the training has
+    held so far, in MiB.
     """
 
     id: UUID
@@ -60,6 +63,15 @@ class TrainingJob(Wire, frozen=True, kw_only=True):
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def once_key(self) -> str:
+        """Under which its end is published: several gateways may get to know of it."""
+        return f"{self.id}:{self.status}"
 
 
 class TrainingJobAnswer(Wire, frozen=True, kw_only=True):

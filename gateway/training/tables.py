@@ -35,7 +35,6 @@ class TrainingJob(Table):
     error = Text(null=True, default=None)
     activated = Boolean(null=True, default=None)
     activation_note = Text(null=True, default=None)
-    adapter_id = UUID(null=True, default=None)
     created_at = Timestamptz()
     started_at = Timestamptz(null=True, default=None)
     completed_at = Timestamptz(null=True, default=None)

@@ -35,7 +35,7 @@ def test_the_ml_service_gets_all_that_it_needs(learner: Device, training_system:
 
     assert [sample.id for sample in request.samples] == ids
     assert (request.samples[0].output, request.samples[0].at is not None) == ("Answer 0", True)
-    assert (request.adapter_id, request.baseline_adapter_id, request.scope) == (job_id, None, str(learner.account_id))
+    assert (request.adapter_id, request.baseline_adapter_id, request.scope) == (None, None, str(learner.account_id))
     assert (request.epochs, request.base_model) == (7, MODEL)
 
 
