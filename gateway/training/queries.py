@@ -6,20 +6,10 @@ from uuid import UUID
 
 import msgspec
 from asyncpg import Record
-from msgspec import Struct
 
 from gateway.database import Db
-from gateway.training.schemas import ReportedJob, TrainingJob, TrainingStart
-from shared.contracts.training import DraftComparison, LossPoint, TrainingState, TrainingStatus
-
-
-class HeldJob(Struct, frozen=True, kw_only=True):
-    """A job that nobody else changes before the transaction ends, with what it learns from and what it is compared with."""
-
-    job: TrainingJob
-    sample_ids: list[UUID]
-    baseline_adapter_id: UUID | None
-
+from gateway.training.schemas import StoredJob, TrainingJob, TrainingStart
+from shared.contracts.training import DraftComparison, LossPoint, TrainingStatus
 
 DETAILS = """
     id, status, progress, error, method, base_model, device_id, epochs, learning_rate, cardinality(sample_ids) as sample_count, epoch, step,
@@ -47,30 +37,16 @@ PAGE = f"""
     select {DETAILS} from training_job where account_id = $1
     order by created_at desc, id desc limit $2 offset $3
 """
-REPORT = f"""
-    select {DETAILS}, eval_samples, comparisons, baseline_adapter_id is not null as had_baseline
-    from training_job where account_id = $1 and id = $2
+STORED = f"""
+    select {DETAILS}, sample_ids, baseline_adapter_id, eval_samples, comparisons from training_job where account_id = $1 and id = $2
 """
-
-HOLD = f"select {DETAILS}, sample_ids, baseline_adapter_id from training_job where account_id = $1 and id = $2 for update"
+HOLD = f"{STORED} for update"
 # An open job that the ML service has just spoken of is looked at when it says no more.
-ADVANCE = f"""
-    update training_job set status = $3::varchar, progress = $4, epoch = $5, step = $6, total_steps = $7, loss = $8, eval_samples = $9,
-        history = $10, peak_memory_mib = coalesce($12, peak_memory_mib),
-        started_at = coalesce(started_at, $11, case when $3::varchar <> 'queued' then now() end), heard_at = now(),
-        look_at = now() + interval '60 seconds'
-    where account_id = $1 and id = $2
-    returning {DETAILS}
-"""
-HEARD = "update training_job set heard_at = now(), look_at = now() + interval '60 seconds' where account_id = $1 and id = $2"
-COMPLETE = f"""
-    update training_job set status = 'completed', progress = 100, eval_loss = $3, baseline_eval_loss = $4, comparisons = $5, activated = $6,
-        activation_note = $7, completed_at = now(), heard_at = now(), look_at = null
-    where account_id = $1 and id = $2
-    returning {DETAILS}
-"""
-STOP = f"""
-    update training_job set status = $3, error = $4, progress = $5, completed_at = now(), heard_at = now(), look_at = null
+SAVE = f"""
+    update training_job set status = $3, progress = $4, error = $5, epoch = $6, step = $7, total_steps = $8, loss = $9, eval_loss = $10,
+        baseline_eval_loss = $11, eval_samples = $12, activated = $13, activation_note = $14, peak_memory_mib = $15, history = $16,
+        comparisons = $17, started_at = $18, completed_at = $19, heard_at = now(),
+        look_at = case when $19::timestamptz is null then now() + interval '60 seconds' end
     where account_id = $1 and id = $2
     returning {DETAILS}
 """
@@ -159,48 +135,25 @@ async def page(db: Db, account_id: UUID, limit: int, offset: int) -> list[Traini
     return [_job(row) for row in await db.fetch(PAGE, account_id, limit, offset)]
 
 
-async def report(db: Db, account_id: UUID, job_id: UUID) -> ReportedJob | None:
-    """A job with what its page shows beside: how many replies were held out, and the comparisons."""
-    row = await db.fetchrow(REPORT, account_id, job_id)
-    if row is None:
-        return None
-    return ReportedJob(**{**_fields(row), "comparisons": msgspec.convert(row["comparisons"], list[DraftComparison])})
+async def stored(db: Db, account_id: UUID, job_id: UUID) -> StoredJob | None:
+    return _maybe_stored(await db.fetchrow(STORED, account_id, job_id))
 
 
-async def hold(db: Db, account_id: UUID, job_id: UUID) -> HeldJob | None:
-    row = await db.fetchrow(HOLD, account_id, job_id)
-    if row is None:
-        return None
-    fields = _fields(row)
-    sample_ids, baseline_adapter_id = fields.pop("sample_ids"), fields.pop("baseline_adapter_id")
-    return HeldJob(job=TrainingJob(**fields), sample_ids=sample_ids, baseline_adapter_id=baseline_adapter_id)
+async def hold(db: Db, account_id: UUID, job_id: UUID) -> StoredJob | None:
+    """A job that nobody else changes before the transaction ends."""
+    return _maybe_stored(await db.fetchrow(HOLD, account_id, job_id))
 
 
-async def advance(db: Db, account_id: UUID, job_id: UUID, state: TrainingState, status: TrainingStatus) -> TrainingJob:
-    """Note how far a job is that the caller holds; `status` is the one that it has from then on."""
+async def save(db: Db, account_id: UUID, stored: StoredJob) -> TrainingJob:
+    """Store how a job is that the caller holds, and that the ML service has just spoken of."""
+    job = stored.job
     row = await db.fetchrow(
-        ADVANCE, account_id, job_id, status, state.progress, state.epoch, state.step, state.total_steps, state.loss,
-        state.eval_samples, state.history, state.started_at, state.peak_memory_mib,
+        SAVE, account_id, job.id, job.status, job.progress, job.error, job.epoch, job.step, job.total_steps, job.loss, job.eval_loss,
+        job.baseline_eval_loss, stored.eval_samples, job.activated, job.activation_note, job.peak_memory_mib, job.history,
+        stored.comparisons, job.started_at, job.completed_at,
     )  # fmt: skip
-    return _there(row)
-
-
-async def heard(db: Db, account_id: UUID, job_id: UUID) -> None:
-    """Note that the ML service said something of a job."""
-    await db.execute(HEARD, account_id, job_id)
-
-
-async def complete(
-    db: Db, account_id: UUID, job_id: UUID, state: TrainingState, comparisons: Sequence[DraftComparison], *, activated: bool, note: str
-) -> TrainingJob:
-    """End a job that the caller holds, and whose adapter is stored."""
-    row = await db.fetchrow(COMPLETE, account_id, job_id, state.eval_loss, state.baseline_eval_loss, comparisons, activated, note)
-    return _there(row)
-
-
-async def stop(db: Db, account_id: UUID, job_id: UUID, status: TrainingStatus, error: str | None, progress: float) -> TrainingJob:
-    """End a job that the caller holds, and that has failed or was cancelled in the ML service."""
-    return _there(await db.fetchrow(STOP, account_id, job_id, status, error, progress))
+    assert row is not None
+    return _job(row)
 
 
 async def close(db: Db, account_id: UUID, job_id: UUID, status: TrainingStatus, error: str | None) -> TrainingJob | None:
@@ -250,19 +203,17 @@ async def count_by_status(db: Db) -> dict[str, int]:
     return {row["status"]: row["count"] for row in await db.fetch(COUNT_BY_STATUS)}
 
 
-def _fields(row: Record) -> dict[str, Any]:
-    return {**row, "history": msgspec.convert(row["history"], list[LossPoint])}
-
-
-def _job(row: Record) -> TrainingJob:
-    return TrainingJob(**_fields(row))
+def _job(row: Record | dict[str, Any]) -> TrainingJob:
+    return TrainingJob(**{**row, "history": msgspec.convert(row["history"], list[LossPoint])})
 
 
 def _maybe_job(row: Record | None) -> TrainingJob | None:
     return None if row is None else _job(row)
 
 
-def _there(row: Record | None) -> TrainingJob:
-    """Of a job that is held, so that nobody can have removed it."""
-    assert row is not None
-    return _job(row)
+def _maybe_stored(row: Record | None) -> StoredJob | None:
+    if row is None:
+        return None
+    fields = dict(row)
+    beside = {name: fields.pop(name) for name in ("sample_ids", "baseline_adapter_id", "eval_samples", "comparisons")}
+    return StoredJob(job=_job(fields), **{**beside, "comparisons": msgspec.convert(beside["comparisons"], list[DraftComparison])})

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import structlog
 from asyncpg import Record
+from msgspec import structs
 
 from gateway.adapters.schemas import TrainedAdapter
 from gateway.adapters.service import add_trained, hold_account
@@ -22,8 +23,7 @@ from gateway.limits.allowances import Allowances
 from gateway.ml_client import MlClient
 from gateway.samples.service import existing
 from gateway.training import queries
-from gateway.training.queries import HeldJob
-from gateway.training.schemas import ENDED, TrainingJob
+from gateway.training.schemas import ENDED, StoredJob, TrainingJob
 from gateway.training.service import request_for
 from gateway.training.training_set import training_set
 from gateway.wire import storable, utc_now
@@ -72,18 +72,18 @@ class TrainingResults:
             async with self._database.transaction() as db:
                 if state.status == "completed":  # it may change which adapter is active
                     await hold_account(db, account_id)
-                held = await queries.hold(db, account_id, job_id)
-                if held is None or held.job.ended:
-                    await _put_away(db, account_id, job_id, held, state)
-                    job = None if held is None else held.job
+                before = await queries.hold(db, account_id, job_id)
+                if before is None or before.job.ended:
+                    await _put_away(db, account_id, job_id, before, state)
+                    after = None if before is None else before.job
                 elif state.status in ENDED:
-                    job = await _end(db, account_id, held, state)
+                    after = await _end(db, account_id, before, state)
                 else:
-                    job = await self._advance(db, account_id, held.job, state)
-            if job is not None and job.ended:
-                await self._tell_end(account_id, job)
-            elif held is not None and job is not None and _is_news(held.job, job):
-                self._events.publish(account_id, "training:progress", job)
+                    after = await self._go_on(db, account_id, before, state)
+            if after is not None and after.ended:
+                await self._tell_end(account_id, after)
+            elif before is not None and after is not None and _is_worth_an_event(before.job, after):
+                self._events.publish(account_id, "training:progress", after)
 
     async def announce(self, account_id: UUID, job_id: UUID) -> None:
         """Tell how a job ended, if nobody was told yet.
@@ -96,12 +96,12 @@ class TrainingResults:
         if job is not None and job.ended:
             await self._tell_end(account_id, job)
 
-    async def _advance(self, db: Db, account_id: UUID, job: TrainingJob, state: TrainingState) -> TrainingJob:
-        """Note how far a job is. It is closed if its account has trained for as long as it may within a day; the next look withdraws it."""
-        if (_ORDER[state.status], state.progress) < (_ORDER[job.status], job.progress):
-            await queries.heard(db, account_id, job.id)  # a run that began anew and has not caught up
-        else:
-            job = await queries.advance(db, account_id, job.id, state, state.status)
+    async def _go_on(self, db: Db, account_id: UUID, stored: StoredJob, state: TrainingState) -> TrainingJob:
+        """Note how far a job is, but not of a run that began anew and has not caught up. A job whose account has trained for as long as it
+        may within a day is closed; the reconciler withdraws it.
+        """
+        is_behind = (_ORDER[state.status], state.progress) < (_ORDER[stored.job.status], stored.job.progress)
+        job = await queries.save(db, account_id, stored if is_behind else _advanced(stored, state, state.status))
         if job.status != "training" or (await queries.trained(db, account_id))[0] <= self._allowances.training_seconds_a_day:
             return job
         return await queries.close(db, account_id, job.id, "failed", self._allowances.training_took_too_long()) or job
@@ -123,47 +123,73 @@ def _latest(told: Sequence[TrainingEvent]) -> dict[tuple[UUID, UUID], TrainingSt
     return latest
 
 
-async def _put_away(db: Db, account_id: UUID, job_id: UUID, held: HeldJob | None, state: TrainingState) -> None:
+async def _put_away(db: Db, account_id: UUID, job_id: UUID, stored: StoredJob | None, state: TrainingState) -> None:
     """What comes of a training that nobody wants: its job was cancelled or given up, or has gone with its account."""
-    unwanted = held is None or held.job.status != "completed"
+    unwanted = stored is None or stored.job.status != "completed"
     if unwanted and state.status not in ("failed", "cancelled"):
         await order_deletion(db, account_id, adapter_ids=[job_id])
 
 
-async def _end(db: Db, account_id: UUID, held: HeldJob, state: TrainingState) -> TrainingJob:
-    job = held.job
-    if state.step >= job.step:
-        await queries.advance(db, account_id, job.id, state, job.status)
+def _advanced(stored: StoredJob, state: TrainingState, status: TrainingStatus) -> StoredJob:
+    """A job that is as far as a state says."""
+    job = structs.replace(
+        stored.job,
+        status=status,
+        progress=state.progress,
+        epoch=state.epoch,
+        step=state.step,
+        total_steps=state.total_steps,
+        loss=state.loss,
+        history=state.history,
+        peak_memory_mib=state.peak_memory_mib or stored.job.peak_memory_mib,
+        started_at=stored.job.started_at or state.started_at or (None if status == "queued" else utc_now()),
+    )
+    return structs.replace(stored, job=job, eval_samples=state.eval_samples)
+
+
+async def _end(db: Db, account_id: UUID, before: StoredJob, state: TrainingState) -> TrainingJob:
+    stored = _advanced(before, state, before.job.status) if state.step >= before.job.step else before
+    progress = max(before.job.progress, state.progress)
+    job = structs.replace(stored.job, status=state.status, progress=progress, completed_at=utc_now())
     if state.status == "completed":
-        return await _complete(db, account_id, held, state)
+        return await _complete(db, account_id, structs.replace(stored, job=job), state)
     error = storable(state.error or _NO_REASON) if state.status == "failed" else None
-    return await queries.stop(db, account_id, job.id, state.status, error, max(job.progress, state.progress))
+    return await queries.save(db, account_id, structs.replace(stored, job=structs.replace(job, error=error)))
 
 
-async def _complete(db: Db, account_id: UUID, held: HeldJob, state: TrainingState) -> TrainingJob:
-    """Store the adapter, which comes into use if it is better than what is."""
-    job = held.job
+async def _complete(db: Db, account_id: UUID, stored: StoredJob, state: TrainingState) -> TrainingJob:
+    """Store the adapter, which has the job's id and comes into use if it is better than what is."""
+    job = stored.job
     if state.eval_loss is None or state.baseline_eval_loss is None or state.adapter_id != str(job.id):
         await order_deletion(db, account_id, adapter_ids=[job.id])
-        return await queries.stop(db, account_id, job.id, "failed", _NO_FIGURES, state.progress)
-    there = await existing(db, account_id, held.sample_ids)
+        failed = structs.replace(job, status="failed", error=_NO_FIGURES)
+        return await queries.save(db, account_id, structs.replace(stored, job=failed))
+    there = await existing(db, account_id, stored.sample_ids)
     adapter = TrainedAdapter(
         id=job.id,
         base_model=job.base_model,
-        sample_ids=held.sample_ids,
-        stale=not there.issuperset(held.sample_ids),
+        sample_ids=stored.sample_ids,
+        stale=not there.issuperset(stored.sample_ids),
         eval_loss=state.eval_loss,
         baseline_eval_loss=state.baseline_eval_loss,
-        baseline_adapter_id=held.baseline_adapter_id,
+        baseline_adapter_id=stored.baseline_adapter_id,
     )
     verdict = await add_trained(db, account_id, adapter)
     _logger.info("training completed", job_id=str(job.id), activated=verdict.activate)
     names = {str(sample_id) for sample_id in there}
+    completed = structs.replace(
+        job,
+        progress=100.0,
+        eval_loss=state.eval_loss,
+        baseline_eval_loss=state.baseline_eval_loss,
+        activated=verdict.activate,
+        activation_note=verdict.note,
+    )
     comparisons = [_storable(comparison) for comparison in state.comparisons if comparison.sample_id in names]
-    return await queries.complete(db, account_id, job.id, state, comparisons, activated=verdict.activate, note=verdict.note)
+    return await queries.save(db, account_id, structs.replace(stored, job=completed, comparisons=comparisons))
 
 
-def _is_news(before: TrainingJob, after: TrainingJob) -> bool:
+def _is_worth_an_event(before: TrainingJob, after: TrainingJob) -> bool:
     """Readers are told of every whole percent: a long training's states would push everything else out of what can be replayed."""
     return after.status != before.status or int(after.progress) > int(before.progress)
 
@@ -224,17 +250,17 @@ class TrainingReconciliation:
         """The ML service never got the job, or has forgotten it; it goes on from what is left of it on its disk."""
         _logger.warning("training is asked for anew", job_id=str(job_id))
         async with self._database.transaction() as db:
-            held = await queries.hold(db, account_id, job_id)
-            if held is None or held.job.ended:
+            stored = await queries.hold(db, account_id, job_id)
+            if stored is None or stored.job.ended:
                 return
-            there = await existing(db, account_id, held.sample_ids)
+            there = await existing(db, account_id, stored.sample_ids)
         try:
             async with self._database.transaction() as db:
-                chosen = await training_set(db, account_id, method=held.job.method, sample_ids=list(there), limit=MOST_SAMPLES)
+                chosen = await training_set(db, account_id, method=stored.job.method, sample_ids=list(there), limit=MOST_SAMPLES)
             if len(chosen.samples) < self._fewest_samples:
                 await self._fail(account_id, job_id, _SAMPLES_GONE)
                 return
-            await self._ml.start_training(request_for(account_id, held, chosen.samples))
+            await self._ml.start_training(request_for(account_id, stored, chosen.samples))
         except (BadRequest, Conflict) as error:  # the catalogue is another one now, or what it shall be compared with has gone
             await self._fail(account_id, job_id, error.message)
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Final
 from uuid import UUID
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from gateway.wire import NO_NUL, Wire
 from shared.contracts.training import MOST_SAMPLES, DraftComparison, LossPoint, TrainingMethod, TrainingStatus
@@ -87,9 +87,15 @@ class TrainingJobPage(Wire, frozen=True, kw_only=True):
     page_size: int
 
 
-class ReportedJob(TrainingJob, frozen=True, kw_only=True):
-    """What a job's page is made of."""
+class StoredJob(Struct, frozen=True, kw_only=True):
+    """A job with what is stored beside it: for its report, and for nobody else.
 
-    eval_samples: int
-    had_baseline: bool
-    comparisons: list[DraftComparison]
+    `sample_ids` are of what it learns from, as it was chosen at the start. `baseline_adapter_id` was active then, and the new adapter is
+    compared with it (none: the base model). `comparisons` have text of people.
+    """
+
+    job: TrainingJob
+    sample_ids: list[UUID]
+    baseline_adapter_id: UUID | None
+    eval_samples: int = 0
+    comparisons: list[DraftComparison] = []

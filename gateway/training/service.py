@@ -14,8 +14,7 @@ from gateway.limits.allowances import Allowances
 from gateway.ml_client import MlClient
 from gateway.samples.service import existing
 from gateway.training import queries
-from gateway.training.queries import HeldJob
-from gateway.training.schemas import ReportedJob, TrainingJob, TrainingJobPage, TrainingStart
+from gateway.training.schemas import StoredJob, TrainingJob, TrainingJobPage, TrainingStart
 from gateway.training.training_set import training_set
 from shared.contracts.training import MOST_SAMPLES, TrainingRequest, TrainingSample
 from shared.ids import new_id
@@ -52,10 +51,10 @@ class TrainingService:
             TooManyRequests: the account has as many adapters as it may, or has trained as long within a day.
             Unavailable: the ML service is away or full; the row says `failed`.
         """
-        held, samples = await self._store(caller, body)
-        job = held.job
+        stored, samples = await self._store(caller, body)
+        job = stored.job
         try:
-            await self._ml.start_training(request_for(caller.account_id, held, samples))
+            await self._ml.start_training(request_for(caller.account_id, stored, samples))
         except (BadRequest, Conflict):
             async with self._database.connection() as db:
                 await queries.discard(db, caller.account_id, job.id)
@@ -80,17 +79,17 @@ class TrainingService:
             raise NotFound(_UNKNOWN)
         return job
 
-    async def report(self, account_id: UUID, job_id: UUID) -> ReportedJob:
+    async def report(self, account_id: UUID, job_id: UUID) -> StoredJob:
         """A job with what its page shows.
 
         Raises:
             NotFound: no such job, or another account's.
         """
         async with self._database.connection() as db:
-            job = await queries.report(db, account_id, job_id)
-        if job is None:
+            stored = await queries.stored(db, account_id, job_id)
+        if stored is None:
             raise NotFound(_UNKNOWN)
-        return job
+        return stored
 
     async def list(self, account_id: UUID, page: int, page_size: int) -> TrainingJobPage:
         async with self._database.connection() as db:
@@ -129,7 +128,7 @@ class TrainingService:
         if job_ids:
             await order_deletion(db, account_id, training_ids=job_ids)
 
-    async def _store(self, caller: Principal, body: TrainingStart) -> tuple[HeldJob, Sequence[TrainingSample]]:
+    async def _store(self, caller: Principal, body: TrainingStart) -> tuple[StoredJob, Sequence[TrainingSample]]:
         """Commit the row; it, and what there is to learn from."""
         account_id = caller.account_id
         async with self._database.transaction() as db:
@@ -156,7 +155,7 @@ class TrainingService:
             )
             if job is None:  # another request was faster; or deactivated the device, which then is told so by the next one
                 raise _busy()
-        return HeldJob(job=job, sample_ids=chosen.sample_ids, baseline_adapter_id=baseline), chosen.samples
+        return StoredJob(job=job, sample_ids=chosen.sample_ids, baseline_adapter_id=baseline), chosen.samples
 
     async def _check_allowances(self, db: Db, account_id: UUID) -> None:
         """The account is held, so that its devices start one after the other."""
@@ -178,12 +177,12 @@ class TrainingService:
         )
 
 
-def request_for(account_id: UUID, held: HeldJob, samples: Sequence[TrainingSample]) -> TrainingRequest:
+def request_for(account_id: UUID, stored: StoredJob, samples: Sequence[TrainingSample]) -> TrainingRequest:
     """The training as the ML service takes it. The adapter gets the job's id."""
-    job = held.job
+    job, baseline = stored.job, stored.baseline_adapter_id
     return TrainingRequest(
         job_id=str(job.id),
-        baseline_adapter_id=str(held.baseline_adapter_id) if held.baseline_adapter_id is not None else None,
+        baseline_adapter_id=str(baseline) if baseline is not None else None,
         base_model=job.base_model,
         samples=list(samples),
         method=job.method,
