@@ -27,7 +27,7 @@ COUNT_ACTIVE = "select count(*) from adapter where active"
 
 
 async def hold_account(db: Db, account_id: UUID) -> None:
-    """Keep others that hold it from going on before the transaction ends."""
+    """Keep others from changing which adapter is active, or how many there are, before the transaction ends."""
     await db.execute(HOLD_ACCOUNT, account_id)
 
 
@@ -40,7 +40,8 @@ async def find(db: Db, account_id: UUID, adapter_id: UUID) -> Adapter | None:
     return _maybe_adapter(await db.fetchrow(FIND, account_id, adapter_id))
 
 
-async def active(db: Db, account_id: UUID) -> Adapter | None:
+async def active_adapter(db: Db, account_id: UUID) -> Adapter | None:
+    """The adapter that drafts are written with."""
     return _maybe_adapter(await db.fetchrow(FIND_ACTIVE, account_id))
 
 
@@ -73,7 +74,7 @@ async def mark_stale(db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> UU
 
 
 async def count_active(db: Db) -> int:
-    """Over all accounts."""
+    """Adapters in use, over all accounts."""
     return int(await db.fetchval(COUNT_ACTIVE))
 
 

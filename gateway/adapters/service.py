@@ -1,6 +1,5 @@
 """Personal adapters. Whoever changes which one is active, or how many there are, holds the account: so such changes take turns."""
 
-from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
@@ -8,6 +7,12 @@ from msgspec import structs
 
 from gateway.adapters import queries
 from gateway.adapters.activation import Verdict, judge
+
+# Trainings, samples and metrics use these inside their own transactions.
+from gateway.adapters.queries import active_adapter as active_adapter
+from gateway.adapters.queries import count_active as count_active
+from gateway.adapters.queries import hold_account as hold_account
+from gateway.adapters.queries import mark_stale as mark_stale
 from gateway.adapters.schemas import Adapter, AdapterState, TrainedAdapter
 from gateway.database import Database, Db
 from gateway.deletions.service import order_deletion
@@ -42,7 +47,7 @@ class AdapterService:
         """
         states = await self._states(account_id)
         async with self._database.transaction() as db:
-            await queries.hold_account(db, account_id)
+            await hold_account(db, account_id)
             await queries.deactivate(db, account_id)
             activated = await queries.activate(db, account_id, adapter_id)
             if activated is None:
@@ -56,7 +61,7 @@ class AdapterService:
     async def deactivate(self, account_id: UUID) -> Adapter | None:
         """Write drafts with the base model from now on; the adapter that was active until then."""
         async with self._database.transaction() as db:
-            await queries.hold_account(db, account_id)
+            await hold_account(db, account_id)
             adapter = await queries.deactivate(db, account_id)
         if adapter is None:
             return None
@@ -71,7 +76,7 @@ class AdapterService:
             NotFound: no such adapter, or another account's.
         """
         async with self._database.transaction() as db:
-            await queries.hold_account(db, account_id)
+            await hold_account(db, account_id)
             if not await queries.delete(db, account_id, adapter_id):
                 raise NotFound(_UNKNOWN)
             await order_deletion(db, account_id, adapter_ids=[adapter_id])
@@ -84,37 +89,14 @@ class AdapterService:
             return None
 
 
-# What trainings and samples do with adapters, inside their own transactions.
-
-
-async def hold_account(db: Db, account_id: UUID) -> None:
-    """Keep others from changing which adapter is active, or how many there are, before the transaction ends."""
-    await queries.hold_account(db, account_id)
-
-
-async def active_adapter(db: Db, account_id: UUID) -> Adapter | None:
-    """The adapter that drafts are written with."""
-    return await queries.active(db, account_id)
-
-
 async def add_trained(db: Db, account_id: UUID, new: TrainedAdapter) -> Verdict:
     """Store an adapter, and let it come into use if it is better than what is; the caller holds the account."""
-    active = await queries.active(db, account_id)
+    active = await active_adapter(db, account_id)
     verdict = judge(new, active.id if active is not None else None)
     if verdict.activate:
         await queries.deactivate(db, account_id)
     await queries.add(db, account_id, new, active=verdict.activate)
     return verdict
-
-
-async def mark_stale(db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> UUID | None:
-    """Note that these samples go in all adapters that were trained with them; the active adapter, if it is one of these."""
-    return await queries.mark_stale(db, account_id, sample_ids)
-
-
-async def count_active(db: Db) -> int:
-    """Adapters in use, over all accounts."""
-    return await queries.count_active(db)
 
 
 def _with_status(adapter: Adapter, states: dict[str, AdapterState] | None) -> Adapter:

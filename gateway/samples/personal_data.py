@@ -96,16 +96,14 @@ def _masked(text: str, before: str) -> str:
 def _without_ibans(text: str) -> str:
     """An IBAN begins where a word does, or right after another one."""
     parts: list[str] = []
-    done = position = 0
-    while (start := _IBAN_START.search(text, position)) is not None:
-        begin = position = start.start()
+    done = 0
+    for start in _IBAN_START.finditer(text):
+        begin = start.start()
         glued = begin > done and (text[begin - 1].isalnum() or text[begin - 1] == "_")
-        end = None if glued else _iban_end(text, begin)
-        if end is None:
-            position += 1
-        else:
-            parts += text[done:begin], IBAN
-            done = position = end
+        if begin < done or glued or (end := _iban_end(text, begin)) is None:
+            continue
+        parts += text[done:begin], IBAN
+        done = end
     return "".join((*parts, text[done:]))
 
 

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -11,10 +11,13 @@ from gateway.errors import NotFound
 from gateway.idempotency import queries as idempotency
 from gateway.samples import queries
 from gateway.samples.queries import SampleRow
-from gateway.samples.schemas import SamplePage, SampleSource, TaughtSample
+
+# Trainings use these inside their own transactions.
+from gateway.samples.queries import existing as existing
+from gateway.samples.queries import taught as taught
+from gateway.samples.schemas import SamplePage, SampleSource
 from gateway.wire import utc_now
 from shared.contracts.generation import Turn
-from shared.contracts.training import TrainingMethod
 from shared.ids import new_id
 
 
@@ -110,21 +113,3 @@ class SampleService:
         for follower in self._followers:  # first: a training that ends takes its job and then its adapter, too
             await follower.samples_deleted(db, account_id, sample_ids)
         return await mark_stale(db, account_id, sample_ids)
-
-
-# What trainings learn from.
-
-
-async def existing(db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> set[UUID]:
-    """Those of the samples that the account has."""
-    return await queries.existing(db, account_id, sample_ids)
-
-
-def taught(
-    db: Db, account_id: UUID, method: TrainingMethod, sample_ids: Sequence[UUID] | None, limit: int
-) -> AsyncIterator[list[TaughtSample]]:
-    """What may be learnt from, of these samples or of all, newest first; some at a time, inside the caller's transaction.
-
-    `sft`: samples with an output. `dpo`: outputs, each with a rejected one to the same message; both are of these samples.
-    """
-    return queries.taught(db, account_id, method, sample_ids, limit)

@@ -91,7 +91,7 @@ TAKE_DUE = f"""
     )
     returning account_id, id, attempts, {_OPEN} as open, heard_at
 """
-WENT_WELL = "update training_job set attempts = 0 where account_id = $1 and id = $2 and attempts > 0"
+RESET_ATTEMPTS = "update training_job set attempts = 0 where account_id = $1 and id = $2 and attempts > 0"
 COUNT_BY_STATUS = "select status, count(*) from training_job group by status"
 
 
@@ -193,13 +193,13 @@ async def take_due(db: Db, limit: int) -> list[Record]:
     return list(await db.fetch(TAKE_DUE, limit))
 
 
-async def went_well(db: Db, account_id: UUID, job_id: UUID) -> None:
-    """Note that the job was not looked at in vain."""
-    await db.execute(WENT_WELL, account_id, job_id)
+async def reset_attempts(db: Db, account_id: UUID, job_id: UUID) -> None:
+    """Note that the last attempt did not fail."""
+    await db.execute(RESET_ATTEMPTS, account_id, job_id)
 
 
 async def count_by_status(db: Db) -> dict[str, int]:
-    """Over all accounts."""
+    """Jobs of all accounts."""
     return {row["status"]: row["count"] for row in await db.fetch(COUNT_BY_STATUS)}
 
 

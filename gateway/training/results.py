@@ -226,7 +226,7 @@ class TrainingReconciliation:
 
     async def went_well(self, row: Record) -> None:
         async with self._database.connection() as db:
-            await queries.went_well(db, row["account_id"], row["id"])
+            await queries.reset_attempts(db, row["account_id"], row["id"])
 
     async def give_up(self, row: Record) -> None:
         """An open job fails, and gets as many looks again to be withdrawn. One that cannot be withdrawn either is left as it is: what comes

@@ -14,6 +14,9 @@ from gateway.limits.allowances import Allowances
 from gateway.ml_client import MlClient
 from gateway.samples.service import existing
 from gateway.training import queries
+
+# Metrics use it.
+from gateway.training.queries import count_by_status as count_by_status
 from gateway.training.schemas import StoredJob, TrainingJob, TrainingJobPage, TrainingStart
 from gateway.training.training_set import training_set
 from shared.contracts.training import MOST_SAMPLES, TrainingRequest, TrainingSample
@@ -190,11 +193,6 @@ def request_for(account_id: UUID, stored: StoredJob, samples: Sequence[TrainingS
         learning_rate=job.learning_rate,
         scope=str(account_id),
     )
-
-
-async def count_by_status(db: Db) -> dict[str, int]:
-    """Jobs of all accounts."""
-    return await queries.count_by_status(db)
 
 
 def _busy() -> Conflict:

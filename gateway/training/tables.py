@@ -41,6 +41,6 @@ class TrainingJob(Table):
     heard_at = Timestamptz()
     """When the ML service last said something of it."""
     look_at = Timestamptz(null=True, default=None)
-    """When to look again what became of the ML service's job; none: it has ended there."""
+    """When it is due to be reconciled with the ML service's job; none: that has ended."""
     attempts = Integer(default=0)
-    """How often it was looked at since that last went well."""
+    """Attempts at that since one last succeeded."""
