@@ -208,7 +208,7 @@ class TrainingReconciliation:
         self._results = results
         self._fewest_samples = fewest_samples
 
-    async def look(self, row: Record) -> None:
+    async def reconcile(self, row: Record) -> None:
         """Do what there is to do about a row of `queries.take_due`.
 
         Raises:
@@ -224,17 +224,17 @@ class TrainingReconciliation:
         else:
             await self._ask_anew(account_id, job_id)
 
-    async def went_well(self, row: Record) -> None:
+    async def reset_attempts(self, row: Record) -> None:
         async with self._database.connection() as db:
             await queries.reset_attempts(db, row["account_id"], row["id"])
 
     async def give_up(self, row: Record) -> None:
-        """An open job fails, and gets as many looks again to be withdrawn. One that cannot be withdrawn either is left as it is: what comes
-        of it is put away when it comes.
+        """An open job fails, and gets as many attempts again to be withdrawn. One that cannot be withdrawn either is left as it is: what
+        comes of it is put away when it comes.
         """
         if row["open"]:
             await self._fail(row["account_id"], row["id"], _GIVEN_UP)
-            await self.went_well(row)
+            await self.reset_attempts(row)
             return
         async with self._database.connection() as db:
             await queries.settle(db, row["account_id"], row["id"])
@@ -265,6 +265,6 @@ class TrainingReconciliation:
             await self._fail(account_id, job_id, error.message)
 
     async def _fail(self, account_id: UUID, job_id: UUID, error: str) -> None:
-        """The next look withdraws it."""
+        """The next attempt withdraws it."""
         async with self._database.connection() as db:
             await queries.close(db, account_id, job_id, "failed", error)
