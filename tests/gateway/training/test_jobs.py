@@ -324,7 +324,7 @@ def test_one_that_cannot_be_looked_after_is_given_up_and_holds_up_no_other(learn
     eventually(given_up)
 
     assert "again and again" in read_job(learner, broken)["error"]
-    assert sound in training_system.ml.states
+    eventually(lambda: sound in training_system.ml.states)
     eventually(lambda: not training_system.rows("select from training_job where id = $1 and look_at is not null", UUID(broken)))
 
 
