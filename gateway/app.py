@@ -61,11 +61,10 @@ from gateway.sync.contacts import ContactSyncService
 from gateway.sync.direct_chats import DirectChats
 from gateway.sync.routes import SyncController
 from gateway.sync.service import SyncService
-from gateway.training import queries as training_job_queries
-from gateway.training.reconciler import TrainingReconciliation
-from gateway.training.results import TrainingResults
-from gateway.training.routes import TrainingJobController
-from gateway.training.service import JobService
+from gateway.training import queries as training_queries
+from gateway.training.results import TrainingReconciliation, TrainingResults
+from gateway.training.routes import TrainingController
+from gateway.training.service import TrainingService
 from shared.asgi import App, RequestContext
 from shared.background import Background
 from shared.host_guard import AllowedHosts, HostGuard
@@ -97,18 +96,18 @@ def create_app(settings: Settings) -> Gateway:
     hub = EventHub(events_redis, journal, listeners, authenticator, allowances)
 
     deletions = Reconciler("deletions", database, deletion_queries.take_due, Deletions(database, ml))
-    samples = SampleService(database)
+    trainings = TrainingService(database, ml, publisher, settings.min_training_samples, allowances)
+    samples = SampleService(database, [trainings])
     feedback = FeedbackService(database, samples)
     drafts_of_messages = DraftsOfMessages(samples)
     chats = DirectChats(database, publisher, allowances, [drafts_of_messages])
-    jobs = JobService(database, ml, publisher, settings.min_training_samples, allowances)
     training_results = TrainingResults(database, publisher, allowances)
-    trainings = TrainingReconciliation(database, ml, training_results, settings.min_training_samples)
+    lost_trainings = TrainingReconciliation(database, ml, training_results, settings.min_training_samples)
     draft_results = DraftResults(database, ml, publisher)
     drafts = Reconciler("drafts", database, draft_queries.take_due, DraftReconciliation(database, ml, draft_results))
     abandoned = AbandonedDrafts(database, publisher, longest_draft=timedelta(seconds=settings.ml_timeout_seconds + 60))
     pairing_limit = PairingRateLimit(redis, settings.max_registrations_per_address)
-    devices = DeviceService(database, keys, tokens, pairing_limit, settings.registration, publisher, [jobs], allowances)
+    devices = DeviceService(database, keys, tokens, pairing_limit, settings.registration, publisher, [trainings], allowances)
     metrics = Metrics(database, hub, settings.metrics_token)
 
     services = {
@@ -122,11 +121,11 @@ def create_app(settings: Settings) -> Gateway:
         "feedback": feedback,
         "health": HealthService(database, redis, ml),
         "history_import": HistoryImportService(database, feedback, allowances),
-        "jobs": jobs,
         "metrics": metrics,
         "responses": ResponseService(database, ml, publisher, drafts, allowances.draft_places()),
         "samples": samples,
         "sync": SyncService(database, deletions, publisher, allowances, chats, [drafts_of_messages]),
+        "trainings": trainings,
     }
     background: list[Background] = [  # started in this order, and ended in the other
         publisher,
@@ -135,7 +134,7 @@ def create_app(settings: Settings) -> Gateway:
         StreamConsumer(redis, TRAINING_EVENTS, TrainingEvent, training_results),
         deletions,
         drafts,
-        Reconciler("trainings", database, training_job_queries.take_due, trainings, at_once=4),
+        Reconciler("trainings", database, training_queries.take_due, lost_trainings, at_once=4),
         hub,
     ]
 
@@ -152,7 +151,7 @@ def create_app(settings: Settings) -> Gateway:
 
     controllers = [
         *(HealthController, MetricsController, DeviceController, AccountController, SyncController, ConversationController),
-        *(MessageController, ResponseController, EventController, SampleController, TrainingJobController, AdapterController),
+        *(MessageController, ResponseController, EventController, SampleController, TrainingController, AdapterController),
     ]
     app = Litestar(
         route_handlers=[*controllers, openapi_document, docs_assets()],

@@ -122,13 +122,12 @@ def own_rows(database_url: str, owner: Device) -> dict[str, UUID]:
         ),
         (
             "insert into training_job (id, account_id, device_id, status, base_model, method, epochs, learning_rate, sample_ids,"
-            " adapter_id, created_at, heard_at)"
-            " values ($1, $2, $3, 'completed', 'model', 'sft', 3, 0.0001, array[$4::uuid], $1, now(), now())",
+            " created_at, heard_at) values ($1, $2, $3, 'completed', 'model', 'sft', 3, 0.0001, array[$4::uuid], now(), now())",
             [job, owner.account_id, owner.device_id, sample],
         ),
         (
-            "insert into adapter (id, account_id, job_id, base_model, sample_ids, eval_loss, baseline_eval_loss, created_at)"
-            " values ($1, $2, $1, 'model', array[$3::uuid], 2, 2.5, now())",
+            "insert into adapter (id, account_id, base_model, sample_ids, eval_loss, baseline_eval_loss, created_at)"
+            " values ($1, $2, 'model', array[$3::uuid], 2, 2.5, now())",
             [job, owner.account_id, sample],
         ),
     ]

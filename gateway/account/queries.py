@@ -96,8 +96,12 @@ EXPORTS = {
             """
         ],
     ),
-    "training_jobs": Export(table="training_job", left_out={**_ONE_ACCOUNT, "look_at": _LOOKED_AT, "attempts": _LOOKED_AT}),
-    "adapters": Export(table="adapter", left_out=_ONE_ACCOUNT),
+    "training_jobs": Export(
+        table="training_job",
+        left_out={**_ONE_ACCOUNT, "look_at": _LOOKED_AT, "attempts": _LOOKED_AT},
+        further=['(select adapter.id from adapter where adapter.id = training_job.id) as "adapterId"'],
+    ),
+    "adapters": Export(table="adapter", left_out=_ONE_ACCOUNT, further=['id as "jobId"']),
 }
 """By the files' names."""
 

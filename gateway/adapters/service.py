@@ -1,11 +1,20 @@
+"""Personal adapters. Whoever changes which one is active, or how many there are, holds the account: so such changes take turns."""
+
 from uuid import UUID
 
 import structlog
-from asyncpg import Record
+from msgspec import structs
 
 from gateway.adapters import queries
-from gateway.adapters.schemas import Adapter, AdapterState
-from gateway.database import Database
+from gateway.adapters.activation import Verdict, judge
+
+# Trainings, samples and metrics use these inside their own transactions.
+from gateway.adapters.queries import active_adapter as active_adapter
+from gateway.adapters.queries import count_active as count_active
+from gateway.adapters.queries import hold_account as hold_account
+from gateway.adapters.queries import mark_stale as mark_stale
+from gateway.adapters.schemas import Adapter, AdapterState, TrainedAdapter
+from gateway.database import Database, Db
 from gateway.deletions.service import order_deletion
 from gateway.errors import Conflict, NotFound, Unavailable
 from gateway.ml_client import MlClient
@@ -25,9 +34,9 @@ class AdapterService:
     async def list(self, account_id: UUID) -> list[Adapter]:
         """Newest first."""
         async with self._database.connection() as db:
-            rows = await queries.all_of(db, account_id)
-        states = await self._states(account_id) if rows else None
-        return [_adapter(row, states) for row in rows]
+            adapters = await queries.list_all(db, account_id)
+        states = await self._states(account_id) if adapters else None
+        return [_with_status(adapter, states) for adapter in adapters]
 
     async def activate(self, account_id: UUID, adapter_id: UUID) -> Adapter:
         """Write drafts with this adapter from now on, whatever its figures say. One that is active stays so.
@@ -38,27 +47,26 @@ class AdapterService:
         """
         states = await self._states(account_id)
         async with self._database.transaction() as db:
-            await queries.hold_account(db, account_id)
-            row = await queries.find(db, account_id, adapter_id)
-            if row is None:
-                raise NotFound(_UNKNOWN)
-            if _adapter(row, states).status == "missing":
-                raise Conflict("The files of this adapter are gone; delete it and train a new one")
+            await hold_account(db, account_id)
             await queries.deactivate(db, account_id)
-            row = await queries.activate(db, account_id, adapter_id)
-        assert row is not None
+            activated = await queries.activate(db, account_id, adapter_id)
+            if activated is None:
+                raise NotFound(_UNKNOWN)
+            adapter = _with_status(activated, states)
+            if adapter.status == "missing":
+                raise Conflict("The files of this adapter are gone; delete it and train a new one")
         _logger.info("adapter activated", adapter_id=str(adapter_id))
-        return _adapter(row, states)
+        return adapter
 
     async def deactivate(self, account_id: UUID) -> Adapter | None:
         """Write drafts with the base model from now on; the adapter that was active until then."""
         async with self._database.transaction() as db:
-            await queries.hold_account(db, account_id)
-            row = await queries.deactivate(db, account_id)
-        if row is None:
+            await hold_account(db, account_id)
+            adapter = await queries.deactivate(db, account_id)
+        if adapter is None:
             return None
-        _logger.info("adapter deactivated", adapter_id=str(row["id"]))
-        return _adapter(row, await self._states(account_id))
+        _logger.info("adapter deactivated", adapter_id=str(adapter.id))
+        return _with_status(adapter, await self._states(account_id))
 
     async def delete(self, account_id: UUID, adapter_id: UUID) -> None:
         """Remove an adapter, also the active one: drafts are then written with the base model. Its files go when the ML service can be
@@ -68,7 +76,7 @@ class AdapterService:
             NotFound: no such adapter, or another account's.
         """
         async with self._database.transaction() as db:
-            await queries.hold_account(db, account_id)
+            await hold_account(db, account_id)
             if not await queries.delete(db, account_id, adapter_id):
                 raise NotFound(_UNKNOWN)
             await order_deletion(db, account_id, adapter_ids=[adapter_id])
@@ -81,6 +89,15 @@ class AdapterService:
             return None
 
 
-def _adapter(row: Record, states: dict[str, AdapterState] | None) -> Adapter:
-    status: AdapterState = "unknown" if states is None else states.get(str(row["id"]), "missing")
-    return Adapter(**row, status=status)
+async def add_trained(db: Db, account_id: UUID, new: TrainedAdapter) -> Verdict:
+    """Store an adapter, and let it come into use if it is better than what is; the caller holds the account."""
+    active = await active_adapter(db, account_id)
+    verdict = judge(new, active.id if active is not None else None)
+    if verdict.activate:
+        await queries.deactivate(db, account_id)
+    await queries.add(db, account_id, new, active=verdict.activate)
+    return verdict
+
+
+def _with_status(adapter: Adapter, states: dict[str, AdapterState] | None) -> Adapter:
+    return structs.replace(adapter, status="unknown" if states is None else states.get(str(adapter.id), "missing"))

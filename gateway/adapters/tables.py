@@ -3,15 +3,13 @@ from piccolo.columns.base import OnDelete
 from piccolo.table import Table
 
 from gateway.devices.tables import Account
-from gateway.training.tables import TrainingJob
 
 
 class Adapter(Table):
-    """A personal adapter: what a completed training made. At most one of an account's is active."""
+    """A personal adapter: what the completed training of the same id made. At most one of an account's is active."""
 
     id = UUID(primary_key=True, default=None)
     account_id = ForeignKey(references=Account, on_delete=OnDelete.cascade, null=False)
-    job_id = ForeignKey(references=TrainingJob, on_delete=OnDelete.cascade, null=False, unique=True)
     base_model = Varchar(length=100)
     sample_ids = Array(base_column=UUID())
     eval_loss = DoublePrecision()

@@ -19,20 +19,27 @@ TAKE_DUE = """
     where id in (select id from deletion_order where look_at <= now() order by look_at limit $1 for update skip locked)
     returning account_id, id, job_ids, training_ids, adapter_ids, everything, attempts
 """
-WENT_WELL = "update deletion_order set attempts = 0 where account_id = $1 and id = $2 and attempts > 0"
+RESET_ATTEMPTS = "update deletion_order set attempts = 0 where account_id = $1 and id = $2 and attempts > 0"
 PUT_OFF = "update deletion_order set look_at = now() + interval '1 day' where account_id = $1 and id = $2"
 REMOVE = "delete from deletion_order where account_id = $1 and id = $2"
 
 
-async def add(
+async def order_deletion(
     db: Db,
     account_id: UUID,
     *,
-    job_ids: Sequence[UUID],
-    training_ids: Sequence[UUID],
-    adapter_ids: Sequence[UUID],
-    everything: bool,
+    job_ids: Sequence[UUID] = (),
+    training_ids: Sequence[UUID] = (),
+    adapter_ids: Sequence[UUID] = (),
+    everything: bool = False,
 ) -> None:
+    """Inside the caller's transaction: of an account all cached drafts go, and these, or everything.
+
+    Args:
+        job_ids: queued drafts, with what they were asked and what they answered.
+        training_ids: trainings, when they have ended.
+        adapter_ids: adapters; one that is only being made is not made.
+    """
     await db.execute(ADD, account_id, new_id(), job_ids, training_ids, adapter_ids, everything)
 
 
@@ -41,9 +48,9 @@ async def take_due(db: Db, limit: int) -> list[Record]:
     return list(await db.fetch(TAKE_DUE, limit))
 
 
-async def went_well(db: Db, account_id: UUID, order_id: UUID) -> None:
-    """Note that the order was not tried in vain."""
-    await db.execute(WENT_WELL, account_id, order_id)
+async def reset_attempts(db: Db, account_id: UUID, order_id: UUID) -> None:
+    """Note that the last attempt did not fail."""
+    await db.execute(RESET_ATTEMPTS, account_id, order_id)
 
 
 async def put_off(db: Db, account_id: UUID, order_id: UUID) -> None:

@@ -1,33 +1,14 @@
 """What the ML service still has to forget. The order is stored with what makes it necessary, and is carried out however long that takes."""
 
-from collections.abc import Sequence
-from uuid import UUID
-
 from asyncpg import Record
 
-from gateway.database import Database, Db
+from gateway.database import Database
 from gateway.deletions import queries
+
+# Whoever deletes gives the order inside its own transaction.
+from gateway.deletions.queries import order_deletion as order_deletion
 from gateway.ml_client import MlClient
 from shared.contracts.service import ForgetRequest
-
-
-async def order_deletion(
-    db: Db,
-    account_id: UUID,
-    *,
-    job_ids: Sequence[UUID] = (),
-    training_ids: Sequence[UUID] = (),
-    adapter_ids: Sequence[UUID] = (),
-    everything: bool = False,
-) -> None:
-    """Inside the caller's transaction: of an account all cached drafts go, and these, or everything.
-
-    Args:
-        job_ids: queued drafts, with what they were asked and what they answered.
-        training_ids: trainings, when they have ended.
-        adapter_ids: adapters; one that is only being made is not made.
-    """
-    await queries.add(db, account_id, job_ids=job_ids, training_ids=training_ids, adapter_ids=adapter_ids, everything=everything)
 
 
 class Deletions:
@@ -56,7 +37,7 @@ class Deletions:
 
     async def reset_attempts(self, row: Record) -> None:
         async with self._database.connection() as db:
-            await queries.went_well(db, row["account_id"], row["id"])
+            await queries.reset_attempts(db, row["account_id"], row["id"])
 
     async def give_up(self, row: Record) -> None:
         """What somebody wanted deleted is not forgotten: it is tried again each day, and the log says that it failed."""

@@ -6,10 +6,10 @@ from typing import get_args
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gateway.adapters import queries as adapter_queries
+from gateway.adapters.service import count_active
 from gateway.database import Database
 from gateway.errors import Unavailable
-from gateway.training import queries as job_queries
+from gateway.training.service import count_by_status
 from shared.contracts.training import TrainingStatus
 
 
@@ -25,8 +25,8 @@ class TrainingCollector(Collector):
         """Count anew; `collect` tells what came of it."""
         try:
             async with self._database.connection() as db:
-                self._jobs = await job_queries.count_by_status(db)
-                self._active_adapters = await adapter_queries.count_active(db)
+                self._jobs = await count_by_status(db)
+                self._active_adapters = await count_active(db)
         except Unavailable:
             self._jobs = None
 

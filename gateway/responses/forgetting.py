@@ -31,10 +31,10 @@ class DraftsOfMessages:
         """
         withdrawn = await queries.withdraw(db, account_id, conversation_id, message_ids, _WITHDRAWN)
         draft_ids = await queries.clear(db, account_id, conversation_id, message_ids)
-        learnt = await self._samples.forget(db, account_id, conversation_id, message_ids)
-        await order_deletion(db, account_id, job_ids=draft_ids, training_ids=learnt.training_ids)
+        active_adapter_id = await self._samples.forget(db, account_id, conversation_id, message_ids)
+        await order_deletion(db, account_id, job_ids=draft_ids)
         await idempotency.forget(db, str(account_id))
-        return Forgotten(events=[event for stored in withdrawn for event in events_of(stored)], active_adapter_id=learnt.active_adapter_id)
+        return Forgotten(events=[event for stored in withdrawn for event in events_of(stored)], active_adapter_id=active_adapter_id)
 
     async def forget_conversation(self, db: Db, account_id: UUID, conversation_id: UUID) -> list[PendingEvent]:
         """End the drafts that are not finished, whose rows go with the thread in a moment; remove the samples, and order the ML service to
@@ -42,8 +42,8 @@ class DraftsOfMessages:
         """
         ended = await queries.end_of_conversation(db, account_id, conversation_id, _DELETED)
         draft_ids = await queries.recent_of(db, account_id, conversation_id)
-        learnt = await self._samples.forget_conversation(db, account_id, conversation_id)
-        await order_deletion(db, account_id, job_ids=draft_ids, training_ids=learnt.training_ids)
+        await self._samples.forget_conversation(db, account_id, conversation_id)
+        await order_deletion(db, account_id, job_ids=draft_ids)
         await idempotency.forget(db, str(account_id))
         return [event for stored in ended for event in events_of(stored)]
 

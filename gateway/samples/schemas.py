@@ -1,8 +1,10 @@
+"""Public bodies of samples, and what a training reads."""
+
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from gateway.conversations.prompt import DRAFT_HISTORY
 from gateway.wire import Wire
@@ -30,6 +32,22 @@ class Sample(Wire, frozen=True, kw_only=True):
     response_id: UUID | None
     replied_at: datetime
     created_at: datetime
+
+
+class TaughtSample(Struct, frozen=True, kw_only=True):
+    """A sample that a training may learn from. `rejected_output` is of this sample, or of the one `rejected_id`; none where the output
+    alone is learnt.
+    """
+
+    id: UUID
+    source: SampleSource
+    conversation_id: UUID | None
+    messages: list[Turn]
+    output: str
+    quality: float
+    replied_at: datetime
+    rejected_id: UUID | None = None
+    rejected_output: str | None = None
 
 
 class SamplePage(Wire, frozen=True, kw_only=True):

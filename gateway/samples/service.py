@@ -1,25 +1,27 @@
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
-import msgspec
-from asyncpg import Record
+from msgspec import Struct
 
-from gateway.adapters import queries as adapter_queries
-from gateway.adapters.queries import Learnt
+from gateway.adapters.service import mark_stale
 from gateway.database import Database, Db
 from gateway.deletions.service import order_deletion
 from gateway.errors import NotFound
 from gateway.idempotency import queries as idempotency
 from gateway.samples import queries
-from gateway.samples.schemas import Sample, SamplePage, SampleSource
+from gateway.samples.queries import SampleRow
+
+# Trainings use these inside their own transactions.
+from gateway.samples.queries import existing as existing
+from gateway.samples.queries import taught as taught
+from gateway.samples.schemas import SamplePage, SampleSource
 from gateway.wire import utc_now
 from shared.contracts.generation import Turn
 from shared.ids import new_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewSample:
+class NewSample(Struct, frozen=True, kw_only=True):
     """A sample to be: what the owner did with a draft, and the prompt it was drafted from."""
 
     source: SampleSource
@@ -31,44 +33,54 @@ class NewSample:
     rejected_output: str | None = None
 
 
+class FollowsSamples(Protocol):
+    """Somebody who keeps what came of samples."""
+
+    async def samples_deleted(self, db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> None:
+        """Remove, inside the transaction that deletes them, what came of these samples."""
+        ...
+
+
 class SampleService:
     """What an account teaches its assistant with."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, followers: Sequence[FollowsSamples]) -> None:
         self._database = database
+        self._followers = followers
 
     async def record(self, db: Db, account_id: UUID, sample: NewSample) -> UUID:
         """Store a sample inside the caller's transaction.
 
         A sample without an output has quality 0: it says only what not to write.
         """
-        sample_id = new_id()
-        await queries.add(
-            db,
-            account_id,
-            sample_id,
+        now = utc_now()
+        row = SampleRow(
+            id=new_id(),
+            source=sample.source,
             conversation_id=sample.conversation_id,
             response_id=sample.response_id,
-            source=sample.source,
-            turns=sample.turns,
+            messages=sample.turns,
             message_ids=sample.message_ids,
             answered_id=sample.message_ids[-1],
             output=sample.output,
             rejected_output=sample.rejected_output,
             quality=0.0 if sample.output is None else 1.0,
-            created_at=utc_now(),
+            replied_at=now,
         )
-        return sample_id
+        await queries.add(db, account_id, [row], now)
+        return row.id
 
-    async def forget(self, db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID]) -> Learnt:
-        """Remove, inside the caller's transaction, a conversation's samples that have the text of any of these messages."""
-        gone = await queries.forget(db, account_id, conversation_id, message_ids)
-        return await adapter_queries.mark_stale(db, account_id, gone)
+    async def forget(self, db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID]) -> UUID | None:
+        """Remove, inside the caller's transaction, a conversation's samples that have the text of any of these messages.
 
-    async def forget_conversation(self, db: Db, account_id: UUID, conversation_id: UUID) -> Learnt:
+        Returns:
+            The account's active adapter, if it was trained with one of them.
+        """
+        return await self._deleted(db, account_id, await queries.forget(db, account_id, conversation_id, message_ids))
+
+    async def forget_conversation(self, db: Db, account_id: UUID, conversation_id: UUID) -> None:
         """Remove, inside the transaction that deletes a conversation, the samples that came from it."""
-        gone = await queries.forget_conversation(db, account_id, conversation_id)
-        return await adapter_queries.mark_stale(db, account_id, gone)
+        await self._deleted(db, account_id, await queries.forget_conversation(db, account_id, conversation_id))
 
     async def conversation_merged(self, db: Db, account_id: UUID, gone: UUID, into: UUID) -> None:
         """Move, inside the transaction that merges conversations, the samples of one to the other."""
@@ -77,8 +89,8 @@ class SampleService:
     async def list(self, account_id: UUID, page: int, page_size: int) -> SamplePage:
         async with self._database.connection() as db:
             total = await queries.count(db, account_id)
-            rows = await queries.page(db, account_id, page_size, (page - 1) * page_size)
-        return SamplePage(samples=[_sample(row) for row in rows], total=total, page=page, page_size=page_size)
+            samples = await queries.page(db, account_id, page_size, (page - 1) * page_size)
+        return SamplePage(samples=samples, total=total, page=page, page_size=page_size)
 
     async def delete(self, account_id: UUID, sample_id: UUID) -> None:
         """Remove a sample; adapters that were trained with it are stale from now on.
@@ -88,19 +100,16 @@ class SampleService:
         """
         async with self._database.transaction() as db:
             deleted = await queries.delete(db, account_id, sample_id)
-            if deleted:
-                learnt = await adapter_queries.mark_stale(db, account_id, [sample_id])
-                await order_deletion(db, account_id, training_ids=learnt.training_ids)
-                await idempotency.forget(db, str(account_id))
-        if not deleted:
-            raise NotFound("There is no sample with this id")
+            if not deleted:
+                raise NotFound("There is no sample with this id")
+            await self._deleted(db, account_id, deleted)
+            await order_deletion(db, account_id)
+            await idempotency.forget(db, str(account_id))
 
-
-def _sample(row: Record) -> Sample:
-    turns = msgspec.convert(row["messages"], list[Turn])
-    return Sample(**{**row, "messages": turns, "input": _answered(turns)})
-
-
-def _answered(turns: Sequence[Turn]) -> str:
-    """The text that was answered: the prompt ends with it."""
-    return next((turn.content for turn in reversed(turns) if turn.role == "user"), "")
+    async def _deleted(self, db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> UUID | None:
+        """See to what came of samples that are gone; the active adapter, if it was trained with one of them."""
+        if not sample_ids:
+            return None
+        for follower in self._followers:  # first: a training that ends takes its job and then its adapter, too
+            await follower.samples_deleted(db, account_id, sample_ids)
+        return await mark_stale(db, account_id, sample_ids)

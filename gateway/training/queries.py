@@ -1,18 +1,20 @@
 """SQL of training jobs. A job's `look_at` is there as long as the ML service may have an open job of the same id."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from typing import Any
 from uuid import UUID
 
+import msgspec
 from asyncpg import Record
 
 from gateway.database import Db
-from shared.contracts.training import DraftComparison, LossPoint, TrainingState
+from gateway.training.schemas import StoredJob, TrainingJob, TrainingStart
+from shared.contracts.training import DraftComparison, LossPoint, TrainingStatus
 
 DETAILS = """
     id, status, progress, error, method, base_model, device_id, epochs, learning_rate, cardinality(sample_ids) as sample_count, epoch, step,
-    total_steps, loss, eval_loss, baseline_eval_loss, activated, activation_note, adapter_id, peak_memory_mib, history,
-    created_at, started_at, completed_at
+    total_steps, loss, eval_loss, baseline_eval_loss, activated, activation_note, peak_memory_mib, history, created_at, started_at,
+    completed_at, (select adapter.id from adapter where adapter.id = training_job.id) as adapter_id
 """
 _OPEN = "status in ('queued', 'training', 'evaluating')"
 # The device's row is held so that deactivating it waits, and then finds the job. Its first look comes when everything that goes well has
@@ -21,12 +23,12 @@ START = f"""
     with device as (select id from device where account_id = $1 and id = $3 and status = 'active' for share)
     insert into training_job (account_id, id, device_id, status, base_model, method, epochs, learning_rate, sample_ids, baseline_adapter_id,
         created_at, heard_at, look_at)
-    select $1, $2, device.id, 'queued', $4::varchar, $5, $6, $7, $8, baseline.id, $9, $9, now() + interval '10 seconds'
-    from device left join adapter baseline on baseline.account_id = $1 and baseline.active and baseline.base_model = $4::varchar
+    select $1, $2, device.id, 'queued', $4, $5, $6, $7, $8, $9, now(), now(), now() + interval '10 seconds'
+    from device
     on conflict (device_id) where {_OPEN} do nothing
-    returning baseline_adapter_id, {DETAILS}
+    returning {DETAILS}
 """
-RUNNING = f"select id from training_job where account_id = $1 and device_id = $2 and {_OPEN}"
+RUNNING = f"select true from training_job where account_id = $1 and device_id = $2 and {_OPEN}"
 DISCARD = "delete from training_job where account_id = $1 and id = $2"
 
 FIND = f"select {DETAILS} from training_job where account_id = $1 and id = $2"
@@ -35,28 +37,16 @@ PAGE = f"""
     select {DETAILS} from training_job where account_id = $1
     order by created_at desc, id desc limit $2 offset $3
 """
-REPORT = f"""
-    select {DETAILS}, eval_samples, comparisons, baseline_adapter_id is not null as had_baseline
-    from training_job where account_id = $1 and id = $2
+STORED = f"""
+    select {DETAILS}, sample_ids, baseline_adapter_id, eval_samples, comparisons from training_job where account_id = $1 and id = $2
 """
-
-LOCK = f"""
-    select {DETAILS}, sample_ids, baseline_adapter_id, eval_samples
-    from training_job where account_id = $1 and id = $2 for update
-"""
-# An open job of which the last news were good is looked at when no more come.
-ADVANCE = f"""
-    update training_job set status = $3::varchar, progress = $4, epoch = $5, step = $6, total_steps = $7, loss = $8, eval_samples = $9,
-        history = $10, peak_memory_mib = coalesce($12, peak_memory_mib),
-        started_at = coalesce(started_at, $11, case when $3::varchar <> 'queued' then now() end), heard_at = now(),
-        look_at = now() + interval '60 seconds'
-    where account_id = $1 and id = $2
-    returning {DETAILS}
-"""
-HEARD = "update training_job set heard_at = now(), look_at = now() + interval '60 seconds' where account_id = $1 and id = $2"
-END = f"""
-    update training_job set status = $3, progress = $4, error = $5, eval_loss = $6, baseline_eval_loss = $7, comparisons = $8,
-        activated = $9, activation_note = $10, adapter_id = $11, completed_at = now(), heard_at = now(), look_at = null
+HOLD = f"{STORED} for update"
+# An open job that the ML service has just spoken of is looked at when it says no more.
+SAVE = f"""
+    update training_job set status = $3, progress = $4, error = $5, epoch = $6, step = $7, total_steps = $8, loss = $9, eval_loss = $10,
+        baseline_eval_loss = $11, eval_samples = $12, activated = $13, activation_note = $14, peak_memory_mib = $15, history = $16,
+        comparisons = $17, started_at = $18, completed_at = $19, heard_at = now(),
+        look_at = case when $19::timestamptz is null then now() + interval '60 seconds' end
     where account_id = $1 and id = $2
     returning {DETAILS}
 """
@@ -64,12 +54,25 @@ END = f"""
 CLOSE = f"""
     update training_job set status = $3, error = $4, completed_at = now(), look_at = now()
     where account_id = $1 and id = $2 and {_OPEN}
+    returning {DETAILS}
 """
 CLOSE_OF_DEVICE = f"""
     update training_job set status = 'cancelled', error = $3, completed_at = now(), look_at = now()
     where account_id = $1 and device_id = $2 and {_OPEN}
 """
 SETTLE = "update training_job set look_at = null where account_id = $1 and id = $2"
+# Of all jobs that learn from these samples, also of those that have nothing to forget yet: a job that is just ending is waited for.
+FORGET_COMPARISONS = """
+    update training_job set comparisons = coalesce(
+        (
+            select jsonb_agg(comparison order by number)
+            from jsonb_array_elements(comparisons) with ordinality as each (comparison, number)
+            where comparison ->> 'sample_id' <> all ($2::uuid[]::text[])
+        ), '[]'
+    )
+    where account_id = $1 and sample_ids && $2
+    returning id
+"""
 TRAINED = """
     select coalesce(sum(extract(epoch from coalesce(completed_at, now()) - greatest(started_at, now() - interval '1 day'))), 0) as seconds,
            coalesce(extract(epoch from min(started_at) + interval '1 day' - now()), 0) as seconds_left
@@ -78,7 +81,6 @@ TRAINED = """
 COUNT_ADAPTERS = f"""
     select (select count(*) from adapter where account_id = $1) + (select count(*) from training_job where account_id = $1 and {_OPEN})
 """
-THERE = "select id from sample where account_id = $1 and id = any ($2)"
 
 # For all accounts: what nobody asked about comes to whichever gateway gets to it first.
 TAKE_DUE = f"""
@@ -89,7 +91,7 @@ TAKE_DUE = f"""
     )
     returning account_id, id, attempts, {_OPEN} as open, heard_at
 """
-WENT_WELL = "update training_job set attempts = 0 where account_id = $1 and id = $2 and attempts > 0"
+RESET_ATTEMPTS = "update training_job set attempts = 0 where account_id = $1 and id = $2 and attempts > 0"
 COUNT_BY_STATUS = "select status, count(*) from training_job group by status"
 
 
@@ -99,21 +101,21 @@ async def start(
     job_id: UUID,
     *,
     device_id: UUID,
-    base_model: str,
-    method: str,
-    epochs: int,
-    learning_rate: float,
+    wanted: TrainingStart,
     sample_ids: Sequence[UUID],
-    created_at: datetime,
-) -> Record | None:
-    """Store a job that waits for its turn; None when the device has one that runs, or was deactivated. With `baseline_adapter_id`."""
-    return await db.fetchrow(START, account_id, job_id, device_id, base_model, method, epochs, learning_rate, sample_ids, created_at)
+    baseline_adapter_id: UUID | None,
+) -> TrainingJob | None:
+    """Store a job that waits for its turn; None when the device has one that runs, or was deactivated."""
+    row = await db.fetchrow(
+        START, account_id, job_id, device_id, wanted.base_model, wanted.method, wanted.epochs, wanted.learning_rate, sample_ids,
+        baseline_adapter_id,
+    )  # fmt: skip
+    return _maybe_job(row)
 
 
-async def running(db: Db, account_id: UUID, device_id: UUID) -> UUID | None:
-    """The device's job that has not ended."""
-    job_id: UUID | None = await db.fetchval(RUNNING, account_id, device_id)
-    return job_id
+async def is_running(db: Db, account_id: UUID, device_id: UUID) -> bool:
+    """Whether the device has a job that has not ended."""
+    return await db.fetchval(RUNNING, account_id, device_id) is not None
 
 
 async def discard(db: Db, account_id: UUID, job_id: UUID) -> None:
@@ -121,74 +123,57 @@ async def discard(db: Db, account_id: UUID, job_id: UUID) -> None:
     await db.execute(DISCARD, account_id, job_id)
 
 
-async def find(db: Db, account_id: UUID, job_id: UUID) -> Record | None:
-    return await db.fetchrow(FIND, account_id, job_id)
+async def find(db: Db, account_id: UUID, job_id: UUID) -> TrainingJob | None:
+    return _maybe_job(await db.fetchrow(FIND, account_id, job_id))
 
 
 async def count(db: Db, account_id: UUID) -> int:
     return int(await db.fetchval(COUNT, account_id))
 
 
-async def page(db: Db, account_id: UUID, limit: int, offset: int) -> list[Record]:
-    return list(await db.fetch(PAGE, account_id, limit, offset))
+async def page(db: Db, account_id: UUID, limit: int, offset: int) -> list[TrainingJob]:
+    return [_job(row) for row in await db.fetch(PAGE, account_id, limit, offset)]
 
 
-async def report(db: Db, account_id: UUID, job_id: UUID) -> Record | None:
-    """A job with what its page shows beside: how many replies were held out, and the comparisons."""
-    return await db.fetchrow(REPORT, account_id, job_id)
+async def stored(db: Db, account_id: UUID, job_id: UUID) -> StoredJob | None:
+    return _maybe_stored(await db.fetchrow(STORED, account_id, job_id))
 
 
-async def lock(db: Db, account_id: UUID, job_id: UUID) -> Record | None:
-    """A job with its samples and its baseline; nobody else changes it before the transaction ends."""
-    return await db.fetchrow(LOCK, account_id, job_id)
+async def hold(db: Db, account_id: UUID, job_id: UUID) -> StoredJob | None:
+    """A job that nobody else changes before the transaction ends."""
+    return _maybe_stored(await db.fetchrow(HOLD, account_id, job_id))
 
 
-async def advance(db: Db, account_id: UUID, job_id: UUID, state: TrainingState, history: Sequence[LossPoint]) -> Record:
-    """Note how far a job is that the caller holds."""
+async def save(db: Db, account_id: UUID, stored: StoredJob) -> TrainingJob:
+    """Store how a job is that the caller holds, and that the ML service has just spoken of."""
+    job = stored.job
     row = await db.fetchrow(
-        ADVANCE, account_id, job_id, state.status, state.progress, state.epoch, state.step, state.total_steps, state.loss,
-        state.eval_samples, history, state.started_at, state.peak_memory_mib,
+        SAVE, account_id, job.id, job.status, job.progress, job.error, job.epoch, job.step, job.total_steps, job.loss, job.eval_loss,
+        job.baseline_eval_loss, stored.eval_samples, job.activated, job.activation_note, job.peak_memory_mib, job.history,
+        stored.comparisons, job.started_at, job.completed_at,
     )  # fmt: skip
     assert row is not None
-    return row
+    return _job(row)
 
 
-async def heard(db: Db, account_id: UUID, job_id: UUID) -> None:
-    """Note that the ML service said something of a job."""
-    await db.execute(HEARD, account_id, job_id)
-
-
-async def end(
-    db: Db,
-    account_id: UUID,
-    job_id: UUID,
-    *,
-    status: str,
-    progress: float,
-    error: str | None = None,
-    eval_loss: float | None = None,
-    baseline_eval_loss: float | None = None,
-    comparisons: Sequence[DraftComparison] = (),
-    activated: bool | None = None,
-    activation_note: str | None = None,
-    adapter_id: UUID | None = None,
-) -> Record:
-    """End a job that the caller holds, and that has ended in the ML service."""
-    row = await db.fetchrow(
-        END, account_id, job_id, status, progress, error, eval_loss, baseline_eval_loss, comparisons, activated, activation_note, adapter_id
-    )
-    assert row is not None
-    return row
-
-
-async def close(db: Db, account_id: UUID, job_id: UUID, status: str, error: str | None) -> None:
-    """End an unfinished job that the ML service may still have."""
-    await db.execute(CLOSE, account_id, job_id, status, error)
+async def close(db: Db, account_id: UUID, job_id: UUID, status: TrainingStatus, error: str | None) -> TrainingJob | None:
+    """End an unfinished job that the ML service may still have; None where there is none."""
+    return _maybe_job(await db.fetchrow(CLOSE, account_id, job_id, status, error))
 
 
 async def close_of_device(db: Db, account_id: UUID, device_id: UUID, error: str) -> None:
     """Cancel the device's unfinished job, if it has one."""
     await db.execute(CLOSE_OF_DEVICE, account_id, device_id, error)
+
+
+async def settle(db: Db, account_id: UUID, job_id: UUID) -> None:
+    """Note that the ML service has no open job of this id."""
+    await db.execute(SETTLE, account_id, job_id)
+
+
+async def forget_comparisons(db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> list[UUID]:
+    """Remove what was kept of these samples; the jobs that learn from them."""
+    return [row["id"] for row in await db.fetch(FORGET_COMPARISONS, account_id, sample_ids)]
 
 
 async def trained(db: Db, account_id: UUID) -> tuple[float, float]:
@@ -203,26 +188,32 @@ async def count_adapters(db: Db, account_id: UUID) -> int:
     return int(await db.fetchval(COUNT_ADAPTERS, account_id))
 
 
-async def settle(db: Db, account_id: UUID, job_id: UUID) -> None:
-    """Note that the ML service has no open job of this id."""
-    await db.execute(SETTLE, account_id, job_id)
-
-
-async def there(db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> list[UUID]:
-    """Those of the samples that have not been deleted."""
-    return [row["id"] for row in await db.fetch(THERE, account_id, sample_ids)]
-
-
 async def take_due(db: Db, limit: int) -> list[Record]:
     """Jobs of which nothing was heard for long, or that nobody wants any more; no other gateway gets them now."""
     return list(await db.fetch(TAKE_DUE, limit))
 
 
-async def went_well(db: Db, account_id: UUID, job_id: UUID) -> None:
-    """Note that the job was not looked at in vain."""
-    await db.execute(WENT_WELL, account_id, job_id)
+async def reset_attempts(db: Db, account_id: UUID, job_id: UUID) -> None:
+    """Note that the last attempt did not fail."""
+    await db.execute(RESET_ATTEMPTS, account_id, job_id)
 
 
 async def count_by_status(db: Db) -> dict[str, int]:
-    """Over all accounts."""
+    """Jobs of all accounts."""
     return {row["status"]: row["count"] for row in await db.fetch(COUNT_BY_STATUS)}
+
+
+def _job(row: Record | dict[str, Any]) -> TrainingJob:
+    return TrainingJob(**{**row, "history": msgspec.convert(row["history"], list[LossPoint])})
+
+
+def _maybe_job(row: Record | None) -> TrainingJob | None:
+    return None if row is None else _job(row)
+
+
+def _maybe_stored(row: Record | None) -> StoredJob | None:
+    if row is None:
+        return None
+    fields = dict(row)
+    beside = {name: fields.pop(name) for name in ("sample_ids", "baseline_adapter_id", "eval_samples", "comparisons")}
+    return StoredJob(job=_job(fields), **{**beside, "comparisons": msgspec.convert(beside["comparisons"], list[DraftComparison])})

@@ -10,7 +10,7 @@ from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from gateway.training.schemas import ReportedJob
+from gateway.training.schemas import StoredJob, TrainingJob
 from shared.contracts.training import LossPoint
 
 _FOLDER = Path(__file__).parent
@@ -51,17 +51,19 @@ class _Curve:
     levels: dict[str, _Tick]
 
 
-def render(job: ReportedJob) -> str:
+def render(stored: StoredJob) -> str:
     """The page of a job in whatever state; texts of people are escaped."""
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(job=job, style=_STYLE, curve=_curve(job), perplexity=_perplexity, meaning=_meaning(job), took=_took(job))
+    pages = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    job = stored.job
+    return pages.get_template("report.html").render(
+        job=job,
+        stored=stored,
+        style=_STYLE,
+        curve=_curve(job),
+        perplexity=_perplexity,
+        meaning=_meaning(job, stored.eval_samples),
+        took=_took(job),
     )
-
-
-def _environment() -> Environment:
-    return Environment(loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 def _perplexity(loss: float) -> str:
@@ -69,11 +71,11 @@ def _perplexity(loss: float) -> str:
     return f"{perplexity:.2f}" if perplexity < 10_000 else f"{perplexity:.2e}"
 
 
-def _meaning(job: ReportedJob) -> str:
+def _meaning(job: TrainingJob, eval_samples: int) -> str:
     """The comparison on held-out replies in a sentence; empty where there is none."""
     if job.eval_loss is None or job.baseline_eval_loss is None:
         return ""
-    replies = "1 reply" if job.eval_samples == 1 else f"{job.eval_samples} replies"
+    replies = "1 reply" if eval_samples == 1 else f"{eval_samples} replies"
     before, after = _perplexity(job.baseline_eval_loss), _perplexity(job.eval_loss)
     if job.eval_loss < job.baseline_eval_loss:
         found = f"your own words surprise the new adapter less: its perplexity is {after} instead of {before}"
@@ -82,7 +84,7 @@ def _meaning(job: ReportedJob) -> str:
     return f"On {replies} that it was not trained with, {found}. A perplexity of 1 would be a model that knows every word beforehand."
 
 
-def _took(job: ReportedJob) -> str:
+def _took(job: TrainingJob) -> str:
     if job.started_at is None or job.completed_at is None:
         return ""
     seconds = max(round((job.completed_at - job.started_at).total_seconds()), 0)
@@ -90,7 +92,7 @@ def _took(job: ReportedJob) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s"
 
 
-def _curve(job: ReportedJob) -> _Curve | None:
+def _curve(job: TrainingJob) -> _Curve | None:
     """None where there is nothing to draw a line through."""
     if len(job.history) < 2:
         return None

@@ -1,13 +1,15 @@
 """Public bodies of training jobs."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from gateway.wire import NO_NUL, Wire
 from shared.contracts.training import MOST_SAMPLES, DraftComparison, LossPoint, TrainingMethod, TrainingStatus
+
+ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 
 ModelName = Annotated[str, Meta(min_length=1, max_length=100, pattern=NO_NUL, description="A name of the catalogue.")]
 
@@ -33,7 +35,8 @@ class TrainingJob(Wire, frozen=True, kw_only=True):
     `progress` is 0 to 100 over training and evaluation together, `epoch` counts fractions. Losses are means in nats a token of the reply;
     `evalLoss` and `baselineEvalLoss` are measured on the same held-out replies, with the new adapter and with what was in use at the start.
     `activated` says whether the new adapter came into use when the job was completed, and `activationNote` why. `adapterId` is the
-    adapter that came of it, as long as that is there. `peakMemoryMib` is the most memory that the training has held so far, in MiB.
+    adapter that came of it, as long as that is there: it has the job's own id. `peakMemoryMib` is the most memory that the training has
+    held so far, in MiB.
     """
 
     id: UUID
@@ -61,6 +64,15 @@ class TrainingJob(Wire, frozen=True, kw_only=True):
     started_at: datetime | None
     completed_at: datetime | None
 
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def once_key(self) -> str:
+        """Under which its end is published: several gateways may get to know of it."""
+        return f"{self.id}:{self.status}"
+
 
 class TrainingJobAnswer(Wire, frozen=True, kw_only=True):
     job: TrainingJob
@@ -75,9 +87,15 @@ class TrainingJobPage(Wire, frozen=True, kw_only=True):
     page_size: int
 
 
-class ReportedJob(TrainingJob, frozen=True, kw_only=True):
-    """What a job's page is made of."""
+class StoredJob(Struct, frozen=True, kw_only=True):
+    """A job with what is stored beside it: for its report, and for nobody else.
 
-    eval_samples: int
-    had_baseline: bool
-    comparisons: list[DraftComparison]
+    `sample_ids` are of what it learns from, as it was chosen at the start. `baseline_adapter_id` was active then, and the new adapter is
+    compared with it (none: the base model). `comparisons` have text of people.
+    """
+
+    job: TrainingJob
+    sample_ids: list[UUID]
+    baseline_adapter_id: UUID | None
+    eval_samples: int = 0
+    comparisons: list[DraftComparison] = []

@@ -3,20 +3,22 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
-from asyncpg import Record
 
-from gateway.adapters import queries as adapter_queries
+from gateway.adapters.service import active_adapter, hold_account
 from gateway.auth.principal import Principal
 from gateway.database import Database, Db
+from gateway.deletions.service import order_deletion
 from gateway.errors import BadRequest, Conflict, NotFound, Unavailable
 from gateway.events.publisher import EventPublisher
 from gateway.limits.allowances import Allowances
 from gateway.ml_client import MlClient
+from gateway.samples.service import existing
 from gateway.training import queries
-from gateway.training.announcing import event_type_of, job_of, once_key, reported_job_of
-from gateway.training.schemas import ReportedJob, TrainingJob, TrainingJobPage, TrainingStart
+
+# Metrics use it.
+from gateway.training.queries import count_by_status as count_by_status
+from gateway.training.schemas import StoredJob, TrainingJob, TrainingJobPage, TrainingStart
 from gateway.training.training_set import training_set
-from gateway.wire import utc_now
 from shared.contracts.training import MOST_SAMPLES, TrainingRequest, TrainingSample
 from shared.ids import new_id
 
@@ -28,11 +30,11 @@ _DEVICE_LEFT = "The device that started this training was deactivated"
 _logger = structlog.get_logger(__name__)
 
 
-class JobService:
+class TrainingService:
     """Trainings of an account: started, followed, cancelled.
 
-    The row comes first, with all that it takes to ask for the training: from its commit on the job ends one day, whatever dies. What
-    becomes of it comes as events (`TrainingResults`); what gets lost on the way is found by the `TrainingReconciliation`.
+    A training has one id: that of its row here, of the ML service's job, and of the adapter that comes of it. The row comes first, with
+    all that it takes to ask for the training: from its commit on the job ends one day, whatever dies. What becomes of it is in `results`.
     """
 
     def __init__(self, database: Database, ml: MlClient, events: EventPublisher, fewest_samples: int, allowances: Allowances) -> None:
@@ -52,10 +54,10 @@ class JobService:
             TooManyRequests: the account has as many adapters as it may, or has trained as long within a day.
             Unavailable: the ML service is away or full; the row says `failed`.
         """
-        row, samples = await self._store(caller, body)
-        job = job_of(row)
+        stored, samples = await self._store(caller, body)
+        job = stored.job
         try:
-            await self._ml.start_training(request_for(caller.account_id, row, samples))
+            await self._ml.start_training(request_for(caller.account_id, stored, samples))
         except (BadRequest, Conflict):
             async with self._database.connection() as db:
                 await queries.discard(db, caller.account_id, job.id)
@@ -75,24 +77,28 @@ class JobService:
             NotFound: no such job, or another account's.
         """
         async with self._database.connection() as db:
-            row = await queries.find(db, account_id, job_id)
-        return job_of(_known(row))
+            job = await queries.find(db, account_id, job_id)
+        if job is None:
+            raise NotFound(_UNKNOWN)
+        return job
 
-    async def report(self, account_id: UUID, job_id: UUID) -> ReportedJob:
+    async def report(self, account_id: UUID, job_id: UUID) -> StoredJob:
         """A job with what its page shows.
 
         Raises:
             NotFound: no such job, or another account's.
         """
         async with self._database.connection() as db:
-            row = await queries.report(db, account_id, job_id)
-        return reported_job_of(_known(row))
+            stored = await queries.stored(db, account_id, job_id)
+        if stored is None:
+            raise NotFound(_UNKNOWN)
+        return stored
 
     async def list(self, account_id: UUID, page: int, page_size: int) -> TrainingJobPage:
         async with self._database.connection() as db:
             total = await queries.count(db, account_id)
-            rows = await queries.page(db, account_id, page_size, (page - 1) * page_size)
-        return TrainingJobPage(jobs=[job_of(row) for row in rows], total=total, page=page, page_size=page_size)
+            jobs = await queries.page(db, account_id, page_size, (page - 1) * page_size)
+        return TrainingJobPage(jobs=jobs, total=total, page=page, page_size=page_size)
 
     async def cancel(self, account_id: UUID, job_id: UUID) -> TrainingJob:
         """Stop a training, whether it waits or runs; cancelling twice is fine. The trainer ends within some seconds.
@@ -102,12 +108,12 @@ class JobService:
             Conflict: it has ended already.
         """
         async with self._database.transaction() as db:
-            await queries.close(db, account_id, job_id, "cancelled", None)
-            row = await queries.find(db, account_id, job_id)
-        job = job_of(_known(row))
+            job = await queries.close(db, account_id, job_id, "cancelled", None) or await queries.find(db, account_id, job_id)
+        if job is None:
+            raise NotFound(_UNKNOWN)
         if job.status != "cancelled":
             raise Conflict(f"This training has already {job.status}; there is nothing to cancel")
-        self._events.publish(account_id, event_type_of(job), job, once=once_key(job))
+        self._events.publish(account_id, "training:cancelled", job, once=job.once_key)
         return job
 
     async def device_left(self, db: Db, account_id: UUID, device_id: UUID) -> None:
@@ -117,38 +123,46 @@ class JobService:
         """
         await queries.close_of_device(db, account_id, device_id, _DEVICE_LEFT)
 
-    async def _store(self, caller: Principal, body: TrainingStart) -> tuple[Record, Sequence[TrainingSample]]:
+    async def samples_deleted(self, db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> None:
+        """Remove, inside the caller's transaction, what jobs show of these samples (samples' `FollowsSamples`). The ML service forgets the
+        trainings that learnt from them when they have ended.
+        """
+        job_ids = await queries.forget_comparisons(db, account_id, sample_ids)
+        if job_ids:
+            await order_deletion(db, account_id, training_ids=job_ids)
+
+    async def _store(self, caller: Principal, body: TrainingStart) -> tuple[StoredJob, Sequence[TrainingSample]]:
         """Commit the row; it, and what there is to learn from."""
+        account_id = caller.account_id
         async with self._database.transaction() as db:
-            if await queries.running(db, caller.account_id, caller.device_id):
+            if await queries.is_running(db, account_id, caller.device_id):
                 raise _busy()
-            await self._check_allowances(db, caller.account_id)
+            await self._check_allowances(db, account_id)
         async with self._database.transaction() as db:  # nothing is held while samples are read and masked, which may take seconds
-            chosen = await training_set(db, caller.account_id, method=body.method, sample_ids=body.sample_ids, limit=MOST_SAMPLES)
+            chosen = await training_set(db, account_id, method=body.method, sample_ids=body.sample_ids, limit=MOST_SAMPLES)
         self._check_enough(len(chosen.samples), body)
         async with self._database.transaction() as db:
-            await self._check_allowances(db, caller.account_id)
-            if len(await queries.there(db, caller.account_id, chosen.sample_ids)) < len(chosen.sample_ids):
+            await self._check_allowances(db, account_id)
+            if len(await existing(db, account_id, chosen.sample_ids)) < len(chosen.sample_ids):
                 raise Conflict("Some of these samples were deleted in this moment; start the training again")
-            row = await queries.start(
+            active = await active_adapter(db, account_id)
+            baseline = active.id if active is not None and active.base_model == body.base_model else None
+            job = await queries.start(
                 db,
-                caller.account_id,
+                account_id,
                 new_id(),
                 device_id=caller.device_id,
-                base_model=body.base_model,
-                method=body.method,
-                epochs=body.epochs,
-                learning_rate=body.learning_rate,
+                wanted=body,
                 sample_ids=chosen.sample_ids,
-                created_at=utc_now(),
+                baseline_adapter_id=baseline,
             )
-            if row is None:  # another request was faster; or deactivated the device, which then is told so by the next one
+            if job is None:  # another request was faster; or deactivated the device, which then is told so by the next one
                 raise _busy()
-        return row, chosen.samples
+        return StoredJob(job=job, sample_ids=chosen.sample_ids, baseline_adapter_id=baseline), chosen.samples
 
     async def _check_allowances(self, db: Db, account_id: UUID) -> None:
         """The account is held, so that its devices start one after the other."""
-        await adapter_queries.hold_account(db, account_id)
+        await hold_account(db, account_id)
         if await queries.count_adapters(db, account_id) >= self._allowances.adapters:
             raise self._allowances.refusal("adapters")
         seconds, seconds_left = await queries.trained(db, account_id)
@@ -166,27 +180,20 @@ class JobService:
         )
 
 
-def request_for(account_id: UUID, row: Record, samples: Sequence[TrainingSample]) -> TrainingRequest:
-    """The training as the ML service takes it; `row` is that of `queries.start` or `lock`."""
-    baseline = row["baseline_adapter_id"]
+def request_for(account_id: UUID, stored: StoredJob, samples: Sequence[TrainingSample]) -> TrainingRequest:
+    """The training as the ML service takes it. The adapter gets the job's id."""
+    job, baseline = stored.job, stored.baseline_adapter_id
     return TrainingRequest(
-        job_id=str(row["id"]),
-        adapter_id=str(row["id"]),
+        job_id=str(job.id),
         baseline_adapter_id=str(baseline) if baseline is not None else None,
-        base_model=row["base_model"],
+        base_model=job.base_model,
         samples=list(samples),
-        method=row["method"],
-        epochs=row["epochs"],
-        learning_rate=row["learning_rate"],
+        method=job.method,
+        epochs=job.epochs,
+        learning_rate=job.learning_rate,
         scope=str(account_id),
     )
 
 
 def _busy() -> Conflict:
     return Conflict("This device has a training that has not ended; wait for it, or cancel it")
-
-
-def _known(row: Record | None) -> Record:
-    if row is None:
-        raise NotFound(_UNKNOWN)
-    return row

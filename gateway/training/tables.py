@@ -35,13 +35,12 @@ class TrainingJob(Table):
     error = Text(null=True, default=None)
     activated = Boolean(null=True, default=None)
     activation_note = Text(null=True, default=None)
-    adapter_id = UUID(null=True, default=None)
     created_at = Timestamptz()
     started_at = Timestamptz(null=True, default=None)
     completed_at = Timestamptz(null=True, default=None)
     heard_at = Timestamptz()
     """When the ML service last said something of it."""
     look_at = Timestamptz(null=True, default=None)
-    """When to look again what became of the ML service's job; none: it has ended there."""
+    """When it is due to be reconciled with the ML service's job; none: that has ended."""
     attempts = Integer(default=0)
-    """How often it was looked at since that last went well."""
+    """Attempts at that since one last succeeded."""

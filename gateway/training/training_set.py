@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import msgspec
-from asyncpg import Record
 
 from gateway.database import Db
 from gateway.errors import BadRequest
 from gateway.message_text import is_blank, same_words
-from gateway.samples import queries
 from gateway.samples.personal_data import mask, mask_turns, says_something
-from shared.contracts.generation import Turn
+from gateway.samples.schemas import TaughtSample
+from gateway.samples.service import existing, taught
 from shared.contracts.training import TrainingMethod, TrainingSample
 
 MOST_BYTES = 24 * 2**20
@@ -39,61 +38,55 @@ async def training_set(db: Db, account_id: UUID, *, method: TrainingMethod, samp
         BadRequest: the account does not have all of `sample_ids`, or they have too much text.
     """
     wanted = None if sample_ids is None else list(set(sample_ids))
-    if wanted is not None:
-        unknown = len(wanted) - await queries.count_known(db, account_id, wanted)
-        if unknown:
-            raise BadRequest.field("sampleIds", f"{unknown} of these samples are not there; list the samples again")
-    select = queries.outputs if method == "sft" else queries.preferences
-    chosen = _Chosen(method)
-    async for rows in await select(db, account_id, wanted, limit):
-        if await asyncio.to_thread(chosen.add, rows):
+    if wanted is not None and (unknown := len(wanted) - len(await existing(db, account_id, wanted))):
+        raise BadRequest.field("sampleIds", f"{unknown} of these samples are not there; list the samples again")
+    samples: list[TrainingSample] = []
+    sources: list[UUID] = []
+    size = 0
+    async for batch in taught(db, account_id, method, wanted, limit):
+        for sample, source_ids in await asyncio.to_thread(_usable, batch):
+            size += len(msgspec.json.encode(sample))
+            if size > MOST_BYTES:
+                if wanted is not None:
+                    raise BadRequest.field("sampleIds", f"these samples have more than {MOST_BYTES // 2**20} MiB of text; choose fewer")
+                return _in_order(samples, sources)
+            samples.append(sample)
+            sources += source_ids
+    return _in_order(samples, sources)
+
+
+def _in_order(samples: Sequence[TrainingSample], sources: Sequence[UUID]) -> TrainingSet:
+    """What was read newest first."""
+    return TrainingSet(samples=list(samples[::-1]), sample_ids=list(dict.fromkeys(sources[::-1])))
+
+
+def _usable(batch: Sequence[TaughtSample]) -> list[tuple[TrainingSample, list[UUID]]]:
+    """Those that say something and, if they are pairs, not the same twice; each with the ids of the samples that it is of."""
+    usable: list[tuple[TrainingSample, list[UUID]]] = []
+    for taught_sample in batch:
+        rejected = taught_sample.rejected_output
+        if rejected is not None and (is_blank(rejected) or same_words(taught_sample.output, rejected)):
             continue
-        if wanted is not None:
-            raise BadRequest.field("sampleIds", f"these samples have more than {MOST_BYTES // 2**20} MiB of text; choose fewer")
-        break
-    return chosen.all()
+        sample = _masked(taught_sample)
+        if says_something(sample.output):
+            rejected_id = taught_sample.rejected_id
+            usable.append((sample, [taught_sample.id] if rejected_id is None else [rejected_id, taught_sample.id]))
+    return usable
 
 
-class _Chosen:
-    """What a training learns from, newest first, as it is read."""
-
-    def __init__(self, method: TrainingMethod) -> None:
-        self._method = method
-        self._samples: list[TrainingSample] = []
-        self._sources: list[UUID] = []
-        self._bytes = 0
-
-    def add(self, rows: Sequence[Record]) -> bool:
-        """Take in samples; False when one had no room any more."""
-        for row in rows:
-            rejected = row["rejected_output"] if self._method == "dpo" else None
-            sample = _sample(row, rejected)
-            if not says_something(sample.output) or (rejected is not None and (is_blank(rejected) or same_words(row["output"], rejected))):
-                continue
-            self._bytes += len(msgspec.json.encode(sample))
-            if self._bytes > MOST_BYTES:
-                return False
-            self._samples.append(sample)
-            self._sources += [row["rejected_id"], row["id"]] if self._method == "dpo" else [row["id"]]
-        return True
-
-    def all(self) -> TrainingSet:
-        return TrainingSet(samples=self._samples[::-1], sample_ids=list(dict.fromkeys(self._sources[::-1])))
-
-
-def _sample(row: Record, rejected: str | None) -> TrainingSample:
-    turns, output = msgspec.convert(row["messages"], list[Turn]), row["output"]
-    if row["source"] != "history":
+def _masked(sample: TaughtSample) -> TrainingSample:
+    turns, output, rejected = sample.messages, sample.output, sample.rejected_output
+    if sample.source != "history":
         asked = turns[-1].content
         turns, output = mask_turns(turns), mask(output, asked)
-        rejected = rejected if rejected is None else mask(rejected, asked)
+        rejected = None if rejected is None else mask(rejected, asked)
     return TrainingSample(
-        id=str(row["id"]),
+        id=str(sample.id),
         messages=turns,
         output=output,
         rejected_output=rejected,
-        quality=round(row["quality"], 4),
+        quality=round(sample.quality, 4),
         # Past replies of a thread follow each other; what was done with a draft stands by itself.
-        thread=str(row["conversation_id"]) if row["source"] == "history" and rejected is None else None,
-        at=row["replied_at"],
+        thread=str(sample.conversation_id) if sample.source == "history" and rejected is None else None,
+        at=sample.replied_at,
     )

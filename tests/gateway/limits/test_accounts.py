@@ -245,8 +245,8 @@ class TestTrainings:
 def store_adapter(database_url: str, owner: Device) -> None:
     rows(
         database_url,
-        "insert into adapter (id, account_id, job_id, base_model, sample_ids, eval_loss, baseline_eval_loss, created_at)"
-        " values ($1, $2, $1, 'model', '{}', 2, 2.5, now())",
+        "insert into adapter (id, account_id, base_model, sample_ids, eval_loss, baseline_eval_loss, created_at)"
+        " values ($1, $2, 'model', '{}', 2, 2.5, now())",
         job(database_url, owner, "completed", began="40 hours", lasted="1 minute"),
         owner.account_id,
     )

@@ -94,8 +94,8 @@ def adapter_that_learnt_from(database_url: str, owner: Device, sample_id: str) -
     )
     rows(
         database_url,
-        "insert into adapter (id, account_id, job_id, base_model, sample_ids, eval_loss, baseline_eval_loss, created_at)"
-        " values ($1, $2, $1, 'model', array[$3::uuid], 2, 2.5, now())",
+        "insert into adapter (id, account_id, base_model, sample_ids, eval_loss, baseline_eval_loss, created_at)"
+        " values ($1, $2, 'model', array[$3::uuid], 2, 2.5, now())",
         job_id,
         owner.account_id,
         UUID(sample_id),

@@ -35,7 +35,7 @@ def test_the_ml_service_gets_all_that_it_needs(learner: Device, training_system:
 
     assert [sample.id for sample in request.samples] == ids
     assert (request.samples[0].output, request.samples[0].at is not None) == ("Answer 0", True)
-    assert (request.adapter_id, request.baseline_adapter_id, request.scope) == (job_id, None, str(learner.account_id))
+    assert (request.adapter_id, request.baseline_adapter_id, request.scope) == (None, None, str(learner.account_id))
     assert (request.epochs, request.base_model) == (7, MODEL)
 
 
@@ -324,7 +324,7 @@ def test_one_that_cannot_be_looked_after_is_given_up_and_holds_up_no_other(learn
     eventually(given_up)
 
     assert "again and again" in read_job(learner, broken)["error"]
-    assert sound in training_system.ml.states
+    eventually(lambda: sound in training_system.ml.states)
     eventually(lambda: not training_system.rows("select from training_job where id = $1 and look_at is not null", UUID(broken)))
 
 

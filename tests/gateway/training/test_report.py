@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from gateway.training.report import HEADERS, render
-from gateway.training.schemas import ReportedJob
+from gateway.training.schemas import StoredJob, TrainingJob
 from shared.contracts.training import DraftComparison, LossPoint
 from tests.factories import Device
 from tests.fixtures.training_system import MODEL, TrainingSystem, completed, state_of
@@ -21,7 +21,7 @@ BEGIN = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }} & \"quoted\" 'too'"
 
 
-def job(**changes: Any) -> ReportedJob:
+def job(**changes: Any) -> StoredJob:
     """A completed job whose adapter came into use."""
     facts: dict[str, Any] = {
         "id": uuid4(), "status": "completed", "progress": 100.0, "error": None, "method": "sft", "base_model": MODEL, "device_id": uuid4(),
@@ -29,10 +29,14 @@ def job(**changes: Any) -> ReportedJob:
         "baseline_eval_loss": 2.5, "activated": True, "activation_note": "Activated, because it is better by 20.0%", "adapter_id": uuid4(),
         "peak_memory_mib": 2355,
         "history": [LossPoint(step=step, loss=3 - step / 20) for step in range(1, 19)], "created_at": BEGIN, "started_at": BEGIN,
-        "completed_at": BEGIN + timedelta(minutes=3, seconds=5), "eval_samples": 4, "had_baseline": False,
+        "completed_at": BEGIN + timedelta(minutes=3, seconds=5),
+    }  # fmt: skip
+    beside: dict[str, Any] = {
+        "sample_ids": [], "baseline_adapter_id": None, "eval_samples": 4,
         "comparisons": [DraftComparison(sample_id="1", input="Dinner?", expected="yep", before="I would love to.", after="yep!")],
     }  # fmt: skip
-    return ReportedJob(**{**facts, **changes})
+    beside |= {name: changes.pop(name) for name in beside.keys() & changes.keys()}
+    return StoredJob(job=TrainingJob(**{**facts, **changes}), **beside)
 
 
 class _Page(HTMLParser):
@@ -126,7 +130,7 @@ def test_of_a_job_that_failed() -> None:
         {"history": [LossPoint(step=5, loss=1.0), LossPoint(step=5, loss=1.0)], "eval_loss": 1.0, "baseline_eval_loss": 1.0},
         {"history": [LossPoint(step=1, loss=1.0)]},
         {"completed_at": BEGIN - timedelta(seconds=5)},
-        {"eval_samples": 1, "had_baseline": True, "activated": False},
+        {"eval_samples": 1, "baseline_adapter_id": uuid4(), "activated": False},
     ],
 )
 def test_of_strange_figures(changes: dict[str, Any]) -> None:
