@@ -50,8 +50,9 @@ PIECES = (
 )
 ENDS = ("", "\0", "\n!", "@", " x", "`")
 
-# Importing these starts a service or asks a database; importing the others takes a minute and gigabytes. Their sources show their patterns.
-STARTS = re.compile(r"\.(main|__main__|piccolo_conf)$")
+# Importing these starts a service or asks a database; importing the others takes a minute and gigabytes, where they are installed at all.
+# Their sources show their patterns.
+STARTS = re.compile(r"\.(main|__main__|piccolo_conf)$|^ml_service\.training\.")
 HEAVY = re.compile(r"^(?:import|from) (?:torch|vllm|trl|peft|datasets|transformers|accelerate)\b", re.MULTILINE)
 PATTERN_CALL = frozenset({"compile", "match", "search", "fullmatch", "sub", "subn", "split", "findall", "finditer"})
 
