@@ -44,7 +44,6 @@ def main() -> int:
 
 def _run(stack: LocalStack, console: Console, begin: float) -> int:
     try:
-        stack.prepare()
         for step in stack.steps():
             _perform(step, console)
         console.print(

@@ -15,9 +15,8 @@ from pathlib import Path
 import httpx
 import uvloop
 
-from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.processes import ChildProcess
-from deploy.local.valkey import EmbeddedValkey
+from deploy.local.servers import EmbeddedPostgres, EmbeddedValkey
 from gateway.database import migrate
 from tests.benchmarks import plain_http
 from tests.benchmarks.measure import Goal, Measurement, alternate

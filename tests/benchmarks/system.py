@@ -9,8 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from deploy.local.postgres import EmbeddedPostgres
-from deploy.local.valkey import EmbeddedValkey
+from deploy.local.servers import EmbeddedPostgres, EmbeddedValkey
 from gateway.conversations.prompt import Thread, system_text
 from gateway.database import migrate
 from tests.factories import Device, paired_device

@@ -9,8 +9,7 @@ import asyncpg
 import pytest
 from redis import Redis
 
-from deploy.local.postgres import EmbeddedPostgres
-from deploy.local.valkey import EmbeddedValkey
+from deploy.local.servers import EmbeddedPostgres, EmbeddedValkey
 from tests.deploy.test_local_run import LocalRun, local_run
 from tests.end_to_end.client import synced_thread
 from tests.factories import Device, paired_device

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from redis import Redis
 
-from deploy.local.valkey import EmbeddedValkey
+from deploy.local.servers import EmbeddedValkey
 from shared.contracts.training import TrainingState
 from tests.fixtures.ml_service import data_folder
 from tests.fixtures.processes import gone
