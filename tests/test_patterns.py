@@ -8,7 +8,7 @@ import importlib
 import pkgutil
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -126,7 +126,7 @@ def all_patterns() -> dict[str, "re.Pattern[Any]"]:
                 for field, annotation in fields_of(value):
                     for declared in declared_patterns(annotation):
                         note(f"{where}.{field}", declared)
-    return {f"{places[key]}: {compiled.pattern!r}": compiled for key, compiled in found.items()}
+    return {f"{places[key]}: {compiled.pattern!r}": compiled for key, compiled in sorted(found.items())}
 
 
 def fields_of(kind: type) -> Iterator[tuple[str, object]]:
@@ -152,7 +152,12 @@ def test_no_text_takes_long(name: str) -> None:
 def timings(pattern: "re.Pattern[Any]") -> Iterator[tuple[str, str, float]]:
     for text in TEXTS:
         given: Any = text.encode() if isinstance(pattern.pattern, bytes) else text
-        uses = {"match": pattern.match, "search": pattern.search, "fullmatch": pattern.fullmatch, "sub": lambda it: pattern.sub(it[:0], it)}
+        uses: dict[str, Callable[[Any], object]] = {
+            "match": pattern.match,
+            "search": pattern.search,
+            "fullmatch": pattern.fullmatch,
+            "sub": lambda it: pattern.sub(it[:0], it),
+        }
         for use, run in uses.items():
             begin = time.process_time()
             run(given)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 from redis import Redis
@@ -163,13 +164,15 @@ def _open_drafts(system: QueueSystem) -> int:
 
 
 def _newest(redis: Redis) -> str:
-    return str(redis.xinfo_stream(JOB_EVENTS)["last-generated-id"].decode())
+    info: Any = redis.xinfo_stream(JOB_EVENTS)
+    return str(info["last-generated-id"].decode())
 
 
 def _wait_for(redis: Redis, last: str, event_type: str) -> str:
     """Wait for an event of a type; returns where it is."""
     while True:
-        for entry_id, fields in redis.xread({JOB_EVENTS: last}, count=1, block=10_000)[0][1]:
+        read: Any = redis.xread({JOB_EVENTS: last}, count=1, block=10_000)
+        for entry_id, fields in read[0][1]:
             last = entry_id
             if json.loads(fields[EVENT_FIELD.encode()])["type"] == event_type:
                 return last
