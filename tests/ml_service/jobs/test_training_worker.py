@@ -288,16 +288,18 @@ def test_a_worker_that_was_taken_for_dead_gives_way(client: httpx.Client, jobs_r
     assert statuses(jobs_redis, job_id)[-1] == "completed"
 
 
-def test_redis_is_killed_in_the_middle(
-    jobs_server: Server, client: httpx.Client, jobs_redis: Redis, work: StartWorker, data_dir: Path
+def test_redis_and_the_ml_service_are_killed_in_the_middle(
+    jobs_server: Server, model: ScriptedMlService, client: httpx.Client, jobs_redis: Redis, work: StartWorker, data_dir: Path
 ) -> None:
     worker = work()
     job_id = start(client, "slow")
     trainer_at_step(worker, data_dir, job_id, 2)
     wait_for_disk(jobs_redis)
+    model.kill()
     jobs_server.kill()
     time.sleep(2)
     jobs_server.start()
+    model.start()
     assert wait_for(client, job_id, "completed", "failed").status == "completed"
     assert worker.log().count("trainer died") == 0
     assert statuses(jobs_redis, job_id)[-1] == "completed"
