@@ -126,7 +126,7 @@ def all_patterns() -> dict[str, "re.Pattern[Any]"]:
                 for field, annotation in fields_of(value):
                     for declared in declared_patterns(annotation):
                         note(f"{where}.{field}", declared)
-    return {f"{places[key]}: {compiled.pattern!r}": compiled for key, compiled in sorted(found.items())}
+    return {f"{places[key]}: {compiled.pattern!r}": compiled for key, compiled in found.items()}
 
 
 def fields_of(kind: type) -> Iterator[tuple[str, object]]:
@@ -140,7 +140,7 @@ PATTERNS = all_patterns()
 TEXTS = [(piece * LENGTH)[: LENGTH - len(end)] + end for piece in PIECES for end in ENDS]
 
 
-@pytest.mark.parametrize("name", PATTERNS)
+@pytest.mark.parametrize("name", PATTERNS, ids=[name.partition(":")[0] for name in PATTERNS])
 def test_no_text_takes_long(name: str) -> None:
     pattern = PATTERNS[name]
 
