@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, settings
-from redis import Redis
 
 from gateway.database import migrate
 from ml_service.models.bundled import unpack
@@ -17,6 +16,7 @@ from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ml_service import DATA_DIR, MlServiceProcess
 from tests.fixtures.ports import free_port
 from tests.fixtures.queue_system import QueueSystem, running_queue_system
+from tests.fixtures.redis_client import Redis
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.servers import Server, running_postgres, running_valkey
 from tests.fixtures.training import Trained, trained

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from redis import Redis
 
 from shared.redis_events import EVENT_FIELD, JOB_EVENTS
 from tests.benchmarks.measure import Measurement
 from tests.factories import Device
 from tests.fixtures.database import rows
 from tests.fixtures.queue_system import QueueSystem, running_queue_system
+from tests.fixtures.redis_client import Redis
 from tests.gateway.events.readers import listening
 from tests.gateway.responses.situations import queued, received
 

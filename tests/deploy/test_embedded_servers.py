@@ -7,12 +7,12 @@ from pathlib import Path
 import asyncpg
 import psutil
 import pytest
-from redis import Redis
 
 from deploy.local.processes import StartError
 from deploy.local.servers import EmbeddedPostgres, EmbeddedValkey
 from gateway.database import migrate
 from tests.fixtures.database import rows
+from tests.fixtures.redis_client import Redis
 from tests.fixtures.waiting import PATIENCE_SECONDS
 
 

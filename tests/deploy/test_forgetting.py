@@ -8,12 +8,12 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from redis import Redis
 
 from deploy.local.servers import EmbeddedPostgres, EmbeddedValkey
 from tests.end_to_end.client import synced_thread
 from tests.factories import Device, paired_device
 from tests.fixtures.local_run import LocalRun
+from tests.fixtures.redis_client import Redis
 from tests.fixtures.waiting import START_SECONDS, eventually
 
 

@@ -10,12 +10,12 @@ import httpx
 import msgspec
 import psutil
 import pytest
-from redis import Redis
 
 from deploy.local.servers import EmbeddedValkey
 from shared.contracts.training import TrainingState
 from tests.fixtures.ml_service import data_folder
 from tests.fixtures.processes import gone
+from tests.fixtures.redis_client import Redis
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.training import STYLE, style_samples
 from tests.fixtures.waiting import PATIENCE_SECONDS, eventually

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
-from redis import Redis
 
 from ml_service.cache.keys import named_key, names_key
 from ml_service.cache.response_cache import TIMEOUT_SECONDS, ResponseCache
 from shared.contracts.generation import Candidate
 from shared.errors import Unavailable
+from tests.fixtures.redis_client import Redis
 from tests.fixtures.servers import Server
 from tests.fixtures.waiting import PATIENCE_SECONDS
 

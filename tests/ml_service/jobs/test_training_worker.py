@@ -10,7 +10,6 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from redis import Redis
 
 from ml_service.adapters.store import AdapterStore
 from ml_service.models.catalogue import builtin_catalogue
@@ -18,6 +17,7 @@ from ml_service.settings import Settings
 from tests.fixtures.ml_service import data_folder
 from tests.fixtures.ports import free_port
 from tests.fixtures.processes import gone
+from tests.fixtures.redis_client import Redis
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.scripted_training import BALLAST_BYTES, STEPS
 from tests.fixtures.servers import Server
@@ -182,7 +182,7 @@ def test_cancelling_ends_the_process_within_five_seconds_and_frees_its_memory(
 ) -> None:
     worker = work()
     job_id = start(client, "ignore stop")
-    eventually(lambda: worker.trainer() is not None and worker.trainer().memory_info().rss > BALLAST_BYTES)
+    eventually(lambda: (trainer := worker.trainer()) is not None and trainer.memory_info().rss > BALLAST_BYTES)
     trainer = worker.trainer()
     assert trainer is not None
 
