@@ -99,7 +99,7 @@ def test_a_training_ends_with_an_adapter_and_leaves_nothing_else(
 def test_progress_is_reported_while_it_trains_and_not_too_often(
     client: httpx.Client, jobs_redis: Redis, work: StartWorker, data_dir: Path
 ) -> None:
-    worker = work()
+    worker = work(training_priority="idle")
     job_id = start(client, "slow")
     trainer = trainer_at_step(worker, data_dir, job_id, 1)
     folder = data_dir / "training" / job_id
