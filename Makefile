@@ -43,12 +43,12 @@ test: .venv/.installed ## run the suite on real servers and the real engine
 
 .PHONY: test-gateway
 test-gateway: .venv-gateway/.installed ## run the gateway's tests, from an environment without the model's libraries
-	@exec .venv-gateway/bin/python -m pytest -n 2 --dist loadfile tests/gateway tests/test_*.py $(ARGS)
+	@exec .venv-gateway/bin/python -m pytest -n 2 --dist worksteal tests/gateway tests/test_*.py $(ARGS)
 
 .PHONY: coverage
 coverage: .venv-gateway/.installed ## which lines of gateway/ and shared/ no test of the gateway runs; .coverage/index.html shows them
 	@rm -rf .coverage; mkdir .coverage
-	@.venv-gateway/bin/coverage run -m pytest -n 2 --dist loadfile tests/gateway tests/test_*.py $(ARGS)
+	@.venv-gateway/bin/coverage run -m pytest -n 2 --dist worksteal tests/gateway tests/test_*.py $(ARGS)
 	@.venv-gateway/bin/coverage combine --quiet
 	@.venv-gateway/bin/coverage html --quiet
 	@exec .venv-gateway/bin/coverage report
