@@ -82,8 +82,8 @@ migration: .venv/.installed ## write a migration from what changed in the tables
 	@exec $(PYTHON) -m deploy.local.migration "$(NAME)"
 
 .PHONY: docs
-docs: .venv/.installed ## write docs/CONFIGURATION.md anew from the settings
-	@exec $(PYTHON) -m deploy.configuration_page
+docs: .venv/.installed ## write docs/CONFIGURATION.md and the list of decisions anew
+	@exec $(PYTHON) -m deploy.docs
 
 .PHONY: lock
 lock: .venv/.installed ## write the lock files anew from pyproject.toml

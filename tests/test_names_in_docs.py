@@ -221,15 +221,6 @@ def test_decisions() -> None:
     none_of(missing, "decision")
 
 
-def test_the_index_lists_every_decision() -> None:
-    folder = ROOT / "docs" / "decisions"
-    titles = {path.name: path.read_text().splitlines()[0].removeprefix("# ") for path in sorted(folder.glob("[0-9]*.md"))}
-
-    listed = [line for line in (folder / "README.md").read_text().splitlines() if line.startswith("- ")]
-
-    assert listed == [f"- [{name[:4]}]({name}) {title}" for name, title in titles.items()]
-
-
 @pytest.mark.parametrize("name", ["gateway.settings.Settings.port", "shared.errors.NotFound", "tests.fixtures", "deploy.local"])
 def test_what_is_there_is_found(name: str) -> None:
     assert exists(name)
