@@ -16,7 +16,7 @@ from deploy.local.settings import LocalSettings
 from deploy.local.stack import LocalStack, Step, exclusive
 from shared.settings import SettingsError, load
 
-_LOOK_SECONDS = 0.5
+_CHECK_SECONDS = 0.5
 
 
 class StopRequested(BaseException):
@@ -58,8 +58,8 @@ def _run(stack: LocalStack, console: Console, begin: float) -> NoReturn:
     )
     restarts = stack.restarts(console.print)
     while True:
-        restarts.look()
-        time.sleep(_LOOK_SECONDS)
+        restarts.check()
+        time.sleep(_CHECK_SECONDS)
 
 
 def _perform(step: Step, console: Console) -> None:

@@ -134,7 +134,7 @@ class Restarts:
         self._report = report
         self._clock = clock
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Note who has died, and start again whose time has come. To be called a few times a second.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The processes of the project on one machine: which there are, in which order, and what each is told."""
+"""The processes of the project on one machine: which there are, in which order, and with which settings."""
 
 import asyncio
 import fcntl

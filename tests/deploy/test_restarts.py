@@ -20,7 +20,7 @@ class Clock:
 def watch_for_two_minutes(restarts: Restarts, clock: Clock, child: ChildProcess) -> None:
     while clock.now < 120:
         eventually(lambda: not child.running)
-        restarts.look()
+        restarts.check()
         clock.now += 0.5
 
 
@@ -38,11 +38,11 @@ def test_who_dies_is_started_again_later_each_time(child: ChildProcess) -> None:
     waited = []
     for _ in range(7):
         child.kill()
-        restarts.look()
+        restarts.check()
         died_at = clock.now
         while not child.running:
             clock.now += 0.5
-            restarts.look()
+            restarts.check()
         waited.append(clock.now - died_at)
         clock.now += 31  # it runs for a while
 
