@@ -61,7 +61,7 @@ class RedisLog:
         state = await self._redis.info("persistence")
         if state.get("aof_enabled"):
             try:
-                await self._redis.bgrewriteaof()  # type: ignore[no-untyped-call]
+                await self._redis.bgrewriteaof()
             except ResponseError as error:  # one is being written, which may have begun before; or this server does not let us
                 log.info("redis log not written anew now", reason=str(error).partition(" ")[0])
                 self._wanted.set()
