@@ -38,6 +38,21 @@ demo-learning: .venv/.installed ## train a personal adapter from the sample hist
 test: .venv/.installed ## run the suite on real servers and the real engine
 	@exec $(PYTHON) -m pytest $(ARGS)
 
+.venv-gateway/.installed: pyproject.toml deploy/install.sh deploy/locks/gateway-dev.txt
+	@bash deploy/install.sh gateway-dev
+
+.PHONY: test-gateway
+test-gateway: .venv-gateway/.installed ## run the gateway's tests, from an environment without the model's libraries
+	@exec .venv-gateway/bin/python -m pytest -n 2 --dist worksteal tests/gateway tests/test_*.py $(ARGS)
+
+.PHONY: coverage
+coverage: .venv-gateway/.installed ## which lines of gateway/ and shared/ no test of the gateway runs; .coverage/index.html shows them
+	@rm -rf .coverage; mkdir .coverage
+	@.venv-gateway/bin/coverage run -m pytest -n 2 --dist worksteal tests/gateway tests/test_*.py $(ARGS)
+	@.venv-gateway/bin/coverage combine --quiet
+	@.venv-gateway/bin/coverage html --quiet
+	@exec .venv-gateway/bin/coverage report
+
 .PHONY: test-slow
 test-slow: .venv/.installed ## run what takes too long for the suite: the same at full length
 	@exec $(PYTHON) -m pytest -m slow $(ARGS)
@@ -67,8 +82,8 @@ migration: .venv/.installed ## write a migration from what changed in the tables
 	@exec $(PYTHON) -m deploy.local.migration "$(NAME)"
 
 .PHONY: docs
-docs: .venv/.installed ## write docs/CONFIGURATION.md anew from the settings
-	@exec $(PYTHON) -m deploy.configuration_page
+docs: .venv/.installed ## write docs/CONFIGURATION.md and the list of decisions anew
+	@exec $(PYTHON) -m deploy.docs
 
 .PHONY: lock
 lock: .venv/.installed ## write the lock files anew from pyproject.toml
@@ -76,4 +91,4 @@ lock: .venv/.installed ## write the lock files anew from pyproject.toml
 
 .PHONY: clean
 clean: ## remove the environment and caches (never .data)
-	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-gateway .uv .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Makes .venv with everything in it: deploy/install.sh [cpu|gpu]
+# Makes .venv with everything in it: deploy/install.sh [cpu|gpu]. With gateway-dev it makes .venv-gateway: what the gateway's tests need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kind=${1:-cpu}
+folder=.venv
+[[ $kind != gateway-dev ]] || folder=.venv-gateway
 python_version=3.11
 uv_version=0.13.9
 
@@ -26,11 +28,11 @@ if [[ $("$uv" --version 2>/dev/null) != "uv $uv_version"* ]]; then
   timed "uv $uv_version" .uv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
 fi
 
-[[ -x .venv/bin/python ]] || timed "Python $python_version environment" "$uv" venv --quiet --python "$python_version" .venv
+[[ -x $folder/bin/python ]] || timed "Python $python_version environment" "$uv" venv --quiet --python "$python_version" "$folder"
 
 # vLLM's CPU build needs PyTorch's CPU wheel: from the wheel folder if there is one, else from PyTorch's own index.
 backend=()
 if [[ $kind == cpu ]] && ! compgen -G "${UV_FIND_LINKS:-/nonexistent}/torch-*+cpu*" >/dev/null; then backend=(--torch-backend cpu); fi
-timed "Packages ($kind)" "$uv" pip sync --quiet --python .venv --require-hashes "${backend[@]}" "deploy/locks/$kind.txt"
-timed "The project itself" "$uv" pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
-printf '%s\n' "$kind" >.venv/.installed
+timed "Packages ($kind)" "$uv" pip sync --quiet --python "$folder" --require-hashes "${backend[@]}" "deploy/locks/$kind.txt"
+timed "The project itself" "$uv" pip install --quiet --python "$folder" --no-deps --no-build-isolation --editable .
+printf '%s\n' "$kind" >"$folder/.installed"

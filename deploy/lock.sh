@@ -18,3 +18,5 @@ compile cpu.txt --override deploy/locks/overrides-cpu.txt --extra gateway --extr
 unset UV_FIND_LINKS
 compile gpu.txt --extra gateway --extra ml-gpu --extra train --extra local --extra dev
 compile gateway.txt --extra gateway
+# In the versions that the whole project is tested with.
+compile gateway-dev.txt --constraint deploy/locks/cpu.txt --extra gateway --extra ml --extra test

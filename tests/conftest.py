@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import asyncpg
 import pytest
 from hypothesis import HealthCheck, settings
-from redis import Redis
 
 from gateway.database import migrate
 from ml_service.models.bundled import unpack
@@ -17,9 +17,11 @@ from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ml_service import DATA_DIR, MlServiceProcess
 from tests.fixtures.ports import free_port
 from tests.fixtures.queue_system import QueueSystem, running_queue_system
+from tests.fixtures.redis_client import Redis
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.servers import Server, running_postgres, running_valkey
 from tests.fixtures.training import Trained, trained
+from tests.fixtures.waiting import eventually
 
 # What a test finds it finds in every run, and a busy machine is no failure.
 settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -58,7 +60,15 @@ def own_database_url(postgres: Server) -> Iterator[str]:
     url = postgres.url.replace("/assistant", f"/{name}")
     asyncio.run(migrate(url))
     yield url
-    rows(postgres.url, f"drop database {name} (force)")
+
+    def dropped() -> bool:
+        try:
+            rows(postgres.url, f"drop database {name} (force)")
+        except asyncpg.InsufficientPrivilegeError:  # the server itself looks after its tables just now
+            return False
+        return True
+
+    eventually(dropped)
 
 
 @pytest.fixture(scope="session")

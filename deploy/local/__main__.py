@@ -4,8 +4,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -18,7 +16,7 @@ from deploy.local.settings import LocalSettings
 from deploy.local.stack import LocalStack, Step, exclusive
 from shared.settings import SettingsError, load
 
-_LOOK_SECONDS = 0.5
+_CHECK_SECONDS = 0.5
 
 
 class StopRequested(BaseException):
@@ -30,11 +28,16 @@ def main() -> int:
     os.umask(OWNER_ONLY)
     console = Console(highlight=False)
     begin = time.monotonic()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _request_stop)
     try:
         settings = load(LocalSettings, os.environ)
         stack = LocalStack(settings)
-        with exclusive(stack.data_dir), _stop_signals():
-            return _run(stack, console, begin)
+        with exclusive(stack.data_dir):
+            try:
+                _run(stack, console, begin)
+            finally:
+                _stop(stack, console)
     except (StartError, SettingsError) as error:
         console.print(f"[red]✗[/] {escape(str(error))}")
         return 1
@@ -42,20 +45,21 @@ def main() -> int:
         return 0
 
 
-def _run(stack: LocalStack, console: Console, begin: float) -> int:
-    try:
-        stack.prepare()
-        for step in stack.steps():
-            _perform(step, console)
-        console.print(
-            f"\n[bold]Ready[/] after {time.monotonic() - begin:.0f} s at {stack.gateway_url} (its API: {stack.gateway_url}/docs)."
-            " Next: [bold]make demo[/] in another terminal. Ctrl-C stops everything."
-        )
-        _watch(stack, console)
-    except StopRequested:
-        return 0
-    finally:
-        _stop(stack, console)
+def _request_stop(_number: int, _frame: FrameType | None) -> None:
+    raise StopRequested
+
+
+def _run(stack: LocalStack, console: Console, begin: float) -> NoReturn:
+    for step in stack.steps():
+        _perform(step, console)
+    console.print(
+        f"\n[bold]Ready[/] after {time.monotonic() - begin:.0f} s at {stack.gateway_url} (its API: {stack.gateway_url}/docs)."
+        " Next: [bold]make demo[/] in another terminal. Ctrl-C stops everything."
+    )
+    restarts = stack.restarts(console.print)
+    while True:
+        restarts.check()
+        time.sleep(_CHECK_SECONDS)
 
 
 def _perform(step: Step, console: Console) -> None:
@@ -71,32 +75,12 @@ def _perform(step: Step, console: Console) -> None:
     console.print(f"[green]✓[/] {step.name:<18} {time.monotonic() - begin:5.1f} s")
 
 
-def _watch(stack: LocalStack, console: Console) -> NoReturn:
-    restarts = stack.restarts(console.print)
-    while True:
-        restarts.look()
-        time.sleep(_LOOK_SECONDS)
-
-
 def _stop(stack: LocalStack, console: Console) -> None:
     """Stop in order. A second Ctrl-C ends the waiting at once; the kernel then ends the children with us."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for name in stack.stop():
         console.print(f"[dim]stopped {name}[/]")
-
-
-@contextmanager
-def _stop_signals() -> Iterator[None]:
-    def request(_number: int, _frame: FrameType | None) -> None:
-        raise StopRequested
-
-    previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

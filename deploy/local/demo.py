@@ -1,10 +1,15 @@
-"""`make demo`: the main job from beginning to end, through the public API, on one screen."""
+"""`make demo`: the main job from beginning to end, through the public API, on one screen; and what `make demo-learning` shares with it."""
 
 import json
+import os
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.resources import files
+from typing import Any
 
 import httpx
 from rich.columns import Columns
@@ -15,11 +20,115 @@ from rich.table import Table
 from rich.text import Text
 from websockets.sync.client import connect
 
-from deploy.local.demo_client import DemoError, end_line, events, get, pair, post, tell
 from deploy.local.settings import LocalSettings
+from shared.settings import SettingsError, load
 
 _DRAFT_SECONDS = 60
 _EDITED = "10 is perfect, i'll have coffee and cake ready"
+
+
+class DemoError(Exception):
+    """The story cannot be told; the message says why."""
+
+
+def tell(story: Callable[[httpx.Client, Console, LocalSettings], None]) -> int:
+    """Tell a story against the gateway that runs, or start everything first and stop it afterwards; returns the exit code."""
+    console = Console(highlight=False)
+    try:
+        settings = load(LocalSettings, os.environ)
+        with _running_gateway(settings, console) as url, httpx.Client(base_url=url, timeout=180) as client:
+            story(client, console, settings)
+    except KeyboardInterrupt:
+        return 130
+    except (SettingsError, DemoError) as error:
+        problem = str(error)
+    except httpx.HTTPStatusError as error:
+        problem = f"{error.request.method} {error.request.url.path}: {_message(error.response)}"
+    except httpx.TransportError as error:
+        problem = f"The gateway went away in the middle ({type(error).__name__}): see .data/logs"
+    else:
+        return 0
+    console.print(f"[red]✗[/] {problem}")
+    return 1
+
+
+def pair(client: httpx.Client, console: Console) -> None:
+    """Make an account with this device in it; from here on the client speaks as that."""
+    registered = _register(client, "Demo laptop", "linux")
+    console.print(f"POST /api/devices/register → device {registered['deviceId']}, code [bold]{registered['code']}[/]")
+    verified = _verify(client, registered)
+    client.headers["Authorization"] = f"Bearer {verified['token']}"
+    console.print(f"POST /api/devices/verify   → a token until {verified['expiresAt']}")
+
+
+def _register(client: httpx.Client, name: str, platform: str) -> dict[str, Any]:
+    device = {"name": name, "hardwareId": f"demo-{platform}-{time.time_ns()}", "platform": platform, "osVersion": "1"}
+    return post(client, "/api/devices/register", device)
+
+
+def _verify(client: httpx.Client, registered: dict[str, Any]) -> dict[str, Any]:
+    return post(client, "/api/devices/verify", {"deviceId": registered["deviceId"], "code": registered["code"]})
+
+
+def post(client: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    return dict(client.post(path, json=body).raise_for_status().json())
+
+
+def get(client: httpx.Client, path: str) -> dict[str, Any]:
+    return dict(client.get(path).raise_for_status().json())
+
+
+def events(answer: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Server-sent events (the HTML standard, section 9.2): a name and JSON data each."""
+    name = ""
+    for line in answer.iter_lines():
+        field, _, value = line.partition(":")
+        if field == "event":
+            name = value.strip()
+        elif field == "data":
+            yield name, json.loads(value)
+
+
+def _end_line(console: Console) -> None:
+    """A live display that is not on a terminal leaves its last line open."""
+    if not console.is_terminal:
+        console.print()
+
+
+def _message(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["message"])
+    except (ValueError, KeyError, httpx.ResponseNotRead):
+        return f"{answer.status_code} {answer.reason_phrase}"
+
+
+@contextmanager
+def _running_gateway(settings: LocalSettings, console: Console) -> Iterator[str]:
+    """The address of a gateway that can draft: the one that runs here, or one started for the time of the story."""
+    url = f"http://127.0.0.1:{settings.gateway_port}"
+    if _can_draft(url):
+        yield url
+        return
+    console.print("Nothing runs yet, so everything is started first (`make run` in another terminal keeps it running).")
+    stack = subprocess.Popen([sys.executable, "-m", "deploy.local"])
+    try:
+        while not _can_draft(url):
+            if stack.poll() is not None:
+                raise DemoError("It could not be started; the line above says why")
+            time.sleep(0.5)
+        time.sleep(0.5)  # lets the start's last line come before the story's first
+        yield url
+    finally:
+        stack.terminate()
+        stack.wait()
+
+
+def _can_draft(url: str) -> bool:
+    try:
+        answer = httpx.get(f"{url}/health/ready", timeout=5)
+    except httpx.HTTPError:
+        return False
+    return answer.status_code == httpx.codes.OK and bool(answer.json()["mlService"])
 
 
 def _story(client: httpx.Client, console: Console, _settings: LocalSettings) -> None:
@@ -79,7 +188,7 @@ def _stream_draft(client: httpx.Client, console: Console, message: str) -> tuple
                     result = data
                 case _:
                     raise DemoError(f"The draft did not come: {data.get('message', event)}")
-    end_line(console)
+    _end_line(console)
     console.print(
         f"{result['modelVersion']} wrote {result['tokensUsed']} tokens in {time.monotonic() - begin:.1f} s, the first after"
         f" {first * 1000:.0f} ms; confidence {result['confidence']:.2f}"
@@ -107,10 +216,10 @@ def _show_sample(client: httpx.Client, console: Console) -> None:
 
 def _watch_from_two_devices(client: httpx.Client, console: Console, message: str) -> None:
     console.rule("[bold]6. A queued draft, watched from two devices", align="left")
-    phone = _second_device(client)
+    phone = _verify(client, _register(client, "Demo phone", "ios"))  # of the same account: the laptop asks for it
     address = str(client.base_url).replace("http", "ws", 1).rstrip("/") + "/api/events?tokens=true"
-    laptop_token = client.headers["Authorization"].removeprefix("Bearer ")
-    screens = {"laptop": _Screen(address, laptop_token), "phone": _Screen(address, phone)}
+    authorizations = {"laptop": client.headers["Authorization"], "phone": f"Bearer {phone['token']}"}
+    screens = {name: _Screen(address, authorization) for name, authorization in authorizations.items()}
     try:
         body = {"messageId": message, "context": {"maxTokens": 40}}
         headers = {"Prefer": "respond-async", "Cache-Control": "no-cache"}
@@ -118,35 +227,29 @@ def _watch_from_two_devices(client: httpx.Client, console: Console, message: str
         console.print(f"POST /api/responses/generate, Prefer: respond-async → {queued.status_code} {queued.json()['status']}")
         with Live(console=console, refresh_per_second=20) as live:
             deadline = time.monotonic() + _DRAFT_SECONDS
-            while not all(screen.done for screen in screens.values()) and time.monotonic() < deadline:
-                live.update(Columns([screen.panel(name) for name, screen in screens.items()]))
+            done = False
+            while not done:
+                if time.monotonic() > deadline:
+                    raise DemoError(f"The queued draft did not reach both devices within {_DRAFT_SECONDS} s: see .data/logs")
                 time.sleep(0.05)
-            live.update(Columns([screen.panel(name) for name, screen in screens.items()]))
+                done = all(screen.done for screen in screens.values())
+                live.update(Columns([screen.panel(name) for name, screen in screens.items()]))
     finally:
         for screen in screens.values():
             screen.close()
-    end_line(console)
-    if not all(screen.done for screen in screens.values()):
-        raise DemoError(f"The queued draft was not told to both devices within {_DRAFT_SECONDS} s: see .data/logs")
+    _end_line(console)
     same = len({tuple(screen.events) for screen in screens.values()}) == 1
     console.print("Both devices saw the same events in the same order." if same else "The devices saw different events.")
-
-
-def _second_device(client: httpx.Client) -> str:
-    """Pair another device of the same account; returns its token."""
-    device = {"name": "Demo phone", "hardwareId": f"demo-phone-{time.time_ns()}", "platform": "ios", "osVersion": "18"}
-    registered = post(client, "/api/devices/register", device)
-    return str(post(client, "/api/devices/verify", {"deviceId": registered["deviceId"], "code": registered["code"]})["token"])
 
 
 class _Screen:
     """What one device shows: the events that it gets over its WebSocket, and the draft as it grows."""
 
-    def __init__(self, address: str, token: str) -> None:
+    def __init__(self, address: str, authorization: str) -> None:
         self.events: list[str] = []
         self.text = ""
         self.done = False
-        self._socket = connect(address, additional_headers={"Authorization": f"Bearer {token}"})
+        self._socket = connect(address, additional_headers={"Authorization": authorization})
         self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
 

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
-from deploy.local.demo_client import DemoError, events, get, pair, post, tell
+from deploy.local.demo import DemoError, events, get, pair, post, tell
 from deploy.local.settings import LocalSettings
 
 _NEVER_SEEN = (

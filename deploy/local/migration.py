@@ -10,8 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.processes import StartError
+from deploy.local.servers import EmbeddedPostgres
 from gateway.database import migrate
 
 

@@ -1,32 +1,30 @@
-"""The processes of the project on one machine: which there are, in which order, and what each is told."""
+"""The processes of the project on one machine: which there are, in which order, and with which settings."""
 
 import asyncio
 import fcntl
+import json
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import httpx
 import psutil
 
-from deploy.local.postgres import EmbeddedPostgres
-from deploy.local.processes import ChildProcess, StartError
-from deploy.local.restarts import Part, Restarts
-from deploy.local.secrets import keep_secrets
+from deploy.local.processes import ChildProcess, Restarts, StartError
+from deploy.local.servers import EmbeddedPostgres, EmbeddedValkey
 from deploy.local.settings import LocalSettings
-from deploy.local.valkey import EmbeddedValkey
 from gateway.database import migrate
 from ml_service.models.catalogue import has_gpu
 from ml_service.models.number_format import cpu_number_format
 
 _MODEL_SECONDS = 900
 """How long the ML service may take to load its model: a large one from a slow disk takes minutes."""
-
+_GATEWAY_SECONDS = 60
 
 Report = Callable[[str], None]
 
@@ -45,143 +43,124 @@ class LocalStack:
     def __init__(self, settings: LocalSettings) -> None:
         self._settings = settings
         self.data_dir = Path(settings.data_dir).resolve()
-        self.logs = self.data_dir / "logs"
         self.gateway_url = f"http://127.0.0.1:{settings.gateway_port}"
-        self.ml_service_url = f"http://127.0.0.1:{settings.ml_service_port}"
-        self._started: list[Part] = []
-
-    def prepare(self) -> None:
-        """Make the data folder and see that nothing is in the way.
-
-        Raises:
-            StartError: the folder cannot be written, or a port is taken.
-        """
-        try:
-            self.logs.mkdir(parents=True, exist_ok=True)
-            self.data_dir.chmod(0o700)  # one of the time when others could read in it, too
-            probe = self.data_dir / ".writable"
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            raise StartError(
-                f"The data folder {self.data_dir} cannot be written ({error.strerror}): set DATA_DIR to one that can"
-            ) from error
-        for port, name in ((self._settings.gateway_port, "GATEWAY_PORT"), (self._settings.ml_service_port, "ML_SERVICE_PORT")):
-            _check_port_free(port, name)
-        self._postgres = EmbeddedPostgres(self.data_dir / "postgres", self.logs / "postgres.log")
-        self._valkey = EmbeddedValkey(self.data_dir / "valkey", self.logs / "valkey.log")
-        environment = self._environment()
-        self._ml_service = self._python(
-            "ML service", "ml_service", ["-m", "ml_service"], environment, PORT=str(self._settings.ml_service_port)
-        )
-        self._gateway = self._python(
-            "Gateway", "gateway", ["-m", "gateway", "serve"], environment,
-            PORT=str(self._settings.gateway_port), HOST=self._settings.gateway_host,
-        )  # fmt: skip
-        self._generation_worker = self._python(
-            "Generation worker", "generation_worker", ["-m", "ml_service.jobs", "generation"], environment
-        )
-        self._training_worker = self._python("Training worker", "training_worker", ["-m", "ml_service.jobs", "training"], environment)
-        self._environment_for_children = environment
+        self._ml_service_url = f"http://127.0.0.1:{settings.ml_service_port}"
+        self._logs = self.data_dir / "logs"
+        self._started: list[ChildProcess] = []
 
     def steps(self) -> Iterator[Step]:
-        """The start, one step after the other."""
-        yield Step("PostgreSQL", lambda _: self._start(self._postgres))
-        yield Step("Valkey", lambda _: self._start(self._valkey))
-        yield Step("Database schema", lambda _: self._migrate())
-        yield Step("Model files", self._unpack_model)
-        yield Step("ML service", self._start_ml_service)
-        yield Step("Generation worker", lambda _: self._start(self._generation_worker))
-        yield Step("Training worker", lambda _: self._start(self._training_worker))
-        yield Step("Gateway", lambda _: self._start_gateway())
+        """The start, one step after the other.
+
+        Raises:
+            StartError: a port is taken, or what is kept in the data folder cannot be used; a step raises it when its part does not start.
+        """
+        settings = self._settings
+        self.data_dir.chmod(0o700)
+        for port, name in ((settings.gateway_port, "GATEWAY_PORT"), (settings.ml_service_port, "ML_SERVICE_PORT")):
+            _check_port_free(port, name)
+        postgres = EmbeddedPostgres(self.data_dir / "postgres", self._logs / "postgres.log")
+        valkey = EmbeddedValkey(self.data_dir / "valkey", self._logs / "valkey.log")
+        environment = {
+            "LOG_FORMAT": "console",
+            **os.environ,
+            "DATABASE_URL": postgres.url,
+            "REDIS_URL": valkey.url,
+            "ML_SERVICE_URL": self._ml_service_url,
+            "DATA_DIR": str(self.data_dir),
+            "HOST": "127.0.0.1",
+            **kept_secrets(self.data_dir / "secrets.json"),
+        }
+
+        def child(name: str, log_name: str, *module: str, **own: str) -> ChildProcess:
+            command = [sys.executable, "-m", *module]
+            return ChildProcess(name, command, log_path=self._logs / f"{log_name}.log", environment={**environment, **own})
+
+        unpacking = child("The model's unpacking", "model", "ml_service.models", "--data-dir", str(self.data_dir))
+        ml_service = child("ML service", "ml_service", "ml_service", PORT=str(settings.ml_service_port))
+        generation_worker = child("Generation worker", "generation_worker", "ml_service.jobs", "generation")
+        training_worker = child("Training worker", "training_worker", "ml_service.jobs", "training")
+        gateway = child("Gateway", "gateway", "gateway", "serve", PORT=str(settings.gateway_port), HOST=settings.gateway_host)
+
+        yield Step("PostgreSQL", lambda _: self._start(postgres))
+        yield Step("Valkey", lambda _: self._start(valkey))
+        yield Step("Database schema", lambda _: self._migrate(postgres))
+        yield Step("Model files", lambda report: self._unpack(unpacking, report))
+        yield Step("ML service", lambda report: self._start_ml_service(ml_service, environment, report))
+        yield Step("Generation worker", lambda _: self._start(generation_worker))
+        yield Step("Training worker", lambda _: self._start(training_worker))
+        yield Step("Gateway", lambda _: self._start_gateway(gateway))
 
     def stop(self) -> Iterator[str]:
         """Stop what was started, last first; yields each name when it has ended."""
         while self._started:
-            part = self._started.pop()
-            part.stop()
-            yield part.process.name
+            child = self._started.pop()
+            child.stop()
+            yield child.name
 
     def restarts(self, report: Report) -> Restarts:
         """Looks after what was started."""
         return Restarts(self._started, report)
 
-    def _environment(self) -> dict[str, str]:
-        secrets = keep_secrets(self.data_dir / "secrets.json")
-        return {
-            "LOG_FORMAT": "console",
-            **os.environ,
-            "DATABASE_URL": self._postgres.url,
-            "REDIS_URL": self._valkey.url,
-            "JWT_KEYS": secrets.jwt_keys,
-            "ML_SERVICE_URL": self.ml_service_url,
-            "ML_SERVICE_TOKEN": secrets.ml_service_token,
-            "DATA_DIR": str(self.data_dir),
-            "HOST": "127.0.0.1",
-        }
+    def _start(self, child: ChildProcess) -> None:
+        self._started.append(child)
+        child.start()
 
-    def _python(self, name: str, log_name: str, arguments: list[str], environment: dict[str, str], **own: str) -> ChildProcess:
-        return ChildProcess(name, [sys.executable, *arguments], log_path=self.logs / f"{log_name}.log", environment={**environment, **own})
-
-    def _start(self, part: Part) -> None:
-        self._started.append(part)
-        part.start()
-
-    def _migrate(self) -> None:
+    def _migrate(self, postgres: EmbeddedPostgres) -> None:
         try:
-            asyncio.run(migrate(self._postgres.url))
+            asyncio.run(migrate(postgres.url))
         except RuntimeError as error:
-            (self.logs / "migrations.log").write_text(str(error))
-            raise StartError(
-                f"The database's schema could not be brought up to date; what it said is in {self.logs / 'migrations.log'}"
-            ) from error
+            log = self._logs / "migrations.log"
+            log.write_text(str(error))
+            raise StartError(f"The database's schema could not be brought up to date; what it said is in {log}") from error
 
-    def _unpack_model(self, report: Report) -> None:
-        unpack = self._python(
-            "The model's unpacking",
-            "model",
-            ["-m", "ml_service.models", "--data-dir", str(self.data_dir)],
-            self._environment_for_children,
-        )
-        self._start(unpack)
+    def _unpack(self, unpacking: ChildProcess, report: Report) -> None:
+        self._start(unpacking)
         report("unpacked once")
-        unpack.wait_until(lambda: unpack.exit_code == 0, timeout=_MODEL_SECONDS)
-        self._started.remove(unpack)
+        unpacking.wait_until(lambda: unpacking.exit_code == 0, timeout=_MODEL_SECONDS)
+        self._started.remove(unpacking)
 
-    def _start_ml_service(self, report: Report) -> None:
-        headers = {"Authorization": f"Bearer {self._environment_for_children['ML_SERVICE_TOKEN']}"}
-
-        wanted = self._environment_for_children.get("CPU_NUMBER_FORMAT", "auto")
+    def _start_ml_service(self, ml_service: ChildProcess, environment: dict[str, str], report: Report) -> None:
+        headers = {"Authorization": f"Bearer {environment['ML_SERVICE_TOKEN']}"}
+        wanted = environment.get("CPU_NUMBER_FORMAT", "auto")
         computing = "" if has_gpu() else f", computing in {cpu_number_format('auto') if wanted == 'auto' else wanted}"
 
         def ready() -> bool:
-            try:
-                answer = httpx.get(f"{self.ml_service_url}/health", timeout=5, headers=headers)
-            except httpx.HTTPError:
+            answer = _ask(f"{self._ml_service_url}/health", headers)
+            if answer is None:
                 report("starting")
                 return False
             report(f"{answer.json()['status']} the model" if answer.status_code != 200 else f"ready{computing}")
             return answer.status_code == 200
 
-        self._start(self._ml_service)
-        self._ml_service.wait_until(ready, timeout=_MODEL_SECONDS, poll=0.25)
+        self._start(ml_service)
+        ml_service.wait_until(ready, timeout=_MODEL_SECONDS, poll=0.25)
 
-    def _start_gateway(self) -> None:
-        self._start(self._gateway)
-        self._gateway.wait_until(lambda: _answers(f"{self.gateway_url}/health/ready"), timeout=60)
+    def _start_gateway(self, gateway: ChildProcess) -> None:
+        def ready() -> bool:
+            answer = _ask(f"{self.gateway_url}/health/ready")
+            return answer is not None and answer.status_code == 200
+
+        self._start(gateway)
+        gateway.wait_until(ready, timeout=_GATEWAY_SECONDS)
 
 
 @contextmanager
 def exclusive(data_dir: Path) -> Iterator[None]:
-    """Hold the data folder for this process alone.
+    """Make the data folder if there is none, and hold it for this process alone.
 
     Raises:
-        StartError: another `make run` holds it.
+        StartError: it cannot be written, or another `make run` holds it.
     """
-    with _open_lock(data_dir / "lock") as file:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        file = (data_dir / "lock").open("a+")
+    except OSError as error:
+        raise StartError(f"The data folder {data_dir} cannot be written ({error.strerror}): set DATA_DIR to one that can") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            file.seek(0)
             holder = file.read().strip()
             raise StartError(f"It runs already on {data_dir} (process {holder}): stop that one, or set DATA_DIR") from None
         file.truncate(0)
@@ -190,12 +169,23 @@ def exclusive(data_dir: Path) -> Iterator[None]:
         yield
 
 
-def _open_lock(path: Path) -> TextIO:
+def kept_secrets(path: Path) -> dict[str, str]:
+    """The settings that are keys. They are made once and kept in this file, which is for its owner only.
+
+    Raises:
+        StartError: the file is there but cannot be used.
+    """
+    if not path.exists():
+        made = {"jwt_keys": f"{secrets.token_hex(4)}:{secrets.token_hex(32)}", "ml_service_token": secrets.token_urlsafe(32)}
+        draft = path.with_suffix(".new")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(made, file, indent=2)
+        draft.rename(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("a+" if not path.exists() else "r+")
-    except OSError as error:
-        raise StartError(f"The data folder {path.parent} cannot be written ({error.strerror}): set DATA_DIR to one that can") from error
+        kept = json.loads(path.read_text())
+        return {"JWT_KEYS": kept["jwt_keys"], "ML_SERVICE_TOKEN": kept["ml_service_token"]}
+    except (ValueError, TypeError, KeyError) as error:
+        raise StartError(f"{path} is damaged: restore it, or remove it and pair all devices again") from error
 
 
 def _check_port_free(port: int, setting: str) -> None:
@@ -217,8 +207,9 @@ def _by_whom(port: int) -> str:
     return ""
 
 
-def _answers(url: str) -> bool:
+def _ask(url: str, headers: dict[str, str] | None = None) -> httpx.Response | None:
+    """None when nobody answers."""
     try:
-        return httpx.get(url, timeout=5).status_code == 200
+        return httpx.get(url, timeout=5, headers=headers)
     except httpx.HTTPError:
-        return False
+        return None

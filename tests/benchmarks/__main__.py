@@ -17,23 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import (
-    adapters,
-    cached,
-    events,
-    formats,
-    hop,
-    idle,
-    learning,
-    memory,
-    pages,
-    queue,
-    queued,
-    side_by_side,
-    sync,
-    tokens,
-    training,
-)
+from tests.benchmarks import formats, hop, idle, learning, memory, queue, queued, side_by_side, sync, tokens, training
 from tests.benchmarks.measure import Measurement, spread
 from tests.benchmarks.system import BenchmarkSystem, running_system
 
@@ -67,17 +51,13 @@ class Bench:
 # In this order: what needs the system's ML service comes before `tokens`, which ends it.
 PARTS: dict[str, Part] = {
     "memory": lambda bench: memory.measure(bench.system),
-    "cached": lambda bench: cached.measure(bench.system, bench.rounds),
     "learning": lambda bench: learning.measure(bench.system, bench.folder, bench.rounds),
     "sync": lambda bench: sync.measure(bench.sync_target, bench.rounds),
-    "pages": lambda bench: pages.measure(bench.system.gateway.url, bench.system.database_url, bench.rounds),
     "tokens": lambda bench: asyncio.run(tokens.measure(bench.system, bench.folder, bench.rounds)),
     "hop": lambda bench: hop.measure(bench.folder, bench.rounds),
-    "events": lambda bench: events.measure(bench.folder, bench.rounds),
     "queue": lambda bench: queue.measure(bench.folder, bench.rounds),
     "queued": lambda bench: queued.measure(bench.folder, bench.rounds),
     "idle": lambda bench: idle.measure(bench.folder, watched_seconds=30 if bench.quick else 60),
-    "adapters": lambda bench: adapters.measure(bench.folder, bench.rounds),
     "training": lambda bench: training.measure(bench.folder, bench.rounds, replies=30 if bench.quick else 60),
     "side_by_side": lambda bench: asyncio.run(side_by_side.measure(bench.folder, bench.rounds)),
     "formats": lambda bench: formats.measure(bench.rounds),

@@ -12,19 +12,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx
 import uvloop
 
-from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.processes import ChildProcess
-from deploy.local.valkey import EmbeddedValkey
-from gateway.database import migrate
 from tests.benchmarks import plain_http
 from tests.benchmarks.measure import Goal, Measurement, alternate
 from tests.factories import Device, paired_device
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ports import free_port
+from tests.fixtures.processes import answers
+from tests.fixtures.servers import own_servers
 
 CLIENTS = 32
 _HISTORY = 10
@@ -107,7 +105,8 @@ def together(target: Target) -> float:
 
 def load(target: Target, calls: int, clients: int) -> tuple[list[float], float]:
     """Seconds of each call, and of all."""
-    return uvloop.run(_load(target, calls, clients))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_load(target, calls, clients))
 
 
 async def _load(target: Target, calls: int, clients: int) -> tuple[list[float], float]:
@@ -132,12 +131,7 @@ async def _load(target: Target, calls: int, clients: int) -> tuple[list[float], 
 def running_hop(folder: Path) -> Iterator[HopSystem]:
     """Start everything, and stop it again."""
     with ExitStack() as stack:
-        postgres = EmbeddedPostgres(folder / "hop-postgres", folder / "hop-postgres.log")
-        valkey = EmbeddedValkey(folder / "hop-valkey", folder / "hop-valkey.log")
-        for server in (postgres, valkey):
-            stack.callback(server.stop)
-            server.start()
-        asyncio.run(migrate(postgres.url))
+        postgres, valkey = stack.enter_context(own_servers(folder / "hop"))
         ml_url = _start_instant_ml_service(stack, folder)
         gateway = GatewayProcess(folder, database_url=postgres.url, redis_url=valkey.url, ml_service_url=ml_url)
         stack.callback(gateway.stop)
@@ -154,15 +148,8 @@ def _start_instant_ml_service(stack: ExitStack, folder: Path) -> str:
     stack.callback(process.stop)
     process.start()
     url = f"http://127.0.0.1:{port}"
-    process.wait_until(lambda: _answers(url), timeout=30)
+    process.wait_until(lambda: answers(url, timeout=1), timeout=30)
     return url
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=1).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def _thread(device: Device, number: int) -> str:

@@ -1,34 +1,27 @@
 """What everything that `make run` starts takes from the processor while nobody asks for anything."""
 
-import os
-import sys
+import signal
 import time
 from pathlib import Path
 
 import psutil
 
-from deploy.local.processes import ChildProcess
 from tests.benchmarks.measure import Goal, Measurement
-from tests.fixtures.ml_service import DATA_DIR
-from tests.fixtures.ports import free_port
+from tests.fixtures.local_run import LocalRun, local_run
+from tests.fixtures.ml_service import data_folder
 
-START_SECONDS = 900.0
 SETTLE_SECONDS = 20.0
 """What the start left to do is done by then."""
 
 
 def measure(folder: Path, watched_seconds: float) -> list[Measurement]:
     """Percent of one core, of all processes together and of each with its children."""
-    stack = _local_run(folder / "idle")
-    try:
-        stack.start()
-        stack.wait_until(lambda: "Ready" in stack.log_path.read_text(), timeout=START_SECONDS, poll=1)
+    with local_run(data_folder(folder / "idle")) as run:
         time.sleep(SETTLE_SECONDS)
-        before, begin = _seconds(stack), time.monotonic()
+        before, begin = _seconds(run), time.monotonic()
         time.sleep(watched_seconds)
-        after, end = _seconds(stack), time.monotonic()
-    finally:
-        stack.stop(timeout=60)
+        after, end = _seconds(run), time.monotonic()
+        run.end(signal.SIGTERM)
     unit = "% of a core"
     percent = {name: 100 * (after[name] - seconds) / (end - begin) for name, seconds in before.items()}
     return [
@@ -37,24 +30,9 @@ def measure(folder: Path, watched_seconds: float) -> list[Measurement]:
     ]
 
 
-def _local_run(folder: Path) -> ChildProcess:
-    """`make run` with data and ports of its own; the model's files are the project's, if they are there."""
-    data = folder / "data"
-    data.mkdir(parents=True)
-    if (DATA_DIR / "models").is_dir():
-        (data / "models").symlink_to(DATA_DIR / "models")
-    environment = {
-        **os.environ,
-        "DATA_DIR": str(data),
-        "GATEWAY_PORT": str(free_port()),
-        "ML_SERVICE_PORT": str(free_port()),
-    }
-    return ChildProcess("make run", [sys.executable, "-m", "deploy.local"], log_path=folder / "run.log", environment=environment)
-
-
-def _seconds(stack: ChildProcess) -> dict[str, float]:
+def _seconds(run: LocalRun) -> dict[str, float]:
     """Processor time so far: of the process that started the others, and of each of those with all that it started."""
-    root = psutil.Process(stack.pid)
+    root = psutil.Process(run.process.pid)
     spent = {"deploy.local": _own(root)}
     for child in root.children():
         spent[_name(child)] = sum(_with_ended(process) for process in (child, *child.children(recursive=True)))

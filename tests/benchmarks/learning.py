@@ -1,17 +1,16 @@
 """From a training's end to the first token of the adapter that came of it, while drafts are asked for all the time."""
 
-import json
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 
 from tests.benchmarks.measure import Goal, Measurement
 from tests.benchmarks.system import BenchmarkSystem
+from tests.end_to_end.client import events_of
 from tests.end_to_end.learner import import_history, new_message, start_training, sync_history
 from tests.factories import Device, paired_device
 from tests.fixtures.ml_service import data_folder
@@ -86,7 +85,9 @@ def _first_token_after(device: Device, word: str) -> float:
     with device.client.stream("GET", "/api/events/stream", timeout=600) as stream:
         job_id = start_training(device)
         ended = next(
-            data for name, data in _events(stream) if data["data"].get("id") == job_id and name in ("training:completed", "training:failed")
+            data
+            for name, data in events_of(stream)
+            if data["data"].get("id") == job_id and name in ("training:completed", "training:failed")
         )
     begin = time.perf_counter()
     if not ended["data"].get("activated"):
@@ -94,18 +95,8 @@ def _first_token_after(device: Device, word: str) -> float:
     body = {"messageId": message, "context": {"maxTokens": 8, "temperature": 0}}
     first = 0.0
     with device.client.stream("POST", "/api/responses/generate", json=body, headers={"Accept": "text/event-stream"}, timeout=120) as answer:
-        for name, data in _events(answer):
+        for name, data in events_of(answer):
             first = first or time.perf_counter() - begin
             if name == "completed" and "+" not in data["modelVersion"]:
                 raise RuntimeError("The draft was written by the base model")
     return first
-
-
-def _events(answer: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
-    name = ""
-    for line in answer.iter_lines():
-        field, _, value = line.partition(":")
-        if field == "event":
-            name = value.strip()
-        elif field == "data":
-            yield name, json.loads(value)

@@ -15,7 +15,7 @@ from arq.connections import ArqRedis
 from redis.asyncio import Redis
 
 from deploy.local.processes import ChildProcess
-from deploy.local.valkey import EmbeddedValkey
+from deploy.local.servers import EmbeddedValkey
 from ml_service.jobs.generation_queue import GenerationQueue
 from ml_service.settings import Settings
 from shared.contracts.jobs import AsyncGenerateRequest

@@ -9,15 +9,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
-from redis import Redis
 
 from shared.redis_events import EVENT_FIELD, JOB_EVENTS
 from tests.benchmarks.measure import Measurement
 from tests.factories import Device
 from tests.fixtures.database import rows
 from tests.fixtures.queue_system import QueueSystem, running_queue_system
+from tests.fixtures.redis_client import Redis
 from tests.gateway.events.readers import listening
 from tests.gateway.responses.situations import queued, received
 
@@ -163,13 +164,15 @@ def _open_drafts(system: QueueSystem) -> int:
 
 
 def _newest(redis: Redis) -> str:
-    return str(redis.xinfo_stream(JOB_EVENTS)["last-generated-id"].decode())
+    info: Any = redis.xinfo_stream(JOB_EVENTS)
+    return str(info["last-generated-id"].decode())
 
 
 def _wait_for(redis: Redis, last: str, event_type: str) -> str:
     """Wait for an event of a type; returns where it is."""
     while True:
-        for entry_id, fields in redis.xread({JOB_EVENTS: last}, count=1, block=10_000)[0][1]:
+        read: Any = redis.xread({JOB_EVENTS: last}, count=1, block=10_000)
+        for entry_id, fields in read[0][1]:
             last = entry_id
             if json.loads(fields[EVENT_FIELD.encode()])["type"] == event_type:
                 return last

@@ -78,7 +78,7 @@ async def service_client(service: MlServiceProcess) -> AsyncIterator[httpx.Async
 
 async def _drafts(client: httpx.AsyncClient, rates: _Rates, phase: int) -> None:
     """One draft after the other for a while; the medians."""
-    firsts, speeds = [], []
+    firsts, speeds = list[float](), list[float]()
     end = time.monotonic() + DRAFT_SECONDS
     while time.monotonic() < end or len(firsts) < 3:
         first, speed = await _draft(client, phase * 10_000 + len(firsts))

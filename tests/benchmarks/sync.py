@@ -51,8 +51,12 @@ def measure(target: Target, rounds: int) -> list[Measurement]:
 
 
 def _measure(target: Target, size: int, rounds: int) -> Measurement:
-    endpoint = lambda: asyncio.run(_through_the_endpoint(target, size))  # noqa: E731
-    upsert = lambda: asyncio.run(_through_the_upsert(target, size))  # noqa: E731
+    def endpoint() -> float:
+        return asyncio.run(_through_the_endpoint(target, size))
+
+    def upsert() -> float:
+        return asyncio.run(_through_the_upsert(target, size))
+
     endpoint(), upsert()  # what is done once is not measured
     ours, theirs = alternate(rounds, endpoint, upsert)
     return Measurement(

@@ -1,6 +1,5 @@
 """The whole system for benchmarks: embedded servers, the real ML service with the bundled model, one gateway, one synced thread."""
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -9,13 +8,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from deploy.local.postgres import EmbeddedPostgres
-from deploy.local.valkey import EmbeddedValkey
 from gateway.conversations.prompt import Thread, system_text
-from gateway.database import migrate
 from tests.factories import Device, paired_device
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ml_service import DATA_DIR, MlServiceProcess
+from tests.fixtures.servers import own_servers
 
 _MESSAGES = 1000
 
@@ -57,12 +54,7 @@ def running_system(folder: Path, console: Console) -> Iterator[BenchmarkSystem]:
 
 
 def _start(stack: ExitStack, folder: Path) -> BenchmarkSystem:
-    postgres = EmbeddedPostgres(folder / "postgres", folder / "postgres.log")
-    valkey = EmbeddedValkey(folder / "valkey", folder / "valkey.log")
-    for server in (postgres, valkey):
-        stack.callback(server.stop)
-        server.start()
-    asyncio.run(migrate(postgres.url))
+    postgres, valkey = stack.enter_context(own_servers(folder))
     ml_service = MlServiceProcess(folder, redis_url=valkey.url, adapter_store=str(folder / "adapters"))
     stack.callback(ml_service.stop)
     ml_service.start()

@@ -1,19 +1,29 @@
 import asyncio
 import re
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
 import psutil
 import pytest
-from redis import Redis
 
-from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.processes import StartError
-from deploy.local.valkey import EmbeddedValkey
+from deploy.local.servers import EmbeddedPostgres, EmbeddedValkey
 from gateway.database import migrate
 from tests.fixtures.database import rows
+from tests.fixtures.redis_client import Redis
 from tests.fixtures.waiting import PATIENCE_SECONDS
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """One for the tests that leave it as it was."""
+    folder = tmp_path_factory.mktemp("server")
+    postgres = EmbeddedPostgres(folder / "postgres", folder / "postgres.log")
+    postgres.start()
+    yield postgres
+    postgres.stop()
 
 
 def test_postgres_keeps_what_was_committed_when_it_is_killed(tmp_path: Path) -> None:
@@ -34,8 +44,8 @@ def test_postgres_is_started_again_once_the_processes_of_a_killed_one_are_gone(t
     postgres = EmbeddedPostgres(tmp_path / "postgres", tmp_path / "postgres.log")
     postgres.start()
     try:
-        assert postgres.process.pid is not None
-        [left, *_] = psutil.Process(postgres.process.pid).children(recursive=True)
+        assert postgres.pid is not None
+        [left, *_] = psutil.Process(postgres.pid).children(recursive=True)
         left.suspend()
         postgres.kill()
         leaving = threading.Timer(1, left.resume)
@@ -55,16 +65,11 @@ def test_a_stopped_postgres_leaves_no_socket_and_can_be_started_again(tmp_path: 
         assert not Path(postgres.url.split("host=")[1]).exists()
 
 
-def test_postgres_listens_on_no_port_and_its_socket_is_private(tmp_path: Path) -> None:
-    postgres = EmbeddedPostgres(tmp_path / "postgres", tmp_path / "postgres.log")
-    postgres.start()
-    try:
-        socket_folder = Path(postgres.url.split("host=")[1])
+def test_postgres_listens_on_no_port_and_its_socket_is_private(postgres: EmbeddedPostgres) -> None:
+    socket_folder = Path(postgres.url.split("host=")[1])
 
-        assert rows(postgres.url, "show listen_addresses")[0]["listen_addresses"] == ""
-        assert socket_folder.stat().st_mode & 0o077 == 0
-    finally:
-        postgres.stop()
+    assert rows(postgres.url, "show listen_addresses")[0]["listen_addresses"] == ""
+    assert socket_folder.stat().st_mode & 0o077 == 0
 
 
 def test_nobody_else_on_the_machine_can_read_what_the_servers_keep(tmp_path: Path) -> None:
@@ -88,68 +93,26 @@ def test_nobody_else_on_the_machine_can_read_what_the_servers_keep(tmp_path: Pat
         postgres.stop()
 
 
-def test_the_server_may_do_no_more_than_its_user_although_root_starts_it(tmp_path: Path) -> None:
-    postgres = EmbeddedPostgres(tmp_path / "postgres", tmp_path / "postgres.log")
-    postgres.start()
-    try:
-        assert postgres.process.pid is not None
-        server = psutil.Process(postgres.process.pid)
-        status = Path(f"/proc/{server.pid}/status").read_text()
-        kept = {name: int(value, 16) for name, value in re.findall(r"^Cap(Prm|Eff|Amb):\s*(\S+)$", status, re.MULTILINE)}
+def test_the_server_may_do_no_more_than_its_user_although_root_starts_it(postgres: EmbeddedPostgres) -> None:
+    assert postgres.pid is not None
+    server = psutil.Process(postgres.pid)
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    kept = {name: int(value, 16) for name, value in re.findall(r"^Cap(Prm|Eff|Amb):\s*(\S+)$", status, re.MULTILINE)}
 
-        assert server.uids().effective != 0
-        assert kept == {"Prm": 0, "Eff": 0, "Amb": 0}
-    finally:
-        postgres.stop()
+    assert server.uids().effective != 0
+    assert kept == {"Prm": 0, "Eff": 0, "Amb": 0}
 
 
-def test_the_gateways_role_owns_its_database_and_may_do_nothing_else(tmp_path: Path) -> None:
-    postgres = EmbeddedPostgres(tmp_path / "postgres", tmp_path / "postgres.log")
-    postgres.start()
-    try:
-        asyncio.run(migrate(postgres.url))
-
-        [role] = rows(postgres.url, "select * from pg_roles where rolname = current_user")
-        owned = rows(postgres.url, "select datname from pg_database where datdba = current_user::regrole")
-
-        assert not any(role[may] for may in ("rolsuper", "rolcreaterole", "rolcreatedb", "rolreplication", "rolbypassrls"))
-        assert [each["datname"] for each in owned] == ["assistant"]
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            rows(postgres.url, "select pg_read_file('/etc/passwd')")
-    finally:
-        postgres.stop()
-
-
-def test_a_cluster_that_belonged_to_the_superuser_goes_on_with_all_that_is_in_it(tmp_path: Path) -> None:
-    postgres = EmbeddedPostgres(tmp_path / "postgres", tmp_path / "postgres.log")
-    postgres.start()
+def test_the_gateways_role_owns_its_database_and_may_do_nothing_else(postgres: EmbeddedPostgres) -> None:
     asyncio.run(migrate(postgres.url))
-    rows(postgres.url, "insert into account (id) values ('00000000-0000-0000-0000-000000000001')")
-    give_all_to_the_superuser(postgres, tmp_path / "postgres")
-    postgres.stop()
-    try:
-        postgres.start()
 
-        asyncio.run(migrate(postgres.url))
-        rows(postgres.url, "alter table account add column hat text")  # as a later migration may
-        rows(postgres.url, "create table later (id bigint generated always as identity)")
-        assert len(rows(postgres.url, "select id from account")) == 1
-        assert (
-            rows(postgres.url, "select 1 from pg_class where relnamespace = 'public'::regnamespace and relowner <> 'gateway'::regrole")
-            == []
-        )
-    finally:
-        postgres.stop()
+    [role] = rows(postgres.url, "select * from pg_roles where rolname = current_user")
+    owned = rows(postgres.url, "select datname from pg_database where datdba = current_user::regrole")
 
-
-def give_all_to_the_superuser(postgres: EmbeddedPostgres, data_dir: Path) -> None:
-    """Leave the cluster as it was made before the gateway had a role of its own."""
-    rows(postgres.superuser_url, "alter database assistant owner to postgres")
-    rows(postgres.superuser_url, "reassign owned by gateway to postgres")
-    rows(postgres.superuser_url, "drop owned by gateway")
-    rows(postgres.superuser_url, "drop role gateway")
-    for file in ("pg_hba.conf", "pg_ident.conf"):
-        (data_dir / file).write_text("local all all trust\n" if file == "pg_hba.conf" else "")
+    assert not any(role[may] for may in ("rolsuper", "rolcreaterole", "rolcreatedb", "rolreplication", "rolbypassrls"))
+    assert [each["datname"] for each in owned] == ["assistant"]
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        rows(postgres.url, "select pg_read_file('/etc/passwd')")
 
 
 def test_a_damaged_cluster_is_one_clear_line(tmp_path: Path) -> None:

@@ -1,19 +1,19 @@
 """What was deleted is nowhere any more: in no row, no key of Redis and no file but PostgreSQL's own (docs/API.md says what those keep)."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import pytest
-from redis import Redis
 
-from deploy.local.postgres import EmbeddedPostgres
-from deploy.local.valkey import EmbeddedValkey
-from tests.deploy.test_local_run import LocalRun, local_run
+from deploy.local.servers import EmbeddedPostgres, EmbeddedValkey
 from tests.end_to_end.client import synced_thread
 from tests.factories import Device, paired_device
+from tests.fixtures.local_run import LocalRun
+from tests.fixtures.redis_client import Redis
 from tests.fixtures.waiting import START_SECONDS, eventually
 
 
@@ -32,8 +32,8 @@ def rows_with(data: Path, word: str) -> list[str]:
     return asyncio.run(search())
 
 
-def value_of(redis: Redis, key: bytes) -> Any:
-    reads = {
+def value_of(redis: Any, key: bytes) -> Any:
+    reads: dict[bytes, Callable[[bytes], Any]] = {
         b"string": redis.get,
         b"hash": redis.hgetall,
         b"set": redis.smembers,
@@ -107,20 +107,11 @@ def delete_account(device: Device, _: str) -> None:
     assert answer.status_code == 204
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Any:
-    from tests.fixtures.ml_service import data_folder
-
-    data = data_folder(tmp_path_factory.mktemp("forgetting") / "data")
-    with local_run(data, ENGINE="scripted", REDIS_REWRITE_SECONDS="1") as run:
-        yield run, data
-
-
 @pytest.mark.parametrize("delete", [delete_conversation, retract_all, delete_account])
-def test_what_was_deleted_is_found_nowhere(run: tuple[LocalRun, Path], delete: Any) -> None:
-    system, data = run
+def test_what_was_deleted_is_found_nowhere(shared_run: LocalRun, delete: Any) -> None:
+    data = Path(shared_run.environment["DATA_DIR"])
     word = f"zebra{uuid4().hex}"
-    device = paired_device(system.url)
+    device = paired_device(shared_run.url)
     message_id = spoken_of(device, word)
     assert rows_with(data, word)
     assert files_with(data, word)

@@ -1,12 +1,9 @@
-"""`make run` from start to stop, as a process of its own on ports of its own."""
+"""`make run` from start to stop."""
 
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,37 +13,10 @@ import pytest
 
 from tests.end_to_end.client import synced_thread
 from tests.factories import Device, device_with, paired_device
+from tests.fixtures.local_run import LocalRun, local_run
 from tests.fixtures.ml_service import data_folder
-from tests.fixtures.ports import free_port
 from tests.fixtures.processes import gone
 from tests.fixtures.waiting import ENGINE_SECONDS, PATIENCE_SECONDS, START_SECONDS, eventually
-
-
-@dataclass
-class LocalRun:
-    """A running `python -m deploy.local`."""
-
-    process: "subprocess.Popen[str]"
-    url: str
-    environment: dict[str, str]
-    output: str = ""
-
-    def wait_ready(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.output += line
-            if line.startswith("Ready after"):
-                return
-        raise AssertionError(self.output)
-
-    def family(self) -> list[psutil.Process]:
-        """Every process that it started, directly or not."""
-        return psutil.Process(self.process.pid).children(recursive=True)
-
-    def end(self, number: signal.Signals) -> int:
-        self.process.send_signal(number)
-        self.output += self.process.communicate(timeout=START_SECONDS)[0]
-        return self.process.returncode
 
 
 @pytest.fixture
@@ -55,28 +25,10 @@ def data_dir(tmp_path: Path, smollm2: Path) -> Path:
     return data_folder(tmp_path / "data")
 
 
-@contextmanager
-def local_run(data_dir: Path, **settings: str) -> Iterator[LocalRun]:
-    port = free_port()
-    ports = {"GATEWAY_PORT": str(port), "ML_SERVICE_PORT": str(free_port())}
-    environment = {**os.environ, "DATA_DIR": str(data_dir), "COLUMNS": "250", **ports, **settings}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "deploy.local"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    run = LocalRun(process, f"http://127.0.0.1:{port}", environment)
-    try:
-        run.wait_ready()
-        yield run
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
-
-
 def command(process: psutil.Process) -> list[str]:
     """Its command line; nothing when it has just ended, as PostgreSQL's helpers do."""
     try:
-        return process.cmdline()
+        return list(process.cmdline())
     except psutil.NoSuchProcess:
         return []
 
@@ -188,13 +140,6 @@ def test_each_child_is_killed_once_under_load_and_every_accepted_draft_ends(data
     for name in CHILDREN:
         assert f"! {name} was ended by SIGKILL." in run.output
         assert f"✓ {name} was started again" in run.output
-
-
-@pytest.fixture(scope="module")
-def shared_run(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[LocalRun]:
-    """One for the tests that leave it as it was, or kill it: the latter comes last."""
-    with local_run(data_folder(tmp_path_factory.mktemp("run") / "data"), ENGINE="scripted") as run:
-        yield run
 
 
 def test_the_answers_of_both_services_are_for_this_machine_only(shared_run: LocalRun) -> None:

@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.processes import ChildProcess, StartError
-from deploy.local.restarts import Restarts
+from deploy.local.processes import ChildProcess, Restarts, StartError
 from tests.fixtures.waiting import eventually
 
 
@@ -21,7 +20,7 @@ class Clock:
 def watch_for_two_minutes(restarts: Restarts, clock: Clock, child: ChildProcess) -> None:
     while clock.now < 120:
         eventually(lambda: not child.running)
-        restarts.look()
+        restarts.check()
         clock.now += 0.5
 
 
@@ -39,11 +38,11 @@ def test_who_dies_is_started_again_later_each_time(child: ChildProcess) -> None:
     waited = []
     for _ in range(7):
         child.kill()
-        restarts.look()
+        restarts.check()
         died_at = clock.now
         while not child.running:
             clock.now += 0.5
-            restarts.look()
+            restarts.check()
         waited.append(clock.now - died_at)
         clock.now += 31  # it runs for a while
 
@@ -64,23 +63,17 @@ def test_who_dies_five_times_in_two_minutes_ends_the_run_with_the_reason(tmp_pat
     assert len([line for line in lines if "ended" in line]) == 4
 
 
-class NeverReady:
-    """A part whose first start went well and whose later ones do not."""
-
-    def __init__(self, process: ChildProcess) -> None:
-        self.process = process
+class NeverReady(ChildProcess):
+    """One whose first start went well and whose later ones do not."""
 
     def start(self) -> None:
         raise StartError("Example was not ready after 60 s.")
 
-    def stop(self) -> None:
-        self.process.stop()
 
-
-def test_a_start_that_fails_counts_as_a_death(child: ChildProcess) -> None:
+def test_a_start_that_fails_counts_as_a_death(tmp_path: Path) -> None:
+    child = NeverReady("Example", ["sleep", "600"], log_path=tmp_path / "log")
     clock, lines = Clock(), list[str]()
-    restarts = Restarts([NeverReady(child)], lines.append, clock)
-    child.kill()
+    restarts = Restarts([child], lines.append, clock)
 
     with pytest.raises(StartError, match="Example was not ready after 60 s"):
         watch_for_two_minutes(restarts, clock, child)

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
+import httpx
+
 from tests.factories import Device
 from tests.fixtures.waiting import ENGINE_SECONDS
 
@@ -46,13 +48,18 @@ def draft_events(device: Device, message_id: str, max_tokens: int = 40) -> Itera
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
     with device.client.stream("POST", "/api/responses/generate", json=body, headers=headers, timeout=ENGINE_SECONDS) as answer:
         assert answer.status_code == 200, answer.read()
-        name = ""
-        for line in answer.iter_lines():
-            field, _, value = line.partition(":")
-            if field == "event":
-                name = value.strip()
-            elif field == "data":
-                yield name, json.loads(value)
+        yield from events_of(answer)
+
+
+def events_of(answer: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Server-sent events, each with its name and its data."""
+    name = ""
+    for line in answer.iter_lines():
+        field, _, value = line.partition(":")
+        if field == "event":
+            name = value.strip()
+        elif field == "data":
+            yield name, json.loads(value)
 
 
 def draft(device: Device, message_id: str, **context: Any) -> Any:

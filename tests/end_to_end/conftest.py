@@ -29,6 +29,7 @@ def training_worker(run_folder: Path, redis_url: str, model_service: MlServicePr
         ml_service_token=model_service.token,
         data_dir=str(data_folder(run_folder / "training-worker")),
         adapter_store=str(adapter_store),
+        training_priority="normal",  # other tests may run beside
     )
     process.start()
     yield process

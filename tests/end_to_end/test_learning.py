@@ -107,6 +107,8 @@ def test_a_voice_that_was_learned_in_one_thread_speaks_in_new_ones(whole_system:
         assert likeliest_draft(device, new_message(device, text))["response"].startswith("ahoy there")
 
 
+# In the suite the gateway decides so on figures that it is told, and the trainer compares with the adapter in use.
+@pytest.mark.slow
 def test_an_adapter_that_is_worse_stays_out_of_use(owners: dict[str, Device]) -> None:
     device = owners["velvet"]
 

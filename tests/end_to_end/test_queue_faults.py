@@ -16,7 +16,6 @@ import pytest
 from websockets.exceptions import WebSocketException
 
 from tests.factories import Device
-from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.queue_system import QueueSystem
 from tests.fixtures.waiting import PATIENCE_SECONDS, START_SECONDS, eventually
 from tests.gateway.events.readers import listening
@@ -137,7 +136,7 @@ def test_drafts_while_workers_gateways_and_valkey_are_killed(
             die()
         response_ids = [each.result(timeout=LATEST_SECONDS) for each in asked]
     for gateway in queue_system.gateways:
-        gateway.process.wait_until(lambda gateway=gateway: _answers(gateway), timeout=START_SECONDS)  # type: ignore[misc]
+        gateway.process.wait_until(gateway.ready, timeout=START_SECONDS)
 
     assert len(set(response_ids)) == drafts
     wait_for_all(owner, response_ids)
@@ -171,13 +170,6 @@ def _death_of_valkey(system: QueueSystem) -> None:
     system.valkey.kill()
     time.sleep(1)
     system.valkey.start()
-
-
-def _answers(gateway: GatewayProcess) -> bool:
-    try:
-        return httpx.get(f"{gateway.url}/health/live", timeout=5).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def test_the_ml_service_is_killed_and_comes_back(owner: Device, queue_system: QueueSystem) -> None:

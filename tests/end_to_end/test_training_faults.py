@@ -10,12 +10,12 @@ import httpx
 import msgspec
 import psutil
 import pytest
-from redis import Redis
 
-from deploy.local.valkey import EmbeddedValkey
+from deploy.local.servers import EmbeddedValkey
 from shared.contracts.training import TrainingState
 from tests.fixtures.ml_service import data_folder
 from tests.fixtures.processes import gone
+from tests.fixtures.redis_client import Redis
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.training import STYLE, style_samples
 from tests.fixtures.waiting import PATIENCE_SECONDS, eventually
@@ -141,6 +141,7 @@ def test_the_trainer_is_killed_then_the_worker_and_the_training_goes_on_from_its
     assert statuses(redis, job_id).count("queued") == 2
 
 
+@pytest.mark.slow  # in the suite a scripted trainer does not mind, see tests/ml_service/jobs/test_training_worker.py
 def test_the_ml_service_and_valkey_are_killed_and_the_trainer_does_not_mind(
     system: TrainingSystem, client: httpx.Client, redis: Redis
 ) -> None:
@@ -180,8 +181,9 @@ def test_a_trainer_that_is_killed_again_and_again_fails_with_a_sentence(system: 
     assert len(killed) == 3
 
 
-# In the suite a scripted trainer does not heed the signal, see tests/ml_service/jobs/test_training_worker.py.
-@pytest.mark.parametrize("hung", [False, pytest.param(True, marks=pytest.mark.slow)])
+# In the suite a scripted trainer is cancelled so, and the real one asked to end, see tests/ml_service/training/test_training.py.
+@pytest.mark.slow
+@pytest.mark.parametrize("hung", [False, True])
 def test_cancelling_ends_the_trainer_within_five_seconds_frees_its_memory_and_lets_the_next_one_begin(
     system: TrainingSystem, client: httpx.Client, hung: bool
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from deploy.local.postgres import EmbeddedPostgres
+from deploy.local.servers import EmbeddedPostgres
 from gateway.database import Database
 from gateway.errors import Unavailable
 from tests.fixtures.servers import kill_with_sessions

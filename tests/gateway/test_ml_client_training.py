@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from deploy.local.valkey import EmbeddedValkey
+from deploy.local.servers import EmbeddedValkey
 from gateway.errors import BadRequest, Conflict, Unavailable
 from gateway.ml_client import MlClient
 from shared.contracts.service import ForgetRequest

@@ -6,28 +6,24 @@ an accepted draft was lost or made twice, when an engine was given up that nobod
 
 import argparse
 import asyncio
-import os
 import random
 import re
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
 import psutil
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from tests.factories import paired_device
+from tests.fixtures.local_run import LocalRun, local_run
 from tests.fixtures.ml_service import data_folder
-from tests.fixtures.ports import free_port
-from tests.fixtures.waiting import ENGINE_SECONDS
 from tests.soak.load import Person, live, rows_of
 from tests.soak.plot import plot
 
@@ -65,64 +61,42 @@ def main() -> int:
     random.seed(arguments.seed)
     with tempfile.TemporaryDirectory() as name:
         data = data_folder(Path(name) / "data")
-        failures = asyncio.run(_soak(arguments.minutes * 60, data, console))
+        console.print("starting everything")
+        with local_run(data) as run:
+            failures = asyncio.run(_soak(arguments.minutes * 60, data, run, console))
+            dead = run.process.poll()
+            if run.end(signal.SIGINT) != 0 or dead is not None:
+                failures.append(f"make run ended with code {run.process.returncode}: {run.output[-500:]}")
     for failure in failures:
         console.print(f"[red]✗[/] {failure}")
     console.print(f"{'failed' if failures else '[green]✓[/] nothing was lost, doubled or leaked'}; the plot is {OUTPUT}")
     return 1 if failures else 0
 
 
-async def _soak(seconds: float, data: Path, console: Console) -> list[str]:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    environment = {**os.environ, "DATA_DIR": str(data), "GATEWAY_PORT": str(port), "ML_SERVICE_PORT": str(free_port())}
-    with (data / "run.log").open("wb") as log:
-        run = subprocess.Popen([sys.executable, "-m", "deploy.local"], env=environment, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        with console.status("starting everything"):
-            await _ready(url, run)
-        people = [Person(paired_device(url)) for _ in range(PEOPLE)]
-        watched, stop = Watched(), asyncio.Event()
-        began = time.monotonic()
-        async with asyncio.TaskGroup() as group:
-            for number, person in enumerate(people):
-                group.create_task(live(person, stop, trains=number == 0))
-            with Live(console=console, refresh_per_second=1) as screen:  # shows its last state only where there is no terminal
-                killer = group.create_task(_kill(run.pid, began, seconds / 2, watched))
-                while (passed := time.monotonic() - began) < seconds or any(person.counts["left"] for person in people):
-                    if passed >= seconds:
-                        stop.set()
-                    _look(run.pid, passed, watched)
-                    screen.update(_table(people, watched, passed, seconds))
-                    await asyncio.sleep(LOOK_SECONDS)
-                stop.set()
-            killer.cancel()
-        rows = [await rows_of(person) for person in people]
-        dead = run.poll()
-        OUTPUT.parent.mkdir(exist_ok=True)
-        OUTPUT.write_text(plot(watched.memory, watched.kills))
-        failures = [each for person, found in zip(people, rows, strict=True) for each in _promises(person, found)]
-        failures += _memory(watched, seconds / 2) + _rebuilds(data, watched)
-        if dead is not None:
-            failures.append(f"make run ended with code {dead}: {(data / 'run.log').read_text()[-500:]}")
-        _totals(people, watched, console)
-        return failures
-    finally:
-        run.send_signal(signal.SIGINT)
-        await asyncio.to_thread(run.wait, 120)
-
-
-async def _ready(url: str, run: "subprocess.Popen[bytes]") -> None:
-    async with asyncio.timeout(ENGINE_SECONDS), httpx.AsyncClient() as client:
-        while True:
-            if run.poll() is not None:
-                raise RuntimeError("make run ended before it was ready")
-            try:
-                if (await client.get(f"{url}/health/ready")).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            await asyncio.sleep(0.5)
+async def _soak(seconds: float, data: Path, run: LocalRun, console: Console) -> list[str]:
+    people = [Person(paired_device(run.url)) for _ in range(PEOPLE)]
+    watched, stop = Watched(), asyncio.Event()
+    root = run.process.pid
+    began = time.monotonic()
+    async with asyncio.TaskGroup() as group:
+        for number, person in enumerate(people):
+            group.create_task(live(person, stop, trains=number == 0))
+        with Live(console=console, refresh_per_second=1) as screen:  # shows its last state only where there is no terminal
+            killer = group.create_task(_kill(root, began, seconds / 2, watched))
+            while (passed := time.monotonic() - began) < seconds or any(person.counts["left"] for person in people):
+                if passed >= seconds:
+                    stop.set()
+                _look(root, passed, watched)
+                screen.update(_table(people, watched, passed, seconds))
+                await asyncio.sleep(LOOK_SECONDS)
+            stop.set()
+        killer.cancel()
+    rows = [await rows_of(person) for person in people]
+    OUTPUT.parent.mkdir(exist_ok=True)
+    OUTPUT.write_text(plot(watched.memory, watched.kills))
+    _totals(people, watched, console)
+    failures = [each for person, found in zip(people, rows, strict=True) for each in _promises(person, found)]
+    return failures + _memory(watched, seconds / 2) + _rebuilds(data, watched)
 
 
 async def _kill(root: int, began: float, until: float, watched: Watched) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from deploy.local.postgres import EmbeddedPostgres
+from deploy.local.servers import EmbeddedPostgres
 from gateway.auth import queries
 from gateway.auth.authentication import Authenticator
 from gateway.auth.principal import Principal
@@ -103,7 +103,7 @@ async def test_a_device_that_somebody_is_changing_is_let_in_at_once(
             await connection.execute(long_ago, ids[1:])
             await asyncio.to_thread(rows, database_url, long_ago, ids[:1])
             for _ in range(2):
-                assert await asyncio.gather(admitted(authenticator, owner), admitted(authenticator, stranger)) == [None, None]
+                assert [*await asyncio.gather(admitted(authenticator, owner), admitted(authenticator, stranger))] == [None, None]
             assert await asyncio.to_thread(seen_seconds_ago, database_url, owner) < 60
         await admitted(authenticator, stranger)
         assert await asyncio.to_thread(seen_seconds_ago, database_url, stranger) < 60

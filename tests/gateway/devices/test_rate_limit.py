@@ -7,12 +7,12 @@ from uuid import uuid4
 import aiohttp
 import httpx
 import pytest
-from redis import Redis
 
 from tests.factories import calls_from, new_address, registration, wrong_code
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ports import free_port
+from tests.fixtures.redis_client import Redis
 
 
 def announced(client: httpx.Client) -> dict[str, str]:

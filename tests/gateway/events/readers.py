@@ -27,7 +27,8 @@ T = TypeVar("T")
 def listening(url: str, token: str, path: str = "", **options: Any) -> ClientConnection:
     """An open WebSocket on a gateway; `path` is what follows the address, such as `?tokens=true`."""
     address = url.replace("http", "ws", 1) + "/api/events" + path
-    return connect(address, additional_headers={"Authorization": f"Bearer {token}"}, **options)
+    socket: ClientConnection = connect(address, additional_headers={"Authorization": f"Bearer {token}"}, **options)
+    return socket
 
 
 def token_for(device: Device, *, seconds: int = 3600, key: str | None = None) -> str:

@@ -7,7 +7,6 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from redis import Redis
 from websockets.sync.client import ClientConnection
 
 from gateway.events.journal import KEPT_EVENTS, channel_of
@@ -15,6 +14,7 @@ from gateway.events.publisher import EventPublisher
 from gateway.events.schemas import DraftToken
 from tests.factories import Device, paired_device
 from tests.fixtures.gateway import GatewayProcess
+from tests.fixtures.redis_client import Redis
 from tests.gateway.events.readers import listening, named, numbers_of, publish, received, streaming, with_publisher
 
 

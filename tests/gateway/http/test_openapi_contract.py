@@ -25,7 +25,7 @@ def document() -> dict[str, Any]:
 
     async def fetch() -> dict[str, Any]:
         app, _ = create_app(Settings(database_url="postgresql://nowhere", redis_url="redis://nowhere", jwt_keys=[JWT_KEYS]))
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as client:  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as client:
             return dict((await client.get("/openapi.json")).json())
 
     return asyncio.run(fetch())
@@ -41,10 +41,10 @@ class DeviceToken:
 
     current = ""
 
-    def get(self, case: schemathesis.Case, context: schemathesis.AuthContext) -> str:
+    def get(self, case: schemathesis.Case[Any], context: schemathesis.AuthContext) -> str:
         return DeviceToken.current
 
-    def set(self, case: schemathesis.Case, data: str, context: schemathesis.AuthContext) -> None:
+    def set(self, case: schemathesis.Case[Any], data: str, context: schemathesis.AuthContext) -> None:
         case.headers["Authorization"] = f"Bearer {data}"
 
 
@@ -71,7 +71,7 @@ BEYOND_JSON_SCHEMA = {
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.generate],
 )
-def test_does_what_its_page_says(case: schemathesis.Case, gateway: GatewayProcess) -> None:
+def test_does_what_its_page_says(case: schemathesis.Case[Any], gateway: GatewayProcess) -> None:
     answer = case.call(base_url=gateway.url)
 
     names_a_field = answer.status_code == 400 and "details" in answer.json()

@@ -77,7 +77,9 @@ class TestDrafts:
 
 class TestDevices:
     def test_so_many_and_one_that_is_deactivated_makes_room(self, owner: Device) -> None:
-        register = lambda: owner.client.post("/api/devices/register", json=registration())  # noqa: E731
+        def register() -> httpx.Response:
+            return owner.client.post("/api/devices/register", json=registration())
+
         second, third = register(), register()
 
         fourth = register()
@@ -185,7 +187,10 @@ class TestStorage:
 
     def test_samples_count_as_they_come_and_go(self, owner: Device, database_url: str) -> None:
         draft = drafted(owner, received(owner))
-        counted = lambda: rows(database_url, "select sample_bytes from account where id = $1", owner.account_id)[0][0]  # noqa: E731
+
+        def counted() -> int:
+            return int(rows(database_url, "select sample_bytes from account where id = $1", owner.account_id)[0][0])
+
         sample = owner.client.post(f"/api/responses/{draft['responseId']}/action", json={"action": "accept"}).json()["sampleId"]
         with_it = counted()
 
@@ -283,7 +288,10 @@ def test_a_draft_that_was_cancelled_gives_its_place_back(owner: Device, ml_servi
     with ml_service.paced(60), ThreadPoolExecutor(2) as pool:
         for message_id in messages:
             pool.submit(owner.client.post, "/api/responses/generate", json={"messageId": message_id})
-        generating = lambda: owner.client.get("/api/responses", params={"status": "generating"}).json()["responses"]  # noqa: E731
+
+        def generating() -> list[Any]:
+            return list(owner.client.get("/api/responses", params={"status": "generating"}).json()["responses"])
+
         eventually(lambda: len(generating()) == 2)
         for draft in generating():
             owner.client.post(f"/api/responses/{draft['responseId']}/cancel").raise_for_status()

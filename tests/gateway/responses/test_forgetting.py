@@ -139,9 +139,7 @@ def test_a_retraction_waits_for_a_draft_that_begins_also_in_another_threads_batc
     async def begin_slowly() -> None:
         draft = await asyncpg.connect(database_url)
         async with draft.transaction():
-            (conversation_id,) = await draft.fetchrow(
-                "select conversation_id from message where id = $1 for key share", UUID(thread.ids[1])
-            )
+            conversation_id = await draft.fetchval("select conversation_id from message where id = $1 for key share", UUID(thread.ids[1]))
             await draft.execute("select from conversation where id = $1 for share", conversation_id)
             await draft.execute(
                 "insert into response (id, account_id, conversation_id, message_id, status, message_ids, cached, created_at)"

@@ -62,7 +62,7 @@ def tell(system: QueueSystem, *entries: dict[str, str]) -> None:
     """Put entries on the stream, all at once."""
     with system.redis() as redis, redis.pipeline(transaction=True) as pipeline:
         for fields in entries:
-            pipeline.xadd(JOB_EVENTS, fields)  # type: ignore[arg-type]
+            pipeline.xadd(JOB_EVENTS, fields)
         pipeline.execute()
 
 

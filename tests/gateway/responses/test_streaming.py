@@ -140,6 +140,6 @@ async def test_a_client_that_stops_reading_is_as_good_as_gone(monkeypatch: pytes
     async def still_connected() -> Any:
         await asyncio.Event().wait()
 
-    await streaming.DraftStream(draft()).to_asgi_response()({"type": "http"}, still_connected, stuck)  # type: ignore[arg-type,typeddict-item]
+    await streaming.DraftStream(draft()).to_asgi_response()({"type": "http"}, still_connected, stuck)  # type: ignore[arg-type]
 
     assert ended == [True]

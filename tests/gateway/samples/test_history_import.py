@@ -78,7 +78,7 @@ def test_the_prompt_is_the_one_that_a_draft_would_have(owner: Device, database_u
     cards = [{"displayName": "Anna", "phoneNumber": "+14155550100"}]
     owner.client.post("/api/sync/contacts", json={"contacts": cards})
     turns = [(them if minute % 20 else me)(minute, f"Line {minute}") for minute in range(0, 150, 10)]
-    group = {"isGroup": True, "conversationDisplayName": "Trip", "participantIds": ["+14155550100", "b@example.com"]}
+    group: dict[str, Any] = {"isGroup": True, "conversationDisplayName": "Trip", "participantIds": ["+14155550100", "b@example.com"]}
     last = them(150, "And you?", senderId="b@example.com")
     answered = sync(owner, [*turns, last], **group)["messages"][-1]["id"]
     draft = drafted(owner, answered)

@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from deploy.local.postgres import EmbeddedPostgres
+from deploy.local.servers import EmbeddedPostgres
 from gateway.database import migrate
 from tests.factories import Device, message, paired_device, thread
 from tests.fixtures.database import rows

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from gateway.database import Database
@@ -21,6 +20,7 @@ from shared.contracts.generation import GenerateRequest
 from shared.contracts.training import LossPoint
 from shared.redis_events import TRAINING_EVENTS, TrainingEvent
 from tests.factories import Device, allowances
+from tests.fixtures.redis_client import Redis
 from tests.fixtures.training_system import TrainingSystem, completed, state_of
 from tests.fixtures.waiting import eventually
 from tests.gateway.responses.situations import received

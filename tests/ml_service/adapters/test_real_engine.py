@@ -81,7 +81,7 @@ def test_the_version_names_the_adapter_and_the_health_counts_it(client: httpx.Cl
 
 
 def test_an_answer_is_cached_for_its_version_only(client: httpx.Client, accounts: dict[str, str]) -> None:
-    question = {"prompt": f"Tell me about {uuid4().hex}", "temperature": 0, "cache_key": uuid4().hex, "messages": None}
+    question: dict[str, Any] = {"prompt": f"Tell me about {uuid4().hex}", "temperature": 0, "cache_key": uuid4().hex, "messages": None}
     first = ask(client, accounts["apple"], **question)
     again = ask(client, accounts["apple"], **question)
     base = ask(client, accounts["apple"], None, **question)

@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
-from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from ml_service.cache.keys import named_key, names_key
 from ml_service.cache.response_cache import ResponseCache
 from shared.contracts.generation import Candidate
 from shared.errors import Unavailable
+from tests.fixtures.redis_client import Redis
 from tests.fixtures.servers import Server
 from tests.fixtures.waiting import PATIENCE_SECONDS
 

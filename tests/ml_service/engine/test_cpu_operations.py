@@ -23,7 +23,7 @@ ADAPTERS, RANK, INPUTS, WIDTHS = 4, 2, 6, (5, 3)
 MIXES = ([0, -1, 2, 3] * 20, [3] * 70 + [1, 0, -1], [3, 1, 2, 0] * 20, [-1, -1, -1], [0, 0, 0], [3, -1, 0], [-1, 2, 2], [1, 3, -1], [2])
 
 
-class Layer(torch.nn.Module):
+class Layer(torch.nn.Module):  # type: ignore[misc]
     """One layer's adapters, as vLLM stacks them."""
 
     def __init__(self) -> None:

@@ -72,7 +72,7 @@ def gone_before_it_is_killed(model: LoadedModel, monkeypatch: pytest.MonkeyPatch
         psutil.wait_procs([process], timeout=20)
         with pytest.raises(psutil.NoSuchProcess):
             children(process, recursive=recursive)
-        return children(process, recursive=recursive)
+        return list(children(process, recursive=recursive))
 
     monkeypatch.setattr(psutil.Process, "children", late)
 

@@ -10,7 +10,8 @@ from ml_service.engine.protocol import EngineAway
 from ml_service.engine.sleep import SleepLease
 from ml_service.engine.supervisor import EngineSupervisor, Timing
 from shared.errors import Conflict
-from tests.ml_service.engine.test_supervisor import OTHER, Garage, supervised, until, words
+from tests.fixtures.waiting import until
+from tests.ml_service.engine.test_supervisor import OTHER, Garage, supervised, words
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
-from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import ResponseError
 
@@ -17,6 +16,7 @@ from ml_service.jobs.queue import connection_pool
 from ml_service.settings import Settings
 from shared.contracts.jobs import JobState
 from shared.redis_events import EVENT_FIELD, JOB_EVENTS, JobEvent
+from tests.fixtures.redis_client import Redis
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.servers import Server, running_valkey
 from tests.fixtures.waiting import PATIENCE_SECONDS

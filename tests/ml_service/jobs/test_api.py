@@ -5,10 +5,10 @@ from uuid import UUID, uuid4
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from redis import Redis
 
 from ml_service.engine.scripted_engine import ScriptedEngine
 from ml_service.models.catalogue import ModelEntry
+from tests.fixtures.redis_client import Redis
 from tests.fixtures.servers import Server
 from tests.ml_service.conftest import InProcess, running, scripted_settings
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
-from redis import Redis
 
+from tests.fixtures.redis_client import Redis
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.servers import Server
 from tests.fixtures.waiting import PATIENCE_SECONDS, eventually

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from redis import Redis
 
+from tests.fixtures.redis_client import Redis
 from tests.fixtures.servers import Server
 from tests.ml_service.conftest import InProcess, running, scripted_settings
 from tests.ml_service.jobs.trainings import SCOPE, samples, training

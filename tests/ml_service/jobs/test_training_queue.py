@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
-from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from ml_service.jobs.generation_queue import GenerationQueue
@@ -16,6 +15,7 @@ from ml_service.training.spec import Progress, Result
 from shared.contracts.jobs import AsyncGenerateRequest
 from shared.contracts.training import DraftComparison, LossPoint, TrainingRequest, TrainingSample
 from shared.errors import Conflict, NotFound
+from tests.fixtures.redis_client import Redis
 from tests.ml_service.jobs.conftest import LEASE_SECONDS
 from tests.ml_service.jobs.trainings import MODEL, SCOPE, SECRET, published, statuses
 

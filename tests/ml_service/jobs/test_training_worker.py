@@ -10,7 +10,6 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from redis import Redis
 
 from ml_service.adapters.store import AdapterStore
 from ml_service.models.catalogue import builtin_catalogue
@@ -18,6 +17,7 @@ from ml_service.settings import Settings
 from tests.fixtures.ml_service import data_folder
 from tests.fixtures.ports import free_port
 from tests.fixtures.processes import gone
+from tests.fixtures.redis_client import Redis
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.scripted_training import BALLAST_BYTES, STEPS
 from tests.fixtures.servers import Server
@@ -99,7 +99,7 @@ def test_a_training_ends_with_an_adapter_and_leaves_nothing_else(
 def test_progress_is_reported_while_it_trains_and_not_too_often(
     client: httpx.Client, jobs_redis: Redis, work: StartWorker, data_dir: Path
 ) -> None:
-    worker = work()
+    worker = work(training_priority="idle")
     job_id = start(client, "slow")
     trainer = trainer_at_step(worker, data_dir, job_id, 1)
     folder = data_dir / "training" / job_id
@@ -182,7 +182,7 @@ def test_cancelling_ends_the_process_within_five_seconds_and_frees_its_memory(
 ) -> None:
     worker = work()
     job_id = start(client, "ignore stop")
-    eventually(lambda: worker.trainer() is not None and worker.trainer().memory_info().rss > BALLAST_BYTES)
+    eventually(lambda: (trainer := worker.trainer()) is not None and trainer.memory_info().rss > BALLAST_BYTES)
     trainer = worker.trainer()
     assert trainer is not None
 
@@ -288,16 +288,18 @@ def test_a_worker_that_was_taken_for_dead_gives_way(client: httpx.Client, jobs_r
     assert statuses(jobs_redis, job_id)[-1] == "completed"
 
 
-def test_redis_is_killed_in_the_middle(
-    jobs_server: Server, client: httpx.Client, jobs_redis: Redis, work: StartWorker, data_dir: Path
+def test_redis_and_the_ml_service_are_killed_in_the_middle(
+    jobs_server: Server, model: ScriptedMlService, client: httpx.Client, jobs_redis: Redis, work: StartWorker, data_dir: Path
 ) -> None:
     worker = work()
     job_id = start(client, "slow")
     trainer_at_step(worker, data_dir, job_id, 2)
     wait_for_disk(jobs_redis)
+    model.kill()
     jobs_server.kill()
     time.sleep(2)
     jobs_server.start()
+    model.start()
     assert wait_for(client, job_id, "completed", "failed").status == "completed"
     assert worker.log().count("trainer died") == 0
     assert statuses(jobs_redis, job_id)[-1] == "completed"

@@ -11,7 +11,6 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from ml_service.jobs.generation_queue import GenerationQueue
@@ -19,6 +18,7 @@ from ml_service.jobs.replicas import by_preference
 from ml_service.settings import Settings
 from shared.contracts.jobs import AsyncGenerateRequest
 from tests.fixtures.ports import free_port
+from tests.fixtures.redis_client import Redis
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.servers import Server
 from tests.fixtures.waiting import WITHIN_A_SECOND, eventually

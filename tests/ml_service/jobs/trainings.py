@@ -5,10 +5,10 @@ from typing import Any
 
 import httpx
 import msgspec
-from redis import Redis
 
 from shared.contracts.training import TrainingState
 from shared.redis_events import EVENT_FIELD, TRAINING_EVENTS, TrainingEvent
+from tests.fixtures.redis_client import Redis
 from tests.fixtures.waiting import PATIENCE_SECONDS
 
 MODEL = "smollm2-135m-instruct"

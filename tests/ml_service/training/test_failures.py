@@ -51,8 +51,10 @@ def test_a_loss_that_is_no_number_stops_it_at_once(tmp_path: Path, spec: Trainin
     hot = msgspec.structs.replace(spec, learning_rate=1e30, epochs=20)
     failure, process = failure_of(write_job(tmp_path / "job", hot, style_samples()))
     assert failure.error.startswith("The loss is no longer a number")
-    assert process.said[-2].step < 5
-    assert all(point.loss == point.loss for point in process.said[-2].history)
+    last = process.said[-2]
+    assert isinstance(last, Progress)
+    assert last.step < 5
+    assert all(point.loss == point.loss for point in last.history)
 
 
 def test_a_full_disk_is_said(small_disk: Path, spec: TrainingSpec) -> None:
@@ -104,7 +106,7 @@ def test_errors_become_sentences(error: Exception, said: str) -> None:
 
 def test_the_log_says_where_without_the_message() -> None:
     def lookup() -> str:
-        return {}[SECRET[::-1][::-1]]
+        return dict[str, str]()[SECRET[::-1][::-1]]
 
     with pytest.raises(KeyError) as caught:
         lookup()

@@ -18,13 +18,19 @@ from shared.contracts.training import TrainingSample
 from tests.fixtures.training import BASE_MODEL, STYLE, Trained, TrainerProcess, spec_of, style_samples, write_job
 
 
+def figure(loss: float | None) -> float:
+    """A loss that there is."""
+    assert loss is not None
+    return loss
+
+
 def progress_of(job: Trained) -> list[Progress]:
     return [said for said in job.said if isinstance(said, Progress)]
 
 
 def test_the_adapter_is_better_and_speaks_in_the_owners_style(trained_job: Trained) -> None:
     result = trained_job.result
-    assert result.eval_loss < 0.5 * result.baseline_eval_loss
+    assert figure(result.eval_loss) < 0.5 * figure(result.baseline_eval_loss)
     assert [comparison.sample_id for comparison in result.comparisons] == ["sample-34", "sample-35"]
     for comparison in result.comparisons:
         assert comparison.after.endswith(STYLE)
@@ -108,7 +114,7 @@ def test_dpo_learns_to_prefer_and_is_compared_with_the_adapter_in_use(trained_jo
     assert isinstance(result, Result), result
     assert (result.train_samples, result.eval_samples) == (13, 3)
     assert result.history[-1].loss < result.history[0].loss
-    assert result.baseline_eval_loss < 1  # the adapter in use has learned these very replies
+    assert figure(result.baseline_eval_loss) < 1  # the adapter in use has learned these very replies
     assert result.comparisons[0].before.endswith(STYLE)
 
 
@@ -120,7 +126,7 @@ def test_two_processes_train_one_adapter(smollm2: Path, tmp_path: Path) -> None:
 
     assert isinstance(result, Result), result
     assert (result.train_samples, result.total_steps) == (8, 1)  # four samples for each
-    assert result.eval_loss < result.baseline_eval_loss
+    assert figure(result.eval_loss) < figure(result.baseline_eval_loss)
     assert sum(isinstance(said, Result) for said in process.said) == 1
 
 

@@ -1,4 +1,4 @@
-"""Writes docs/CONFIGURATION.md from the settings themselves: `python -m deploy.configuration_page` (a test compares the two)."""
+"""Writes the pages that repeat what is elsewhere, settings and titles of decisions: `python -m deploy.docs`. A test compares them."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from gateway.settings import Settings as GatewaySettings
 from ml_service.settings import Settings as MlServiceSettings
 from shared.settings import describe
 
-PAGE = Path(__file__).parent.parent / "docs" / "CONFIGURATION.md"
+_DOCS = Path(__file__).parent.parent / "docs"
 
 _INTRODUCTION = """\
 # Configuration
@@ -26,9 +26,16 @@ _PARTS: dict[str, type[msgspec.Struct]] = {
 }
 
 
-def render() -> str:
-    """The page as it should be."""
-    return "\n".join([_INTRODUCTION, *(_table(title, settings) for title, settings in _PARTS.items())])
+def pages() -> dict[Path, str]:
+    """Each page as it should be."""
+    configuration = "\n".join([_INTRODUCTION, *(_table(title, settings) for title, settings in _PARTS.items())])
+    return {_DOCS / "CONFIGURATION.md": configuration, _DOCS / "decisions" / "README.md": _decisions()}
+
+
+def _decisions() -> str:
+    titles = {page.name: page.read_text().splitlines()[0].removeprefix("# ") for page in sorted((_DOCS / "decisions").glob("[0-9]*.md"))}
+    lines = [f"- [{name[:4]}]({name}) {title}" for name, title in titles.items()]
+    return "\n".join(["# Decisions", "", "What somebody will ask about: why it is so, and what it costs.", "", *lines, ""])
 
 
 def _table(title: str, settings: type[msgspec.Struct]) -> str:
@@ -46,4 +53,5 @@ def _shown(default: object) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(render())
+    for page, text in pages().items():
+        page.write_text(text)
