@@ -8,7 +8,7 @@ from gateway.conversations.cursor import Place
 from gateway.conversations.prompt import LONGEST_LINE
 from gateway.database import Db
 
-# What a prompt has use for. Which texts are nobody's words is written with each message, by `gateway.sync.phone_reports`.
+# What a prompt has use for. Which texts are nobody's words is written with each message, by `gateway.message_text.phone_reports`.
 _HAS_WORDS = "(text is not null and not wordless)"
 _SAYS_SOMETHING = f"""
     message_type in ('text', 'attachment') and retracted_at is null

@@ -25,10 +25,10 @@ from gateway.conversations.schemas import (
 from gateway.database import Database, Db
 from gateway.errors import BadRequest, NotFound
 from gateway.events.publisher import EventPublisher
-from gateway.message_text import shown
+from gateway.message_text.blank import shown
+from gateway.message_text.search_words import search_query
 from gateway.sync.forgetting import ForgetsConversations, Wakes
 from gateway.sync.schemas import Attachment
-from gateway.sync.search_words import search_query
 
 _PREVIEW = 140  # characters
 

@@ -7,13 +7,13 @@ import msgspec
 
 from gateway.database import new_ids
 from gateway.errors import BadRequest
-from gateway.message_text import shown
+from gateway.message_text.blank import shown
+from gateway.message_text.phone_reports import emoji_of, is_wordless
+from gateway.message_text.search_words import search_document
 from gateway.sync.chat_identifiers import is_group_identifier, peer_of
 from gateway.sync.handles import handle_of
 from gateway.sync.merging import attachments_json
-from gateway.sync.phone_reports import emoji_of, is_wordless
 from gateway.sync.schemas import Attachment, MessageBatch, SyncedMessage
-from gateway.sync.search_words import search_document
 
 _FIRST_YEAR, _LAST_YEAR = 1970, 2199
 _TIMES = ("sent_at", "edited_at", "retracted_at")

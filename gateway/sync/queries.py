@@ -7,9 +7,9 @@ from uuid import UUID
 from asyncpg import Record
 
 from gateway.database import Db
+from gateway.message_text.phone_reports import is_wordless
+from gateway.message_text.search_words import search_document
 from gateway.sync.merging import Content, KnownMessage, attachments_json
-from gateway.sync.phone_reports import is_wordless
-from gateway.sync.search_words import search_document
 from shared.ids import new_id
 
 ROW_BYTES = 500

@@ -10,7 +10,8 @@ from asyncpg import Record
 
 from gateway.database import Db
 from gateway.errors import BadRequest
-from gateway.message_text import is_blank, same_words
+from gateway.message_text.blank import is_blank
+from gateway.message_text.comparing import same_words
 from gateway.samples import queries
 from gateway.samples.personal_data import mask, mask_turns, says_something
 from shared.contracts.generation import Turn
