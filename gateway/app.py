@@ -27,6 +27,8 @@ from gateway.auth.tokens import DeviceTokens
 from gateway.background.housekeeping import Housekeeping
 from gateway.background.reconciler import Reconciler
 from gateway.background.stream_consumer import StreamConsumer
+from gateway.contacts.routes import ContactController
+from gateway.contacts.service import ContactService
 from gateway.conversations.routes import ConversationController, MessageController
 from gateway.conversations.service import ConversationService
 from gateway.database import Database
@@ -64,7 +66,6 @@ from gateway.samples.history_import import HistoryImportService
 from gateway.samples.routes import SampleController
 from gateway.samples.service import SampleService
 from gateway.settings import Settings
-from gateway.sync.contacts import ContactSyncService
 from gateway.sync.direct_chats import DirectChats
 from gateway.sync.routes import SyncController
 from gateway.sync.service import SyncService
@@ -121,13 +122,13 @@ def create_app(settings: Settings) -> Gateway:
     feedback = FeedbackService(database, samples)
     drafts_of_messages = DraftsOfMessages(samples)
     pairing_limit = PairingRateLimit(redis, settings.max_registrations_per_address)
-    chats = DirectChats(database, publisher, allowances, [drafts_of_messages])
+    chats = DirectChats(database, publisher, allowances, drafts_of_messages)
 
     services = {
         "account": AccountService(database, forgetting, publisher, authenticator, allowances.export_places()),
         "adapters": AdapterService(database, ml),
-        "contact_sync": ContactSyncService(database, chats, allowances),
-        "conversations": ConversationService(database, forgetting, publisher, [drafts_of_messages]),
+        "contacts": ContactService(database, chats, allowances),
+        "conversations": ConversationService(database, forgetting, publisher, drafts_of_messages),
         "events": hub,
         "draft_queue": DraftQueue(database, ml, publisher, allowances),
         "devices": DeviceService(database, keys, tokens, pairing_limit, settings.registration, publisher, [jobs], allowances),
@@ -138,7 +139,7 @@ def create_app(settings: Settings) -> Gateway:
         "metrics": metrics,
         "responses": ResponseService(database, ml, publisher, drafts, allowances.draft_places()),
         "samples": samples,
-        "sync": SyncService(database, forgetting, publisher, allowances, chats, [drafts_of_messages]),
+        "sync": SyncService(database, forgetting, publisher, allowances, chats, drafts_of_messages),
     }
 
     @asynccontextmanager
@@ -160,6 +161,7 @@ def create_app(settings: Settings) -> Gateway:
             DeviceController,
             AccountController,
             SyncController,
+            ContactController,
             ConversationController,
             MessageController,
             ResponseController,

@@ -1,5 +1,4 @@
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -27,7 +26,7 @@ from gateway.errors import BadRequest, NotFound
 from gateway.events.publisher import EventPublisher
 from gateway.message_text.blank import shown
 from gateway.message_text.search_words import search_query
-from gateway.sync.forgetting import ForgetsConversations, Wakes
+from gateway.sync.forgetting import MadeFromMessages, Wakes
 from gateway.sync.schemas import Attachment
 
 _PREVIEW = 140  # characters
@@ -36,14 +35,11 @@ _PREVIEW = 140  # characters
 class ConversationService:
     """The threads of an account, read, searched and deleted."""
 
-    def __init__(
-        self, database: Database, deletions: Wakes, events: EventPublisher, forgetful: Sequence[ForgetsConversations] = ()
-    ) -> None:
-        """`forgetful` are those that keep what came from a conversation."""
+    def __init__(self, database: Database, deletions: Wakes, events: EventPublisher, made_from_messages: MadeFromMessages) -> None:
         self._database = database
         self._events = events
         self._deletions = deletions
-        self._forgetful = forgetful
+        self._made_from_messages = made_from_messages
 
     async def list(self, account_id: UUID, name_part: str | None, page: int, page_size: int) -> ConversationPage:
         """Threads, latest first; with `name_part` those that are named so or have somebody in them who is."""
@@ -118,7 +114,7 @@ class ConversationService:
             conversation_id = await queries.current(db, account_id, conversation_id)
             if not await queries.hold(db, account_id, conversation_id):
                 raise NotFound("No conversation with this id")
-            ended = [event for keeper in self._forgetful for event in await keeper.forget_conversation(db, account_id, conversation_id)]
+            ended = await self._made_from_messages.forget_conversation(db, account_id, conversation_id)
             await queries.delete(db, account_id, conversation_id)
         self._deletions.wake()
         self._events.forget(account_id, conversation_id)

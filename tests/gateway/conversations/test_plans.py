@@ -26,8 +26,8 @@ STATEMENTS: Mapping[str, tuple[str, Sequence[Any], int]] = {
     "what follows": (queries.NEXT_LINES, (OWNER, FORTY, 20, 4001), 40),
     "the first page": (queries.PAGE, (OWNER, THREAD, 50, 0), 1),
     "a page before": (queries.PAGE_BEFORE, (OWNER, THREAD, 50, "2100-01-01", LAST), 1),
-    "a thread to sync": (sync_queries.LOCK_THREAD, (OWNER, "1", "{sam}", "{}"), 1),
-    "the last message": (sync_queries.FIND_LAST, (OWNER, THREAD), 1),
+    "a thread to sync": (sync_queries.LOCK_CONVERSATION, (OWNER, "1"), 1),
+    "the last message": (sync_queries.COUNT, (OWNER, THREAD, 1, 1), 1),
 }
 """With their arguments, and how many messages each begins at."""
 

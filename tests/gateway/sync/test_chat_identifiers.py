@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.sync.chat_identifiers import is_group_identifier, peer_of
+from gateway.sync.handles import is_group_identifier, peer_of
 
 
 @pytest.mark.parametrize(
