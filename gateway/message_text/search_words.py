@@ -10,8 +10,7 @@ PostgreSQL's own parser depends on the database's locale and needs spaces betwee
 
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
@@ -30,7 +29,6 @@ _RUN, _WORD = 1, 2
 _ASCII_WORD = re.compile(r"[a-z0-9_]+")
 _LONGEST_WORD = 200  # characters; PostgreSQL takes 2,046 bytes
 _LAST_POSITION = 16_383  # PostgreSQL counts no further; what comes later in a text is not found
-_MOST_POSITIONS = 255  # of one word; PostgreSQL keeps no more
 
 
 class _Lexeme(NamedTuple):
@@ -43,11 +41,8 @@ class _Lexeme(NamedTuple):
 
 def search_document(text: str | None) -> str | None:
     """A text's words and their positions, as a `tsvector` is written; None if it has none."""
-    positions: defaultdict[str, list[str]] = defaultdict(list)
-    for position, word in enumerate(islice(_words(text or ""), _LAST_POSITION), 1):
-        if len(positions[word]) < _MOST_POSITIONS:
-            positions[word].append(str(position))
-    return " ".join([f"'{word}':{','.join(places)}" for word, places in positions.items()]) or None
+    words = islice(_words(text or ""), _LAST_POSITION)  # PostgreSQL joins repetitions
+    return " ".join([f"'{word[:_LONGEST_WORD]}':{position}" for position, word in enumerate(words, 1)]) or None
 
 
 def search_query(words: str) -> str | None:
@@ -67,16 +62,15 @@ def search_query(words: str) -> str | None:
     return " | ".join(f"({alternative})" for alternative in alternatives) or None
 
 
-def _words(text: str) -> Iterator[str]:
+def _words(text: str) -> Iterable[str]:
     """The words of a text as they are stored."""
     if text.isascii():
-        yield from (word[:_LONGEST_WORD] for word in _ASCII_WORD.findall(text.lower()))
-        return
-    for run, has_spaces in _runs(text):
-        if has_spaces:
-            yield run
-        else:
-            yield from (run[place : place + 2] for place in range(len(run)))
+        return _ASCII_WORD.findall(text.lower())
+    return (word for run, has_spaces in _runs(text) for word in ([run] if has_spaces else _pairs(run)))
+
+
+def _pairs(run: str) -> list[str]:
+    return [run[place : place + 2] for place in range(len(run))]
 
 
 def _runs(text: str) -> Iterator[tuple[str, bool]]:

@@ -39,7 +39,7 @@ def checked(sent: MessageBatch) -> Batch:
     """
     is_group = True if sent.is_group is None and is_group_identifier(sent.conversation_imessage_id) else sent.is_group
     messages = _distinct(sent.messages)
-    senders = {message.sender_id: handle_of(message.sender_id) for message in messages.values()}
+    senders = {sender_id: handle_of(sender_id) for sender_id in {message.sender_id for message in sent.messages}}
     listed = list(dict.fromkeys(map(handle_of, sent.participant_ids)))
     others = {senders[message.sender_id] for message in messages.values() if message.direction == "incoming"}
     return Batch(

@@ -20,7 +20,7 @@ from gateway.sync.schemas import Attachment, Direction, MessageType
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-class Content(Struct, frozen=True, kw_only=True):
+class Content(Struct, frozen=True, kw_only=True, gc=False):
     """All that may change of a message, under the names of its columns: what is stored and read is made of this list (`queries.py`)."""
 
     sender_id: str
@@ -41,7 +41,7 @@ class Content(Struct, frozen=True, kw_only=True):
         return len((self.text or "").encode()) + (len(msgspec.json.encode(self.attachments)) if self.attachments else 0)
 
 
-class KnownMessage(Struct, frozen=True, kw_only=True):
+class KnownMessage(Struct, frozen=True, kw_only=True, gc=False):
     """A stored message."""
 
     id: UUID

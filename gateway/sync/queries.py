@@ -30,12 +30,17 @@ _WRITTEN = (*_CONTENT, "wordless", "search")
 
 
 class LockedConversation(Struct, frozen=True, kw_only=True):
-    """`is_direct_chat`: whether the identifier that it was looked for by is known as that of a chat with one person."""
+    """A conversation, and the handles of who is known to have been in it (`participants`) and who is in it now (`present`).
+
+    `is_direct_chat`: whether the identifier that it was looked for by is known as that of a chat with one person.
+    """
 
     id: UUID
     display_name: str | None
     is_group: bool
     is_direct_chat: bool
+    participants: list[str]
+    present: list[str]
 
 
 class FoundChat(Struct, frozen=True, kw_only=True):
@@ -48,7 +53,10 @@ class FoundChat(Struct, frozen=True, kw_only=True):
 # Conversations
 
 LOCK_CONVERSATION = """
-    select id, display_name, is_group, exists (select from direct_chat where account_id = $1 and imessage_id = $2) as is_direct_chat
+    select id, display_name, is_group,
+           exists (select from direct_chat where account_id = $1 and imessage_id = $2) as is_direct_chat,
+           array(select handle from participant where conversation_id = conversation.id) as participants,
+           array(select handle from participant where conversation_id = conversation.id and left_at is null) as present
     from conversation where account_id = $1 and id = coalesce(
         (select conversation_id from direct_chat where account_id = $1 and imessage_id = $2),
         (select known.id from conversation known where known.account_id = $1 and known.imessage_id = $2)
@@ -60,7 +68,7 @@ ADD_CONVERSATION = """
     insert into conversation (id, account_id, imessage_id, display_name, is_group, created_at, updated_at)
     values ($3, $1, $2, $4, $5, now(), now())
     on conflict on constraint conversation_thread do update set updated_at = now()
-    returning id, display_name, is_group, false as is_direct_chat
+    returning id, display_name, is_group, false as is_direct_chat, array[]::text[] as participants, array[]::text[] as present
 """
 HOLD_CONVERSATIONS = "select id from conversation where account_id = $1 and id = any($2::uuid[]) order by id for no key update"
 NAME_CONVERSATION = "update conversation set display_name = $3, is_group = $4, updated_at = now() where account_id = $1 and id = $2"
@@ -140,11 +148,6 @@ async def state(db: Db, account_id: UUID) -> list[ThreadState]:
 
 # Contacts are synced under the same lock, exclusively: a participant and its contact that come at the same moment find each other.
 SHARE_CONTACTS = "select pg_advisory_xact_lock_shared(hashtextextended('contacts of ' || $1::uuid, 0))"
-PARTICIPANTS = """
-    select participant.handle, participant.left_at is null as is_here
-    from participant join conversation on conversation.account_id = $1 and conversation.id = participant.conversation_id
-    where participant.conversation_id = $2
-"""
 ADD_PARTICIPANTS = """
     insert into participant (id, conversation_id, handle, contact_id)
     select stranger.id, $2, stranger.handle, meant.contact_id
@@ -176,11 +179,6 @@ MOVE_PARTICIPANTS = """
 async def share_contacts(db: Db, account_id: UUID) -> None:
     """Let nobody change the account's contacts until the transaction ends: before its participants are changed."""
     await db.execute(SHARE_CONTACTS, account_id)
-
-
-async def participants(db: Db, account_id: UUID, conversation_id: UUID) -> dict[str, bool]:
-    """Who is known to have been in a conversation, by handle, and whether they are in it now."""
-    return {row["handle"]: row["is_here"] for row in await db.fetch(PARTICIPANTS, account_id, conversation_id)}
 
 
 async def add_participants(db: Db, account_id: UUID, conversation_id: UUID, handles: Sequence[str]) -> None:

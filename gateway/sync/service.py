@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from gateway.database import Database, Db
+from gateway.database import Database, Db, new_ids
 from gateway.errors import Unavailable
 from gateway.events.publisher import EventPublisher
 from gateway.events.schemas import SyncCompleted
@@ -17,8 +17,8 @@ from gateway.sync.batch import Batch, checked
 from gateway.sync.direct_chats import DirectChats
 from gateway.sync.forgetting import Forgotten, MadeFromMessages, Wakes
 from gateway.sync.merging import Content, merge, text_went
+from gateway.sync.queries import LockedConversation
 from gateway.sync.schemas import MessageBatch, MessageId, SyncedMessages, SyncState
-from shared.ids import new_id
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,6 +26,7 @@ class _Outcome:
     """What a batch did in its conversation."""
 
     conversation_id: UUID
+    is_direct_chat: bool
     growth: int
     """Bytes that are stored now, or given back."""
     ids: dict[str, UUID]
@@ -120,21 +121,18 @@ class SyncService:
         async with self._database.transaction() as db:
             if held:
                 await queries.hold_conversations(db, account_id, held)
-            conversation_id, growth = await self._conversation(db, account_id, batch)
-            outcome = _Outcome(conversation_id=conversation_id, growth=growth, ids={guid: new_id() for guid in batch.messages})
+            outcome = await self._begin(db, account_id, batch)
             if batch.messages:
                 await self._store(db, account_id, batch, outcome)
             await self._count(db, account_id, batch, outcome)
-            if elsewhere := outcome.without_text.keys() - {conversation_id, *held}:
-                raise _HoldFirst({conversation_id, *elsewhere})
-            for changed_id, message_ids in outcome.without_text.items():
-                outcome.forgotten.append(await self._made_from_messages.forget_messages(db, account_id, changed_id, message_ids))
+            if elsewhere := outcome.without_text.keys() - {outcome.conversation_id, *held}:
+                raise _HoldFirst({outcome.conversation_id, *elsewhere})
+            for conversation_id, message_ids in outcome.without_text.items():
+                outcome.forgotten.append(await self._made_from_messages.forget_messages(db, account_id, conversation_id, message_ids))
         return outcome
 
-    async def _conversation(self, db: Db, account_id: UUID, batch: Batch) -> tuple[UUID, int]:
-        """The id of the batch's conversation, which is locked: made if it is new, with its name and participants as they are now; and the
-        bytes that these take.
-        """
+    async def _begin(self, db: Db, account_id: UUID, batch: Batch) -> _Outcome:
+        """Lock the batch's conversation, or make it, and bring its name and participants up to date."""
         conversation = await queries.lock_conversation(db, account_id, batch.imessage_id)
         is_group = conversation.is_group if conversation is not None and batch.is_group is None else bool(batch.is_group)
         if batch.peer is not None and not is_group and (conversation is None or not conversation.is_direct_chat):
@@ -147,21 +145,25 @@ class SyncService:
         display_name = batch.display_name or conversation.display_name
         if (display_name, is_group) != (conversation.display_name, conversation.is_group):
             await queries.name_conversation(db, account_id, conversation.id, display_name, is_group)
-        added = await self._participants(db, account_id, conversation.id, batch, is_group=is_group)
-        return conversation.id, growth + added * queries.ROW_BYTES
+        added = await self._participants(db, account_id, conversation, batch, is_group=is_group)
+        return _Outcome(
+            conversation_id=conversation.id,
+            is_direct_chat=conversation.is_direct_chat,
+            growth=growth + added * queries.ROW_BYTES,
+            ids=dict(zip(batch.messages, new_ids(len(batch.messages)), strict=True)),
+        )
 
-    async def _participants(self, db: Db, account_id: UUID, conversation_id: UUID, batch: Batch, *, is_group: bool) -> int:
+    async def _participants(self, db: Db, account_id: UUID, conversation: LockedConversation, batch: Batch, *, is_group: bool) -> int:
         """Add who is new, and note who has left a group: of a chat with one person nobody leaves. Returns how many are new."""
-        known = await queries.participants(db, account_id, conversation_id)
+        known = set(conversation.participants)
         strangers = [handle for handle in batch.participants if handle not in known]
-        here = {handle for handle, is_here in known.items() if is_here}
-        has_moved = is_group and bool(batch.listed) and (bool(strangers) or here != known.keys() & set(batch.listed))
+        has_moved = is_group and bool(batch.listed) and (bool(strangers) or set(conversation.present) != known & set(batch.listed))
         if strangers or has_moved:
             await queries.share_contacts(db, account_id)
         if strangers:
-            await queries.add_participants(db, account_id, conversation_id, strangers)
+            await queries.add_participants(db, account_id, conversation.id, strangers)
         if has_moved:
-            await queries.move_participants(db, account_id, conversation_id, batch.listed)
+            await queries.move_participants(db, account_id, conversation.id, batch.listed)
         return len(strangers)
 
     async def _store(self, db: Db, account_id: UUID, batch: Batch, outcome: _Outcome) -> None:
@@ -197,7 +199,7 @@ class SyncService:
         created = outcome.created
         if created or outcome.changed or outcome.growth:
             await queries.count(db, account_id, outcome.conversation_id, messages=len(created), size=outcome.growth)
-        if created:
+        if created and outcome.is_direct_chat:
             last = max((batch.messages[guid].sent_at, outcome.ids[guid]) for guid in created)
             await queries.count_in_chat(db, account_id, outcome.conversation_id, batch.imessage_id, messages=len(created), last=last)
         if (created or outcome.growth > 0) and await limit_queries.stored_bytes(db, account_id) > self._allowances.stored_bytes:
