@@ -99,18 +99,19 @@ class SyncService:
                 held |= others.conversation_ids
             except _NewDirectChat as chat:
                 await self._chats.add(account_id, batch.imessage_id, chat.peer, batch.display_name)
-        self._announce(account_id, outcome)
-        return SyncedMessages(
+        synced = SyncedMessages(
             conversation_id=outcome.conversation_id,
             created=len(outcome.created),
             updated=len(outcome.changed),
-            unchanged=_unchanged(outcome),
+            unchanged=len(batch.messages) - len(outcome.created) - len(outcome.changed),
             messages=[
                 MessageId(imessage_guid=guid, id=outcome.ids[guid], conversation_id=outcome.elsewhere.get(guid, UNSET))
                 for guid in [message.imessage_guid for message in sent.messages]
             ],
             learnt_by_adapter_id=next((each.active_adapter_id for each in outcome.forgotten if each.active_adapter_id), UNSET),
         )
+        self._announce(account_id, outcome, synced)
+        return synced
 
     async def state(self, account_id: UUID) -> SyncState:
         """How far each chat is synced."""
@@ -205,7 +206,7 @@ class SyncService:
         if (created or outcome.growth > 0) and await limit_queries.stored_bytes(db, account_id) > self._allowances.stored_bytes:
             raise self._allowances.too_much_stored()
 
-    def _announce(self, account_id: UUID, outcome: _Outcome) -> None:
+    def _announce(self, account_id: UUID, outcome: _Outcome, synced: SyncedMessages) -> None:
         """Tell what was committed."""
         if outcome.without_text:
             self._deletions.wake()
@@ -213,16 +214,8 @@ class SyncService:
                 self._events.forget(account_id, conversation_id)
             for each in outcome.forgotten:
                 self._events.publish_all(account_id, each.events)
-        if outcome.created or outcome.changed:
-            conversation_id = outcome.conversation_id
+        if synced.created or synced.updated:
             counts = SyncCompleted(
-                conversation_id=conversation_id,
-                created=len(outcome.created),
-                updated=len(outcome.changed),
-                unchanged=_unchanged(outcome),
+                conversation_id=synced.conversation_id, created=synced.created, updated=synced.updated, unchanged=synced.unchanged
             )
-            self._events.publish(account_id, "sync:completed", counts, about=conversation_id)
-
-
-def _unchanged(outcome: _Outcome) -> int:
-    return len(outcome.ids) - len(outcome.created) - len(outcome.changed)
+            self._events.publish(account_id, "sync:completed", counts, about=synced.conversation_id)
