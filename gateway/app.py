@@ -18,6 +18,8 @@ from gateway.auth.tokens import DeviceTokens, KeyRing
 from gateway.background.housekeeping import Housekeeping
 from gateway.background.reconciler import Reconciler
 from gateway.background.stream_consumer import StreamConsumer
+from gateway.contacts.routes import ContactController
+from gateway.contacts.service import ContactService
 from gateway.conversations.routes import ConversationController, MessageController
 from gateway.conversations.service import ConversationService
 from gateway.database import Database
@@ -57,7 +59,6 @@ from gateway.samples.history_import import HistoryImportService
 from gateway.samples.routes import SampleController
 from gateway.samples.service import SampleService
 from gateway.settings import Settings
-from gateway.sync.contacts import ContactSyncService
 from gateway.sync.direct_chats import DirectChats
 from gateway.sync.routes import SyncController
 from gateway.sync.service import SyncService
@@ -100,7 +101,7 @@ def create_app(settings: Settings) -> Gateway:
     samples = SampleService(database, [trainings])
     feedback = FeedbackService(database, samples)
     drafts_of_messages = DraftsOfMessages(samples)
-    chats = DirectChats(database, publisher, allowances, [drafts_of_messages])
+    chats = DirectChats(database, publisher, allowances, drafts_of_messages)
     training_results = TrainingResults(database, publisher, allowances)
     lost_trainings = TrainingReconciliation(database, ml, training_results, settings.min_training_samples)
     draft_results = DraftResults(database, ml, publisher)
@@ -113,8 +114,8 @@ def create_app(settings: Settings) -> Gateway:
     services = {
         "account": AccountService(database, deletions, publisher, authenticator, allowances.export_places()),
         "adapters": AdapterService(database, ml),
-        "contact_sync": ContactSyncService(database, chats, allowances),
-        "conversations": ConversationService(database, deletions, publisher, [drafts_of_messages]),
+        "contacts": ContactService(database, chats, allowances),
+        "conversations": ConversationService(database, deletions, publisher, drafts_of_messages),
         "devices": devices,
         "draft_queue": DraftQueue(database, ml, publisher, allowances),
         "events": hub,
@@ -124,7 +125,7 @@ def create_app(settings: Settings) -> Gateway:
         "metrics": metrics,
         "responses": ResponseService(database, ml, publisher, drafts, allowances.draft_places()),
         "samples": samples,
-        "sync": SyncService(database, deletions, publisher, allowances, chats, [drafts_of_messages]),
+        "sync": SyncService(database, deletions, publisher, allowances, chats, drafts_of_messages),
         "trainings": trainings,
     }
     background: list[Background] = [  # started in this order, and ended in the other
@@ -150,8 +151,19 @@ def create_app(settings: Settings) -> Gateway:
             yield
 
     controllers = [
-        *(HealthController, MetricsController, DeviceController, AccountController, SyncController, ConversationController),
-        *(MessageController, ResponseController, EventController, SampleController, TrainingController, AdapterController),
+        HealthController,
+        MetricsController,
+        DeviceController,
+        AccountController,
+        SyncController,
+        ContactController,
+        ConversationController,
+        MessageController,
+        ResponseController,
+        EventController,
+        SampleController,
+        TrainingController,
+        AdapterController,
     ]
     app = Litestar(
         route_handlers=[*controllers, openapi_document, docs_assets()],

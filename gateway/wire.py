@@ -8,6 +8,8 @@ from msgspec import Meta, Struct
 # A NUL is legal JSON but cannot be stored by PostgreSQL; it is refused at the border, where the field can be named.
 NO_NUL = r"^[^\x00]*$"
 """A text that can be stored."""
+WRITTEN = r"^\s*[^\s\x00][^\x00]*$"
+"""A text that can be stored and is not blank. One way only to read any text: a pattern that has a choice takes the square of its length."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=NO_NUL)]
 

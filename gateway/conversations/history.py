@@ -1,32 +1,21 @@
 """The owner's past replies, with what they answered: what a draft's prompt would have been, and what the owner wrote instead."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from asyncpg import Record
-
 from gateway.conversations import queries
-from gateway.conversations.lines import lines_of, thread_of
 from gateway.conversations.prompt import Line, Thread, bursts
+from gateway.conversations.queries import AnsweredMessage, PastReply
 from gateway.database import Db
 from gateway.errors import NotFound
+
+__all__ = ["LONGEST_TEXT", "Exchange", "PastReply", "exchanges", "hold_threads", "past_replies"]
 
 LONGEST_TEXT = 4_000
 """Characters; a longer message is no example of how somebody writes messages."""
 _LONGEST_BURST = 20  # messages
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PastReply:
-    """Where a reply of the owner's begins, and the message right before it."""
-
-    id: UUID
-    conversation_id: UUID
-    answered_id: UUID
-    sent_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +48,11 @@ async def past_replies(
         NotFound: no such thread, or another account's.
     """
     if conversation_id is not None:
-        conversation_id = await queries.current(db, account_id, conversation_id)
-    if conversation_id is not None and await queries.message_count(db, account_id, conversation_id) is None:
-        raise NotFound("No conversation with this id")
-    return [PastReply(**row) for row in await queries.past_replies(db, account_id, conversation_id, since, within, limit)]
+        found = await queries.find(db, account_id, conversation_id)
+        if found is None:
+            raise NotFound("No conversation with this id")
+        conversation_id, _ = found
+    return await queries.past_replies(db, account_id, conversation_id, since, within, limit)
 
 
 async def hold_threads(db: Db, account_id: UUID, conversation_ids: Sequence[UUID]) -> None:
@@ -74,33 +64,18 @@ async def exchanges(db: Db, account_id: UUID, replies: Sequence[PastReply], max_
     """Read these replies in full, each with the last `max_history` messages up to the answered one. A reply that is not there any more, or
     does not begin there any more, is left out.
     """
-    answered = [reply.answered_id for reply in replies]
-    before = _grouped(await queries.contexts(db, account_id, answered, max_history, LONGEST_TEXT + 1), "chosen_id")
-    firsts = [reply.id for reply in replies]
-    after = _grouped(await queries.next_lines(db, account_id, firsts, _LONGEST_BURST, LONGEST_TEXT + 1), "first_id")
-    found = (_exchange(reply, before[reply.answered_id], after[reply.id]) for reply in replies)
+    answered_ids, first_ids = [reply.answered_id for reply in replies], [reply.id for reply in replies]
+    answered = await queries.answered(db, account_id, answered_ids)
+    before = await queries.lines_before(db, account_id, answered_ids, max_history, LONGEST_TEXT + 1)
+    after = await queries.lines_from(db, account_id, first_ids, _LONGEST_BURST, LONGEST_TEXT + 1)
+    found = (_exchange(reply, answered.get(reply.answered_id), before[reply.answered_id], after[reply.id]) for reply in replies)
     return [exchange for exchange in found if exchange is not None]
 
 
-def _exchange(reply: PastReply, before: list[Record], after: list[Record]) -> Exchange | None:
-    if not before or not after:
+def _exchange(reply: PastReply, answered: AnsweredMessage | None, lines: list[Line], after: list[Line]) -> Exchange | None:
+    if answered is None or not lines or lines[-1].id != reply.answered_id:
         return None
-    chosen = before[0]
-    thread = thread_of(chosen)
-    lines, following = lines_of(before), bursts(thread, lines_of(after))
-    if not lines or lines[-1].id != reply.answered_id or not following or following[0].lines[0].id != reply.id:
+    following = bursts(answered.thread, after)
+    if not following or following[0].lines[0].id != reply.id:
         return None
-    return Exchange(
-        reply=reply,
-        thread=thread,
-        lines=lines,
-        said=following[0].lines,
-        answerable=chosen["chosen_has_text"],
-    )
-
-
-def _grouped(rows: Sequence[Record], key: str) -> defaultdict[UUID, list[Record]]:
-    groups: defaultdict[UUID, list[Record]] = defaultdict(list)
-    for row in rows:
-        groups[row[key]].append(row)
-    return groups
+    return Exchange(reply=reply, thread=answered.thread, lines=lines, said=following[0].lines, answerable=answered.has_text)

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from gateway.message_text import shown
+from gateway.message_text.blank import shown
 from shared.contracts.generation import Turn
 
 DRAFT_HISTORY = 10

@@ -1,14 +1,58 @@
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 from uuid import UUID
 
+import msgspec
 from asyncpg import Record
+from msgspec import Struct
 
 from gateway.conversations.cursor import Place
-from gateway.conversations.prompt import LONGEST_LINE
+from gateway.conversations.prompt import Line, Thread
+from gateway.conversations.schemas import FoundMessage, Message, Participant, Reaction
 from gateway.database import Db
+from gateway.sync.schemas import Attachment, Direction
 
-# What a prompt has use for. Which texts are nobody's words is written with each message, by `gateway.sync.phone_reports`.
+_AnyMessage = TypeVar("_AnyMessage", bound=Message)
+
+
+class ListedConversation(Struct, frozen=True, kw_only=True):
+    """A conversation of the list, with what its last message says."""
+
+    id: UUID
+    imessage_id: str
+    imessage_ids: list[str]
+    display_name: str | None
+    is_group: bool
+    message_count: int
+    last_message_at: datetime | None
+    last_text: str | None
+    last_attachment: str | None
+
+
+class AnsweredMessage(Struct, frozen=True, kw_only=True):
+    """A message that a draft or a past reply answers, and what its prompt may say about its conversation."""
+
+    id: UUID
+    conversation_id: UUID
+    direction: Direction
+    message_type: str
+    retracted: bool
+    has_text: bool
+    thread: Thread
+
+
+class PastReply(Struct, frozen=True, kw_only=True):
+    """Where a reply of the owner's begins, and the message right before it."""
+
+    id: UUID
+    conversation_id: UUID
+    answered_id: UUID
+    sent_at: datetime
+
+
+# What a prompt has use for. Which texts are nobody's words is written with each message, by `gateway.message_text.phone_reports`.
 _HAS_WORDS = "(text is not null and not wordless)"
 _SAYS_SOMETHING = f"""
     message_type in ('text', 'attachment') and retracted_at is null
@@ -17,46 +61,53 @@ _SAYS_SOMETHING = f"""
 
 # A thread's messages are read by their thread alone, and whose they are is asked of what was read. Asked before, PostgreSQL takes the
 # account for a condition that few of the thread's messages meet, and reads all of the thread and of the account: with a plan that has to
-# suit any account, 8 ms instead of 0.2 for a draft of somebody with 100,000 messages (docs/decisions/0003-sql.md).
-
-
-def _context(chosen: str, text: str, fence: str = "") -> str:
-    """The chosen messages, each with its thread and the last $3 lines up to it; what says nothing is left out before counting."""
-    return f"""
-        with chosen as {fence} (
-            select id, conversation_id, direction, message_type, retracted_at, {_HAS_WORDS} as has_text, sent_at from message
-            where account_id = $1 and id = {chosen}
-        )
-        select chosen.id as chosen_id, chosen.conversation_id, chosen.direction as chosen_direction, chosen.message_type as chosen_type,
-               chosen.retracted_at is not null as chosen_retracted,
-               chosen.has_text as chosen_has_text,
-               conversation.is_group, conversation.display_name as title, others.names,
-               line.id, line.direction, line.sender_id, line.text, line.sent_at, line.attachment, contact.id as contact_id,
-               contact.display_name as sender_name
-        from chosen
-        join conversation on conversation.account_id = $1 and conversation.id = chosen.conversation_id
-        cross join lateral (
-            select array_agg(contact.display_name order by participant.id) as names
-            from participant join contact on contact.account_id = $1 and contact.id = participant.contact_id
-            where participant.conversation_id = chosen.conversation_id and participant.left_at is null and contact.display_name is not null
-        ) others
-        left join lateral (
-            select account_id, id, direction, sender_id, {text} as text, sent_at, attachments -> 0 ->> 'mimeType' as attachment
-            from message
-            where conversation_id = chosen.conversation_id and (sent_at, id) <= (chosen.sent_at, chosen.id)
-              and {_SAYS_SOMETHING}
-            order by sent_at desc, id desc
-            limit $3
-        ) line on line.account_id = $1
-        left join participant on participant.conversation_id = chosen.conversation_id and participant.handle = line.sender_id
-        left join contact on contact.account_id = $1 and contact.id = participant.contact_id
-        order by line.sent_at, line.id
-    """
-
-
-DRAFT_CONTEXT = _context("$2", f"right(text, {LONGEST_LINE})")
-# Of texts that are too long only as much as tells that. Fenced, or the threads may be looked for first and searched for the messages.
-CONTEXTS = _context("any($2::uuid[])", "left(text, $4)", "materialized")
+# suit any account, 8 ms instead of 0.2 for a draft of somebody with 100,000 messages (docs/decisions/0003-sql.md). Messages that are given
+# by their ids are fenced, or the threads may be looked for first and searched for the messages.
+_CHOSEN = """
+    with given as materialized (select * from message where id = any($2::uuid[])),
+    chosen as (select * from given where account_id = $1)
+"""
+ANSWERED = f"""
+    {_CHOSEN}
+    select chosen.id, chosen.conversation_id, chosen.direction, chosen.message_type, chosen.retracted_at is not null as retracted,
+           {_HAS_WORDS} as has_text, conversation.is_group, conversation.display_name as title,
+           array(
+               select contact.display_name
+               from participant join contact on contact.account_id = $1 and contact.id = participant.contact_id
+               where participant.conversation_id = conversation.id and participant.left_at is null and contact.display_name is not null
+               order by participant.id
+           ) as names
+    from chosen join conversation on conversation.account_id = $1 and conversation.id = chosen.conversation_id
+"""
+# What says nothing is left out before counting; of a text that is too long its end is read.
+LINES_BEFORE = f"""
+    {_CHOSEN}
+    select chosen.id as chosen_id, line.id, line.direction, coalesce(contact.id::text, line.sender_id) as speaker, line.sent_at, line.text,
+           contact.display_name as name, line.attachment
+    from chosen
+    cross join lateral (
+        select account_id, id, direction, sender_id, right(text, $4) as text, sent_at, attachments -> 0 ->> 'mimeType' as attachment
+        from message
+        where conversation_id = chosen.conversation_id and (sent_at, id) <= (chosen.sent_at, chosen.id) and {_SAYS_SOMETHING}
+        order by sent_at desc, id desc limit $3
+    ) line
+    left join participant on participant.conversation_id = chosen.conversation_id and participant.handle = line.sender_id
+    left join contact on contact.account_id = $1 and contact.id = participant.contact_id
+    where line.account_id = $1
+    order by line.sent_at, line.id
+"""
+LINES_FROM = f"""
+    {_CHOSEN}
+    select chosen.id as chosen_id, line.id, line.direction, line.sender_id as speaker, line.sent_at, line.text
+    from chosen
+    cross join lateral (
+        select account_id, id, direction, sender_id, right(text, $4) as text, sent_at from message
+        where conversation_id = chosen.conversation_id and (sent_at, id) >= (chosen.sent_at, chosen.id) and {_SAYS_SOMETHING}
+        order by sent_at, id limit $3
+    ) line
+    where line.account_id = $1
+    order by line.sent_at, line.id
+"""
 
 # An own message right after somebody else's begins a reply.
 PAST_REPLIES = f"""
@@ -74,35 +125,20 @@ PAST_REPLIES = f"""
     order by sent_at desc, id desc limit $5
 """
 SHARE_CONVERSATIONS = "select id from conversation where account_id = $1 and id = any($2::uuid[]) order by id for share"
-NEXT_LINES = f"""
-    select first.id as first_id, line.id, line.direction, line.sender_id, line.text, line.sent_at, null as attachment, null as contact_id,
-           null as sender_name
-    from message first
-    cross join lateral (
-        select account_id, id, direction, sender_id, left(text, $4) as text, sent_at from message
-        where conversation_id = first.conversation_id and (sent_at, id) >= (first.sent_at, first.id)
-          and {_SAYS_SOMETHING}
-        order by sent_at, id limit $3
-    ) line
-    where first.account_id = $1 and line.account_id = $1 and first.id = any($2::uuid[])
-    order by line.sent_at, line.id
-"""
 
 
-_COLUMNS = """
-    message.id, message.conversation_id, message.imessage_guid, message.sender_id, message.direction, message.message_type, message.text,
-    message.sent_at, message.edited_at, message.retracted_at, message.reply_to_guid, message.associated_message_guid,
-    message.associated_message_type, message.attachments
-"""
+_COLUMNS = ", ".join(f"message.{name}" for name in FoundMessage.__struct_fields__ if name not in ("sender_name", "reactions"))
 # Who sent an incoming message: looked up for the few rows of a page, after they were picked.
 _WITH_SENDER = """
-    select page.*, contact.display_name as sender_name, contact.id as contact_id
+    select page.*, contact.display_name as sender_name
     from page
     left join participant on page.direction = 'incoming' and participant.conversation_id = page.conversation_id
         and participant.handle = page.sender_id
     left join contact on contact.account_id = $1 and contact.id = participant.contact_id
 """
-COUNT = "select message_count from conversation where account_id = $1 and id = $2"
+# A thread that has become part of another one is that.
+_CURRENT = "coalesce((select conversation_id from former_conversation where account_id = $1 and id = $2), $2)"
+FIND = f"select id, message_count from conversation where account_id = $1 and id = {_CURRENT}"
 PAGE = f"""
     with page as (
         select account_id, {_COLUMNS} from message where conversation_id = $2 order by sent_at desc, id desc limit $3 offset $4
@@ -116,12 +152,24 @@ PAGE_BEFORE = f"""
     )
     {_WITH_SENDER} where page.account_id = $1 order by page.sent_at desc, page.id desc
 """
-REACTIONS = f"""
-    with page as (
-        select {_COLUMNS} from message
-        where account_id = $1 and associated_message_guid = any($2::text[]) and message_type = 'reaction' and retracted_at is null
-    )
-    {_WITH_SENDER} order by page.sent_at, page.id
+# The latest of each person, under whichever of their handles.
+REACTIONS = """
+    select about, type, direction, sender_id, sender_name, sent_at from (
+        select distinct on (message.associated_message_guid, person.id)
+               message.associated_message_guid as about, coalesce(message.associated_message_type, '') as type, message.direction,
+               message.sender_id, contact.display_name as sender_name, message.sent_at, message.id
+        from message
+        left join participant on message.direction = 'incoming' and participant.conversation_id = message.conversation_id
+            and participant.handle = message.sender_id
+        left join contact on contact.account_id = $1 and contact.id = participant.contact_id
+        cross join lateral (
+            select case message.direction when 'incoming' then coalesce(contact.id::text, message.sender_id) end as id
+        ) person
+        where message.account_id = $1 and message.associated_message_guid = any($2::text[]) and message.message_type = 'reaction'
+          and message.retracted_at is null
+        order by message.associated_message_guid, person.id, message.sent_at desc, message.id desc
+    ) latest
+    order by sent_at, id
 """
 # All matches are counted, but only those of the page are read in full. One row at least comes back, for the count.
 SEARCH = f"""
@@ -164,7 +212,7 @@ CONVERSATIONS = f"""
 """
 # A contact that takes part with two handles is one participant, the first of them.
 PARTICIPANTS = """
-    select * from (
+    select conversation_id, id, display_name, contact_id from (
         select distinct on (participant.conversation_id, coalesce(contact.id, participant.id))
                participant.id, participant.conversation_id, coalesce(contact.display_name, participant.handle) as display_name,
                contact.id as contact_id
@@ -176,8 +224,8 @@ PARTICIPANTS = """
     ) present
     order by conversation_id, id
 """
-CURRENT = "select conversation_id from former_conversation where account_id = $1 and id = $2"
-HOLD = "select true from conversation where account_id = $1 and id = $2 for update"
+CURRENT = f"select {_CURRENT}"
+HOLD = f"select id from conversation where account_id = $1 and id = {_CURRENT} for update"
 DELETE = "delete from conversation where account_id = $1 and id = $2"
 
 
@@ -185,43 +233,51 @@ async def count_conversations(db: Db, account_id: UUID, name_part: str | None) -
     return int(await db.fetchval(COUNT_CONVERSATIONS, account_id, name_part))
 
 
-async def conversations(db: Db, account_id: UUID, name_part: str | None, limit: int, offset: int) -> list[Record]:
+async def conversations(db: Db, account_id: UUID, name_part: str | None, limit: int, offset: int) -> list[ListedConversation]:
     """Threads, latest first; with `name_part` those whose name, or whose participants' names or handles, contain it."""
-    return list(await db.fetch(CONVERSATIONS, account_id, name_part, limit, offset))
+    return [ListedConversation(**row) for row in await db.fetch(CONVERSATIONS, account_id, name_part, limit, offset)]
 
 
-async def participants(db: Db, account_id: UUID, conversation_ids: list[UUID]) -> list[Record]:
-    return list(await db.fetch(PARTICIPANTS, account_id, conversation_ids))
+async def participants(db: Db, account_id: UUID, conversation_ids: Sequence[UUID]) -> dict[UUID, list[Participant]]:
+    """Who is in threads now, by thread."""
+    present: defaultdict[UUID, list[Participant]] = defaultdict(list)
+    for conversation_id, *person in await db.fetch(PARTICIPANTS, account_id, conversation_ids):
+        present[conversation_id].append(Participant(**dict(zip(Participant.__struct_fields__, person, strict=True))))
+    return present
 
 
-async def message_count(db: Db, account_id: UUID, conversation_id: UUID) -> int | None:
-    """How many messages a thread has; None when there is no such thread."""
-    count: int | None = await db.fetchval(COUNT, account_id, conversation_id)
-    return count
+async def find(db: Db, account_id: UUID, conversation_id: UUID) -> tuple[UUID, int] | None:
+    """A thread, or the one that it has become part of: its id, and how many messages it has; None when there is none."""
+    row = await db.fetchrow(FIND, account_id, conversation_id)
+    return None if row is None else (row["id"], row["message_count"])
 
 
 async def current(db: Db, account_id: UUID, conversation_id: UUID) -> UUID:
     """The thread that one has become part of; itself, if it has not."""
-    current_id: UUID | None = await db.fetchval(CURRENT, account_id, conversation_id)
-    return current_id or conversation_id
+    current_id: UUID = await db.fetchval(CURRENT, account_id, conversation_id)
+    return current_id
 
 
-async def page(db: Db, account_id: UUID, conversation_id: UUID, limit: int, offset: int) -> list[Record]:
+async def page(db: Db, account_id: UUID, conversation_id: UUID, limit: int, offset: int) -> list[Message]:
     """Messages of a thread, newest first."""
-    return list(await db.fetch(PAGE, account_id, conversation_id, limit, offset))
+    return [_message(Message, row) for row in await db.fetch(PAGE, account_id, conversation_id, limit, offset)]
 
 
-async def page_before(db: Db, account_id: UUID, conversation_id: UUID, limit: int, before: Place) -> list[Record]:
+async def page_before(db: Db, account_id: UUID, conversation_id: UUID, limit: int, before: Place) -> list[Message]:
     """Messages of a thread that are older than a place, newest first. Costs the same at any depth."""
-    return list(await db.fetch(PAGE_BEFORE, account_id, conversation_id, limit, before.sent_at, before.id))
+    rows = await db.fetch(PAGE_BEFORE, account_id, conversation_id, limit, before.sent_at, before.id)
+    return [_message(Message, row) for row in rows]
 
 
-async def reactions(db: Db, account_id: UUID, guids: list[str]) -> list[Record]:
-    """Reactions about messages, oldest first."""
-    return list(await db.fetch(REACTIONS, account_id, guids))
+async def reactions(db: Db, account_id: UUID, guids: Sequence[str]) -> list[tuple[str, Reaction]]:
+    """Everybody's last reaction about each of these messages, with the message's guid; oldest first."""
+    fields = Reaction.__struct_fields__
+    return [(about, Reaction(**dict(zip(fields, values, strict=True)))) for about, *values in await db.fetch(REACTIONS, account_id, guids)]
 
 
-async def search(db: Db, account_id: UUID, query: str, conversation_id: UUID | None, limit: int, offset: int) -> tuple[list[Record], int]:
+async def search(
+    db: Db, account_id: UUID, query: str, conversation_id: UUID | None, limit: int, offset: int
+) -> tuple[list[FoundMessage], int]:
     """Messages whose words match a query (`search_query`), newest first, and how many there are in all. Retracted ones have no words.
 
     Raises:
@@ -229,12 +285,13 @@ async def search(db: Db, account_id: UUID, query: str, conversation_id: UUID | N
     """
     await db.execute(SEARCH_SETTINGS)
     rows = await db.fetch(SEARCH, account_id, query, conversation_id, limit, offset)
-    return [row for row in rows if row["id"] is not None], rows[0]["total"]
+    return [_message(FoundMessage, row) for row in rows if row["id"] is not None], rows[0]["total"]
 
 
-async def hold(db: Db, account_id: UUID, conversation_id: UUID) -> bool:
-    """Keep others from adding to a thread before the transaction ends; False when there is no such thread."""
-    return bool(await db.fetchval(HOLD, account_id, conversation_id))
+async def hold(db: Db, account_id: UUID, conversation_id: UUID) -> UUID | None:
+    """Keep others from adding to a thread, or the one that it has become part of, before the transaction ends. Returns its id."""
+    held: UUID | None = await db.fetchval(HOLD, account_id, conversation_id)
+    return held
 
 
 async def delete(db: Db, account_id: UUID, conversation_id: UUID) -> None:
@@ -242,21 +299,33 @@ async def delete(db: Db, account_id: UUID, conversation_id: UUID) -> None:
     await db.execute(DELETE, account_id, conversation_id)
 
 
-async def draft_context(db: Db, account_id: UUID, message_id: UUID, max_history: int) -> list[Record]:
-    """The chosen message and its thread, repeated on each line of the history up to it, oldest first."""
-    return list(await db.fetch(DRAFT_CONTEXT, account_id, message_id, max_history))
+async def answered(db: Db, account_id: UUID, message_ids: Sequence[UUID]) -> dict[UUID, AnsweredMessage]:
+    """Messages by id, each with what a prompt may say about its thread."""
+    found: dict[UUID, AnsweredMessage] = {}
+    for row in await db.fetch(ANSWERED, account_id, message_ids):
+        columns = dict(row)
+        thread = Thread(is_group=columns.pop("is_group"), title=columns.pop("title"), names=columns.pop("names"))
+        found[row["id"]] = AnsweredMessage(**columns, thread=thread)
+    return found
 
 
-async def contexts(db: Db, account_id: UUID, message_ids: Sequence[UUID], max_history: int, longest_text: int) -> list[Record]:
-    """As `draft_context`, of several messages; texts are cut at `longest_text` characters."""
-    return list(await db.fetch(CONTEXTS, account_id, message_ids, max_history, longest_text))
+async def lines_before(
+    db: Db, account_id: UUID, message_ids: Sequence[UUID], count: int, longest_text: int
+) -> defaultdict[UUID, list[Line]]:
+    """By message: the last `count` lines of its thread up to and with it, oldest first; at most the end of a text."""
+    return _lines(await db.fetch(LINES_BEFORE, account_id, message_ids, count, longest_text))
+
+
+async def lines_from(db: Db, account_id: UUID, message_ids: Sequence[UUID], count: int, longest_text: int) -> defaultdict[UUID, list[Line]]:
+    """By message: it and what comes next in its thread, `count` lines in all, oldest first, without names; at most the end of a text."""
+    return _lines(await db.fetch(LINES_FROM, account_id, message_ids, count, longest_text))
 
 
 async def past_replies(
     db: Db, account_id: UUID, conversation_id: UUID | None, since: datetime | None, within: timedelta, limit: int
-) -> list[Record]:
+) -> list[PastReply]:
     """First messages of the owner's replies, newest first: of all threads or of one, at most `within` after what they answer."""
-    return list(await db.fetch(PAST_REPLIES, account_id, conversation_id, since, within, limit))
+    return [PastReply(**row) for row in await db.fetch(PAST_REPLIES, account_id, conversation_id, since, within, limit)]
 
 
 async def share_conversations(db: Db, account_id: UUID, conversation_ids: Sequence[UUID]) -> None:
@@ -264,6 +333,16 @@ async def share_conversations(db: Db, account_id: UUID, conversation_ids: Sequen
     await db.execute(SHARE_CONVERSATIONS, account_id, conversation_ids)
 
 
-async def next_lines(db: Db, account_id: UUID, first_ids: Sequence[UUID], count: int, longest_text: int) -> list[Record]:
-    """Each of these messages with those that come next in its thread, `count` in all, oldest first."""
-    return list(await db.fetch(NEXT_LINES, account_id, first_ids, count, longest_text))
+def _message(kind: type[_AnyMessage], row: Record) -> _AnyMessage:
+    """A message without its reactions."""
+    columns = {name: row[name] for name in kind.__struct_fields__ if name != "reactions"}
+    columns["attachments"] = msgspec.convert(row["attachments"] or [], list[Attachment])
+    return kind(**columns, reactions=[])
+
+
+def _lines(rows: Iterable[Record]) -> defaultdict[UUID, list[Line]]:
+    lines: defaultdict[UUID, list[Line]] = defaultdict(list)
+    for row in rows:
+        columns = dict(row)
+        lines[columns.pop("chosen_id")].append(Line(**columns))
+    return lines

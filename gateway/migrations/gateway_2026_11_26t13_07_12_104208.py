@@ -4,8 +4,8 @@ from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.engine import engine_finder
 from piccolo.querystring import QueryString
 
-from gateway.sync.phone_reports import is_wordless
-from gateway.sync.search_words import search_document
+from gateway.message_text.phone_reports import is_wordless
+from gateway.message_text.search_words import search_document
 
 ID = "2026-11-26T13:07:12:104208"
 VERSION = "1.38.0"

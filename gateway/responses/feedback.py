@@ -3,7 +3,8 @@ from uuid import UUID
 
 from gateway.database import Database, Db
 from gateway.errors import BadRequest, Conflict, NotFound
-from gateway.message_text import is_blank, same_words
+from gateway.message_text.blank import is_blank
+from gateway.message_text.comparing import same_words
 from gateway.responses import queries
 from gateway.responses.schemas import Accept, Action, ActionName, ActionResult, DraftDetails, Edit, Reject
 from gateway.samples.history_import import ChosenDraft

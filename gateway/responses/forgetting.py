@@ -15,9 +15,7 @@ _WITHDRAWN = "A message that this draft was made from was edited or retracted; a
 
 
 class DraftsOfMessages:
-    """What was made from messages: it goes when their text goes, and where they go (sync's `ForgetsMessages`, `ForgetsConversations` and
-    `FollowsConversations`).
-    """
+    """What was made from messages: it goes when their text goes, and where they go (sync's `MadeFromMessages`)."""
 
     def __init__(self, samples: SampleService) -> None:
         self._samples = samples

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from stdnum import iban, luhn
 
-from gateway.message_text import is_blank
+from gateway.message_text.blank import is_blank
 from shared.contracts.generation import Turn
 
 EMAIL, IBAN, CARD, PHONE, NUMBER, CODE = PLACEHOLDERS = ("[email]", "[iban]", "[card]", "[phone]", "[number]", "[code]")

@@ -1,89 +1,90 @@
-"""A batch of messages as it came in: what no schema can say about it, checked at the price of a few passes over it."""
+"""A batch of messages as it came in: what no schema can say about it, and how its messages are stored."""
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-import msgspec
 
 from gateway.errors import BadRequest
-from gateway.message_text import shown
-from gateway.sync.chat_identifiers import is_group_identifier, peer_of
-from gateway.sync.handles import handle_of
-from gateway.sync.merging import attachments_json
-from gateway.sync.phone_reports import emoji_of, is_wordless
-from gateway.sync.schemas import Attachment, MessageBatch, SyncedMessage
-from gateway.sync.search_words import search_document
-from shared.ids import new_id
+from gateway.message_text.blank import shown
+from gateway.message_text.phone_reports import emoji_of
+from gateway.sync.handles import handle_of, is_group_identifier, peer_of
+from gateway.sync.merging import Content
+from gateway.sync.schemas import MessageBatch, SyncedMessage
 
 _FIRST_YEAR, _LAST_YEAR = 1970, 2199
-_TIMES = ("sent_at", "edited_at", "retracted_at")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A batch that may be stored: its messages without repetitions, each with the id it gets if it is new."""
+    """A batch that may be stored."""
 
-    def __init__(self, sent: MessageBatch) -> None:
-        """Check it.
-
-        Raises:
-            BadRequest: names the field at fault, such as `messages[3].sentAt`; then nothing of the batch is stored.
-        """
-        _check_text(sent)
-        _check_times(sent.messages)
-        self.sent = sent
-        self.is_group = True if sent.is_group is None and is_group_identifier(sent.conversation_imessage_id) else sent.is_group
-        """None: the client does not say."""
-        self.peer = None if self.is_group else peer_of(sent.conversation_imessage_id)
-        """Of a chat with one person: the handle, if the chat's identifier says it."""
-        self.messages = _distinct(sent.messages)
-        # In the order sent, so that messages of the same time keep that order.
-        self.ids = {guid: new_id() for guid in self.messages}
-        spelling = {handle: handle_of(handle) for handle in {message.sender_id for message in sent.messages}}
-        self.sender_of = spelling
-        others = {spelling[message.sender_id] for message in sent.messages if message.direction == "incoming"}
-        self.listed = list(dict.fromkeys(map(handle_of, sent.participant_ids)))
-        """Who is in the thread now; nobody, if the client does not say."""
-        self.participants = list(dict.fromkeys([*self.listed, *sorted(others)]))
-
-    def columns(self) -> list[list[Any]]:
-        """The messages as columns, in the order of `queries.INSERT`. A column without a value is empty: `unnest` fills it with nulls, and
-        that is a fifth of the encoding saved for each.
-        """
-        messages = self.messages.values()
-        spelling = self.sender_of
-        texts = [message.text if message.retracted_at is None else None for message in messages]
-        reactions = [reaction_type(message) for message in messages]
-        return [
-            list(self.ids.values()),
-            list(self.messages),
-            [spelling[message.sender_id] for message in messages],
-            [message.direction for message in messages],
-            [message.message_type for message in messages],
-            texts,
-            [message.sent_at for message in messages],
-            _or_empty([message.edited_at for message in messages]),
-            _or_empty([message.retracted_at for message in messages]),
-            _or_empty([message.reply_to_guid for message in messages]),
-            _or_empty([target_guid(message.associated_message_guid) for message in messages]),
-            _or_empty(reactions),
-            _or_empty([attachments_json(stored_attachments(message)) for message in messages]),
-            _or_empty([is_wordless(text, reaction) or None for text, reaction in zip(texts, reactions, strict=True)]),
-            _or_empty([search_document(text) for text in texts]),
-        ]
+    imessage_id: str
+    display_name: str | None
+    is_group: bool | None
+    """None: the client does not say."""
+    peer: str | None
+    """Of a chat with one person: the handle, if the chat's identifier says it."""
+    listed: list[str]
+    """Who is in the conversation now; nobody, if the client does not say."""
+    participants: list[str]
+    """Who is listed, and who wrote one of the messages."""
+    messages: dict[str, Content]
+    """By guid, without repetitions, in the order sent: so messages of the same time keep that order."""
 
 
-def _or_empty(column: list[Any]) -> list[Any]:
-    return [] if column.count(None) == len(column) else column
+def checked(sent: MessageBatch) -> Batch:
+    """See that a batch may be stored.
+
+    Raises:
+        BadRequest: names the field at fault, such as `messages[3].sentAt`; then nothing of the batch is stored.
+    """
+    is_group = True if sent.is_group is None and is_group_identifier(sent.conversation_imessage_id) else sent.is_group
+    messages = _distinct(sent.messages)
+    senders = {sender_id: handle_of(sender_id) for sender_id in {message.sender_id for message in sent.messages}}
+    listed = list(dict.fromkeys(map(handle_of, sent.participant_ids)))
+    others = {senders[message.sender_id] for message in messages.values() if message.direction == "incoming"}
+    return Batch(
+        imessage_id=sent.conversation_imessage_id,
+        display_name=sent.conversation_display_name or None,
+        is_group=is_group,
+        peer=None if is_group else peer_of(sent.conversation_imessage_id),
+        listed=listed,
+        participants=list(dict.fromkeys([*listed, *sorted(others)])),
+        messages={guid: _content(message, senders[message.sender_id]) for guid, message in messages.items()},
+    )
 
 
-def stored_attachments(message: SyncedMessage) -> list[dict[str, Any]] | None:
-    """Attachments as they are stored; a retracted message has none."""
-    if not message.attachments or message.retracted_at is not None:
-        return None
-    return [msgspec.to_builtins(attachment) for attachment in message.attachments]
+def _distinct(messages: list[SyncedMessage]) -> dict[str, SyncedMessage]:
+    """By guid. The same message twice is one; two that differ are refused, since nobody can tell which is meant."""
+    distinct: dict[str, SyncedMessage] = {}
+    for index, message in enumerate(messages):
+        _check_time(f"messages[{index}].sentAt", message.sent_at)
+        _check_time(f"messages[{index}].editedAt", message.edited_at)
+        _check_time(f"messages[{index}].retractedAt", message.retracted_at)
+        if distinct.setdefault(message.imessage_guid, message) != message:
+            raise BadRequest.field(f"messages[{index}].imessageGuid", "was sent before in this batch with other content; send it once")
+    return distinct
 
 
-def target_guid(associated: str | None) -> str | None:
+def _check_time(field: str, time: datetime | None) -> None:
+    if time is not None and not _FIRST_YEAR <= time.year <= _LAST_YEAR:
+        raise BadRequest.field(field, f"must lie in the years {_FIRST_YEAR} to {_LAST_YEAR}")
+
+
+def _content(message: SyncedMessage, sender_id: str) -> Content:
+    """A message as it is stored: each field under its own name; of a retracted one neither text nor attachments."""
+    is_retracted = message.retracted_at is not None
+    fields = {name: getattr(message, name) for name in Content.__struct_fields__}
+    fields |= {
+        "sender_id": sender_id,
+        "text": None if is_retracted else message.text,
+        "associated_message_guid": _target_guid(message.associated_message_guid),
+        "associated_message_type": _reaction_type(message),
+        "attachments": None if is_retracted else message.attachments or None,
+    }
+    return Content(**fields)
+
+
+def _target_guid(associated: str | None) -> str | None:
     """The guid of the message that a reaction is about: iMessage writes the part of it in front (`p:0/GUID`, `bp:GUID`)."""
     if associated is None or not associated.startswith(("p:", "bp:")):
         return associated
@@ -91,7 +92,7 @@ def target_guid(associated: str | None) -> str | None:
     return guid or part
 
 
-def reaction_type(message: SyncedMessage) -> str | None:
+def _reaction_type(message: SyncedMessage) -> str | None:
     """Which reaction a message is, as it is stored: of one with an emoji (Apple's 2006) the emoji, which phones write beside it."""
     kind = message.associated_message_type
     if kind is None:
@@ -99,69 +100,3 @@ def reaction_type(message: SyncedMessage) -> str | None:
     if str(kind) in ("2006", "emoji"):
         return shown(message.associated_message_emoji) or emoji_of(message.text or "") or str(kind)
     return str(kind)
-
-
-def _distinct(messages: list[SyncedMessage]) -> dict[str, SyncedMessage]:
-    """By guid. The same message twice is one; two that differ are refused, since nobody can tell which is meant."""
-    distinct = {message.imessage_guid: message for message in messages}
-    if len(distinct) == len(messages):
-        return distinct
-    first: dict[str, SyncedMessage] = {}
-    for index, message in enumerate(messages):
-        if first.setdefault(message.imessage_guid, message) != message:
-            raise BadRequest.field(f"messages[{index}].imessageGuid", "was sent before in this batch with other content; send it once")
-    return first
-
-
-def _check_times(messages: list[SyncedMessage]) -> None:
-    years = {message.sent_at.year for message in messages}
-    years.update(message.edited_at.year for message in messages if message.edited_at is not None)
-    years.update(message.retracted_at.year for message in messages if message.retracted_at is not None)
-    if not years or (min(years) >= _FIRST_YEAR and max(years) <= _LAST_YEAR):
-        return
-    for index, message in enumerate(messages):
-        for name in _TIMES:
-            time: datetime | None = getattr(message, name)
-            if time is not None and not _FIRST_YEAR <= time.year <= _LAST_YEAR:
-                raise BadRequest.field(f"messages[{index}].{_camel(name)}", f"must lie in the years {_FIRST_YEAR} to {_LAST_YEAR}")
-
-
-def _check_text(sent: MessageBatch) -> None:
-    """Refuse NUL, which JSON can carry and PostgreSQL cannot store, and handles of nothing but white space."""
-    messages = sent.messages
-    attachments = [attachment for message in messages if message.attachments for attachment in message.attachments]
-    columns: list[list[str | None]] = [
-        [message.imessage_guid for message in messages],
-        [message.sender_id for message in messages],
-        [message.text for message in messages],
-        [message.reply_to_guid for message in messages],
-        [message.associated_message_guid for message in messages],
-        [kind for message in messages if isinstance(kind := message.associated_message_type, str)],
-        [message.associated_message_emoji for message in messages],
-        [text for attachment in attachments for text in (attachment.guid, attachment.mime_type, attachment.filename)],
-    ]
-    if any("\0" in "".join(filter(None, column)) for column in columns):
-        for index, message in enumerate(messages):
-            _refuse_nul(f"messages[{index}].", message)
-            for place, attachment in enumerate(message.attachments or ()):
-                _refuse_nul(f"messages[{index}].attachments[{place}].", attachment)
-    _refuse_nul("", sent)
-    for index, handle in enumerate(sent.participant_ids):
-        if "\0" in handle or not handle.strip():
-            raise BadRequest.field(f"participantIds[{index}]", "must not be blank or contain the character NUL")
-    if not all(map(str.strip, {message.sender_id for message in messages})):
-        for index, message in enumerate(messages):
-            if not message.sender_id.strip():
-                raise BadRequest.field(f"messages[{index}].senderId", "must not be blank")
-
-
-def _refuse_nul(prefix: str, struct: MessageBatch | SyncedMessage | Attachment) -> None:
-    for name in struct.__struct_fields__:
-        value = getattr(struct, name)
-        if isinstance(value, str) and "\0" in value:
-            raise BadRequest.field(prefix + _camel(name), "must not contain the character NUL")
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)

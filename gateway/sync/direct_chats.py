@@ -7,24 +7,15 @@ that comes later. Then the conversations that there are become one. They are nev
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 from uuid import UUID
 
 from gateway.database import Database, Db
 from gateway.events.publisher import EventPublisher
 from gateway.events.schemas import ConversationMerged
 from gateway.limits.allowances import Allowances
-from gateway.sync import direct_queries, queries
-
-
-class FollowsConversations(Protocol):
-    """Somebody who keeps what came from conversations."""
-
-    async def conversation_merged(self, db: Db, account_id: UUID, gone: UUID, into: UUID) -> None:
-        """Move what came from a conversation to the one that it becomes part of; called inside the transaction that does so, while both
-        are locked.
-        """
-        ...
+from gateway.sync import queries
+from gateway.sync.forgetting import MadeFromMessages
 
 
 class _Merge(NamedTuple):
@@ -37,13 +28,11 @@ class DirectChats:
     conversations in the order of their ids, then the contacts.
     """
 
-    def __init__(
-        self, database: Database, events: EventPublisher, allowances: Allowances, followers: Sequence[FollowsConversations] = ()
-    ) -> None:
+    def __init__(self, database: Database, events: EventPublisher, allowances: Allowances, made_from_messages: MadeFromMessages) -> None:
         self._database = database
         self._events = events
         self._allowances = allowances
-        self._followers = followers
+        self._made_from_messages = made_from_messages
 
     async def add(self, account_id: UUID, imessage_id: str, peer: str, display_name: str | None) -> None:
         """Make a chat identifier one of the conversation with `peer`, which is made if there is none.
@@ -51,25 +40,30 @@ class DirectChats:
         Raises:
             PayloadTooLarge: it would be more than the account may store.
         """
+        merges: list[_Merge] = []
         async with self._database.transaction() as db:
-            await direct_queries.lock(db, account_id)
-            found = await direct_queries.find(db, account_id, imessage_id)
-            if found["is_known"]:
+            await queries.lock_direct_chats(db, account_id)
+            chat = await queries.find_chat(db, account_id, imessage_id)
+            if chat.is_known:
                 return
-            own: UUID | None = found["conversation_id"]
-            wanted = await direct_queries.with_peer(db, account_id, peer)
-            there = await direct_queries.hold(db, account_id, wanted if own is None else wanted | {own})
+            own = chat.conversation_id
+            with_peer = await queries.conversations_with_peer(db, account_id, peer)
+            there = await queries.hold_direct(db, account_id, with_peer if own is None else with_peer | {own})
             if own is not None:
-                await direct_queries.add_known(db, account_id, imessage_id, peer, own)
+                await queries.add_known_chat(db, account_id, imessage_id, peer, own)
             elif there:
-                await direct_queries.add(db, account_id, imessage_id, peer, _largest(there))
+                await queries.add_chat(db, account_id, imessage_id, peer, _largest(there))
             else:
-                made = await queries.add_thread(db, account_id, imessage_id, display_name, is_group=False)
-                await direct_queries.add(db, account_id, imessage_id, peer, made["id"])
-                await queries.grow(db, account_id, made["id"], queries.ROW_BYTES)
-                await self._allowances.check_stored(db, account_id)
-            merges = [] if own is not None and own not in there else await self._merge(db, account_id, there)  # it was taken for a group
+                await self._add_conversation(db, account_id, imessage_id, peer, display_name)
+            if own is None or own in there:  # otherwise it was taken for a group
+                merges = await self._merge(db, account_id, there)
         self._tell(account_id, merges)
+
+    async def _add_conversation(self, db: Db, account_id: UUID, imessage_id: str, peer: str, display_name: str | None) -> None:
+        made = await queries.add_conversation(db, account_id, imessage_id, display_name, is_group=False)
+        await queries.add_chat(db, account_id, imessage_id, peer, made.id)
+        await queries.count(db, account_id, made.id, size=queries.ROW_BYTES)
+        await self._allowances.check_stored(db, account_id)
 
     async def join(self, account_id: UUID, contact_ids: Sequence[UUID]) -> None:
         """Make one conversation of all those with each of these contacts, one contact at a time."""
@@ -79,9 +73,9 @@ class DirectChats:
     async def _join_one(self, account_id: UUID, contact_ids: Sequence[UUID]) -> bool:
         """Whether there was anything to join."""
         async with self._database.transaction() as db:
-            await direct_queries.lock(db, account_id)
-            several = await direct_queries.with_a_contact(db, account_id, contact_ids)
-            merges = await self._merge(db, account_id, await direct_queries.hold(db, account_id, several)) if several else []
+            await queries.lock_direct_chats(db, account_id)
+            several = await queries.conversations_with_a_contact(db, account_id, contact_ids)
+            merges = await self._merge(db, account_id, await queries.hold_direct(db, account_id, several)) if several else []
         self._tell(account_id, merges)
         return bool(several)
 
@@ -93,9 +87,8 @@ class DirectChats:
         await queries.share_contacts(db, account_id)
         merges = [_Merge(gone, into) for gone in sorted(sizes) if gone != into]
         for merge in merges:
-            for follower in self._followers:
-                await follower.conversation_merged(db, account_id, merge.gone, merge.into)
-            await direct_queries.merge(db, account_id, merge.gone, merge.into)
+            await self._made_from_messages.conversation_merged(db, account_id, merge.gone, merge.into)
+            await queries.merge(db, account_id, merge.gone, merge.into)
         return merges
 
     def _tell(self, account_id: UUID, merges: Iterable[_Merge]) -> None:

@@ -1,4 +1,4 @@
-"""What else must go when a message's text goes: whatever was made from it."""
+"""What was made from messages: it must go when a message's text goes, and move when the message does."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,23 +23,19 @@ class Wakes(Protocol):
     def wake(self) -> None: ...
 
 
-class ForgetsMessages(Protocol):
-    """Somebody who keeps text of messages: prompts, samples."""
+class MadeFromMessages(Protocol):
+    """Drafts and samples: they hold text of messages. Each call is made inside the transaction that changes the messages, while the rows
+    of their conversations are locked.
+    """
 
     async def forget_messages(self, db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID]) -> Forgotten:
-        """Remove what was made from messages that were retracted or whose text was edited.
-
-        Called inside the sync's transaction, while the conversation's row is locked.
-        """
+        """Remove what was made from messages that were retracted or whose text was edited."""
         ...
 
-
-class ForgetsConversations(Protocol):
-    """Somebody who keeps what came from a conversation, and must know when it goes."""
-
     async def forget_conversation(self, db: Db, account_id: UUID, conversation_id: UUID) -> list[PendingEvent]:
-        """Remove it; called inside the transaction that deletes the conversation, while its row is locked.
+        """Remove what came from a conversation that is being deleted; returns what there is to tell when it is committed."""
+        ...
 
-        Returns what there is to tell when it is committed.
-        """
+    async def conversation_merged(self, db: Db, account_id: UUID, gone: UUID, into: UUID) -> None:
+        """Move what came from a conversation to the one that it becomes part of."""
         ...

@@ -1,11 +1,10 @@
-"""What a person is reached by, in the one spelling that is stored and compared.
+"""What a person is reached by, in the one spelling that is stored and compared; and whom a chat is with, by its identifier.
 
 People and programs write the same address in many ways: with spaces and dashes, in capitals, as a link (`tel:`, `mailto:`), in another
 script's digits, between marks of the writing direction that a clipboard adds.
 """
 
 import unicodedata
-from functools import lru_cache
 from uuid import UUID
 
 import phonenumbers
@@ -22,13 +21,14 @@ _FEWEST_DIGITS = 7
 _MOST_OF_SHORT_CODE = 6
 """Digits; numbers of small countries have as many, none that matters has fewer."""
 _LONGEST_NUMBER = 20
+_GROUP, _DIRECT = "+", "-"
+"""How a chat identifier says that it is of a group, or of a chat with one person: `<service>;+;<id>`, `<service>;-;<handle>`."""
 
 
 class UnusableNumberError(ValueError):
     """What is no telephone number at all."""
 
 
-@lru_cache(maxsize=10_000)
 def handle_of(text: str) -> str:
     """A handle in its stored spelling.
 
@@ -47,6 +47,30 @@ def handle_of(text: str) -> str:
         return str(UUID(plain)) if len(plain) == 36 else plain
     except ValueError:
         return plain
+
+
+def is_address(text: str) -> bool:
+    """Whether it looks like an e-mail address."""
+    name, at, domain = text.partition("@")
+    return bool(name and at and domain) and "@" not in domain and not any(map(str.isspace, text))
+
+
+def is_group_identifier(imessage_id: str) -> bool:
+    """Whether a chat identifier says that it is of a group."""
+    return _style_of(imessage_id)[0] == _GROUP
+
+
+def peer_of(imessage_id: str) -> str | None:
+    """The handle, as it is stored, of the one person that a chat is with, if its identifier says that.
+
+    `<service>;-;<handle>`, such as `iMessage;-;+14155550100`, or nothing but a telephone number with its country code or an address.
+    """
+    style, handle = _style_of(imessage_id)
+    peer = handle_of(imessage_id if style is None else handle)
+    if style == _GROUP or not 0 < len(peer) <= LONGEST_HANDLE:
+        return None
+    says_it = style == _DIRECT or (peer.startswith("+") and peer[1:].isdigit()) or (is_address(peer) and ";" not in peer)
+    return peer if says_it else None
 
 
 def address(text: str) -> str:
@@ -82,6 +106,11 @@ def other_spellings(number: str) -> list[str]:
         return []
     national = "".join(filter(str.isdigit, phonenumbers.format_number(parsed, PhoneNumberFormat.NATIONAL)))
     return [digits for digits in dict.fromkeys((national, number[1:])) if len(digits) >= _FEWEST_DIGITS]
+
+
+def _style_of(imessage_id: str) -> tuple[str | None, str]:
+    parts = imessage_id.split(";", 2)
+    return (parts[1], parts[2]) if len(parts) == 3 and parts[1] in (_GROUP, _DIRECT) else (None, "")
 
 
 def _plain(text: str) -> str:

@@ -8,23 +8,24 @@
   that was made of it gets lost, and devices that disagree do not move it to and fro. The answer says where it is.
 """
 
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from gateway.sync.schemas import Attachment, Direction, MessageType
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
-    """All that may change of a message."""
+class Content(Struct, frozen=True, kw_only=True, gc=False):
+    """All that may change of a message, under the names of its columns: what is stored and read is made of this list (`queries.py`)."""
 
     sender_id: str
-    direction: str
-    message_type: str
+    direction: Direction
+    message_type: MessageType
     text: str | None
     sent_at: datetime
     edited_at: datetime | None
@@ -32,11 +33,15 @@ class Content:
     reply_to_guid: str | None
     associated_message_guid: str | None
     associated_message_type: str | None
-    attachments: list[dict[str, Any]] | None
+    attachments: list[Attachment] | None
+
+    @property
+    def size(self) -> int:
+        """Bytes of what can change in size."""
+        return len((self.text or "").encode()) + (len(msgspec.json.encode(self.attachments)) if self.attachments else 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownMessage:
+class KnownMessage(Struct, frozen=True, kw_only=True, gc=False):
     """A stored message."""
 
     id: UUID
@@ -50,7 +55,8 @@ def merge(known: Content, sent: Content) -> Content:
     if sent_version > known_version:
         merged = sent
     elif sent_version == known_version:
-        merged = _completed(sent, known)
+        left_out = [name for name in Content.__struct_fields__ if getattr(sent, name) is None]
+        merged = replace(sent, **{name: getattr(known, name) for name in left_out})
     else:
         merged = known
     retractions = [time for time in (known.retracted_at, sent.retracted_at) if time is not None]
@@ -62,19 +68,3 @@ def merge(known: Content, sent: Content) -> Content:
 def text_went(before: Content, after: Content) -> bool:
     """Whether what was made from the old text must go too."""
     return before.text is not None and after.text != before.text
-
-
-def attachments_json(attachments: list[dict[str, Any]] | None) -> str | None:
-    return None if attachments is None else msgspec.json.encode(attachments).decode()
-
-
-def _completed(sent: Content, known: Content) -> Content:
-    """`sent`, with what it leaves out taken from `known`."""
-    return replace(
-        sent,
-        text=sent.text if sent.text is not None else known.text,
-        reply_to_guid=sent.reply_to_guid or known.reply_to_guid,
-        associated_message_guid=sent.associated_message_guid or known.associated_message_guid,
-        associated_message_type=sent.associated_message_type or known.associated_message_type,
-        attachments=sent.attachments or known.attachments,
-    )

@@ -5,8 +5,7 @@ from litestar.params import JSONBody
 from gateway.auth.authentication import Caller
 from gateway.http.openapi import errors
 from gateway.idempotency.middleware import IDEMPOTENT
-from gateway.sync.contacts import ContactSyncService
-from gateway.sync.schemas import ContactBatch, MessageBatch, SyncedContacts, SyncedMessages, SyncState
+from gateway.sync.schemas import MessageBatch, SyncedMessages, SyncState
 from gateway.sync.service import SyncService
 
 
@@ -28,22 +27,6 @@ class SyncController(Controller):
         answer, send the batch again. 413 also if the account would store more than it may.
         """
         return await sync.sync_messages(principal.account_id, data)
-
-    @post(
-        "/contacts",
-        status_code=200,
-        opt=IDEMPOTENT,
-        summary="Store contacts",
-        responses=errors(400, 401, 403, 409, 413, 422, 503),
-    )
-    async def sync_contacts(
-        self, principal: Caller, contact_sync: NamedDependency[ContactSyncService], data: JSONBody[ContactBatch]
-    ) -> SyncedContacts:
-        """Up to 1,000 contacts, each with at least one of `appleId`, `phoneNumber`, `email`. A contact that shares any of them with a known
-        one is that contact; one that shares them with two known ones makes these one, the older. What contacts with different names share
-        is nobody's. What cannot be kept of a contact is left out, and `results` says what and why.
-        """
-        return await contact_sync.sync_contacts(principal.account_id, data)
 
     @get("/state", summary="Where to resume", responses=errors(401, 403, 503))
     async def state(self, principal: Caller, sync: NamedDependency[SyncService]) -> SyncState:

@@ -9,7 +9,8 @@ import msgspec
 
 from gateway.database import Db
 from gateway.errors import BadRequest
-from gateway.message_text import is_blank, same_words
+from gateway.message_text.blank import is_blank
+from gateway.message_text.comparing import same_words
 from gateway.samples.personal_data import mask, mask_turns, says_something
 from gateway.samples.schemas import TaughtSample
 from gateway.samples.service import existing, taught

@@ -19,15 +19,17 @@ NAME = "crowded"
 OWNER, THREAD = UUID(int=1), UUID(int=1)
 LAST = UUID(int=40_000)
 """The newest message of the owner's, in the thread."""
+ONE = f"{{{LAST}}}"
 FORTY = "{" + ",".join(str(UUID(int=number)) for number in range(1000, 40_001, 1000)) + "}"
 STATEMENTS: Mapping[str, tuple[str, Sequence[Any], int]] = {
-    "a draft's context": (queries.DRAFT_CONTEXT, (OWNER, LAST, 20), 1),
-    "many contexts": (queries.CONTEXTS, (OWNER, FORTY, 20, 4001), 40),
-    "what follows": (queries.NEXT_LINES, (OWNER, FORTY, 20, 4001), 40),
+    "the message to answer": (queries.ANSWERED, (OWNER, ONE), 1),
+    "a draft's context": (queries.LINES_BEFORE, (OWNER, ONE, 20, 16000), 1),
+    "many contexts": (queries.LINES_BEFORE, (OWNER, FORTY, 20, 4001), 40),
+    "what follows": (queries.LINES_FROM, (OWNER, FORTY, 20, 4001), 40),
     "the first page": (queries.PAGE, (OWNER, THREAD, 50, 0), 1),
     "a page before": (queries.PAGE_BEFORE, (OWNER, THREAD, 50, "2100-01-01", LAST), 1),
-    "a thread to sync": (sync_queries.LOCK_THREAD, (OWNER, "1", "{sam}", "{}"), 1),
-    "the last message": (sync_queries.FIND_LAST, (OWNER, THREAD), 1),
+    "a thread to sync": (sync_queries.LOCK_CONVERSATION, (OWNER, "1"), 1),
+    "the last message": (sync_queries.COUNT, (OWNER, THREAD, 1, 1), 1),
 }
 """With their arguments, and how many messages each begins at."""
 

@@ -2,7 +2,15 @@
 
 import pytest
 
-from gateway.sync.handles import LONGEST_HANDLE, UnusableNumberError, handle_of, other_spellings, phone_number
+from gateway.sync.handles import (
+    LONGEST_HANDLE,
+    UnusableNumberError,
+    handle_of,
+    is_group_identifier,
+    other_spellings,
+    peer_of,
+    phone_number,
+)
 
 
 @pytest.mark.parametrize(
@@ -68,3 +76,30 @@ def test_a_number_is_known_without_its_country_code_too() -> None:
     assert other_spellings("+491711234567") == ["01711234567", "491711234567"]
     assert other_spellings("+14155550100") == ["4155550100", "14155550100"]
     assert other_spellings("72345") == other_spellings("anna@example.com") == []
+
+
+@pytest.mark.parametrize(
+    ("identifier", "peer"),
+    [
+        ("iMessage;-;+15550100001", "+15550100001"),
+        ("SMS;-;+1 (555) 010-0001", "+15550100001"),
+        ("any;-;John@Example.com", "john@example.com"),
+        ("SMS;-;72345", "72345"),
+        ("iMessage;-;urn:biz:1-2;3", "urn:biz:1-2;3"),
+        ("+15550100001", "+15550100001"),
+        ("John@Example.com", "john@example.com"),
+        ("iMessage;+;chat123456", None),
+        ("iMessage;+;+15550100001", None),
+        ("iMessage;-;", None),
+        ("iMessage;-;  ", None),
+        ("iMessage;-;" + "x" * 400, None),
+        ("chat123456", None),
+        ("15550100001", None),
+        ("thread of john@example.com", None),
+        ("a;b@c", None),
+        (";", None),
+    ],
+)
+def test_an_identifier_may_say_whom_a_chat_is_with(identifier: str, peer: str | None) -> None:
+    assert peer_of(identifier) == peer
+    assert is_group_identifier(identifier) == (";+;" in identifier)

@@ -5,76 +5,65 @@ by their names when both come in one batch, which is the address book at one mom
 contact's handle under another name is a new name, unless each of them has a handle that the other has not.
 """
 
-import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from uuid import UUID
 
-from gateway.sync.handles import LONGEST_HANDLE, UnusableNumberError, address, handle_of, other_spellings, phone_number
-from gateway.sync.schemas import ContactBatch, ContactCard, LeftOut
+from msgspec.structs import replace
+
+from gateway.contacts.schemas import Contact, ContactBatch, ContactCard, LeftOut
+from gateway.message_text.comparing import folded
+from gateway.sync.handles import LONGEST_HANDLE, UnusableNumberError, address, handle_of, is_address, other_spellings, phone_number
 from shared.ids import new_id
 
 _LONGEST_NAME = 500
 _LONGEST_AVATAR_HASH = 200
-_NUL = "must not contain the character NUL"
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, eq=False)
 class KnownContact:
     """A contact while a batch is matched. `into` is the older one that it turned out to be."""
 
-    id: UUID
-    apple_id: str | None
-    phone_number: str | None
-    email: str | None
-    display_name: str | None
-    avatar_hash: str | None
+    details: Contact
     is_new: bool = False
     changed: bool = False
     into: "KnownContact | None" = None
 
     @property
-    def final(self) -> "KnownContact":
-        return self if self.into is None else self.into.final
+    def id(self) -> UUID:
+        return self.details.id
 
     @property
-    def handles(self) -> set[str]:
-        """The newest of each kind."""
-        return {handle for handle in (self.apple_id, self.phone_number, self.email) if handle is not None}
+    def final(self) -> "KnownContact":
+        return self if self.into is None else self.into.final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """A card in the stored spelling, and what was left out of it. One without handles cannot be kept."""
+    """A card in the stored spelling, and what was left out of it. One without handles cannot be kept.
+
+    `spellings` are its handles, and how else its numbers are written.
+    """
 
     apple_id: str | None
     phone_number: str | None
     email: str | None
     display_name: str | None
     avatar_hash: str | None
+    spellings: Sequence[str]
     left_out: list[LeftOut]
-
-    @property
-    def handles(self) -> list[str]:
-        return list(dict.fromkeys(handle for handle in (self.apple_id, self.phone_number, self.email) if handle is not None))
-
-    @property
-    def spellings(self) -> list[str]:
-        """Its handles, and how else its numbers are written."""
-        numbers = [number for number in (self.apple_id, self.phone_number) if number is not None]
-        return list(dict.fromkeys([*self.handles, *(other for number in numbers for other in other_spellings(number))]))
 
 
 class Matching:
     """Contacts by handle; grows and merges with every card."""
 
-    def __init__(self, owners: dict[str, list[KnownContact]], cards: Iterable[Card]) -> None:
+    def __init__(self, owners: Mapping[str, Iterable[Contact]], cards: Iterable[Card]) -> None:
         """`owners` are the known contacts that have the handles of the cards."""
-        self._owners = defaultdict(list, owners)
+        known = {contact.id: KnownContact(contact) for several in owners.values() for contact in several}
+        self._owners = defaultdict(list, {handle: [known[contact.id] for contact in several] for handle, several in owners.items()})
         self._shared = _shared_in(cards)
-        self.seen: list[KnownContact] = []
         self.merged: list[KnownContact] = []
         self.new_handles: list[tuple[str, KnownContact]] = []
 
@@ -83,19 +72,16 @@ class Matching:
         person: the younger becomes part of the older.
         """
         found = sorted(self._meant(card), key=lambda contact: contact.id)
-        contact = found[0] if found else self._new(card)
+        contact = found[0] if found else self._new()
         for younger in found[1:]:
             self._merge(younger, contact)
         for handle in card.spellings:
             if contact not in self._owners_of(handle):
                 self._add_handle(handle, contact)
-        _update(contact, card)
-        self.seen.append(contact)
+        now = _updated(contact.details, card)
+        contact.changed |= now != contact.details
+        contact.details = now
         return contact
-
-    def distinct(self) -> list[KnownContact]:
-        """The contacts that the cards turned out to be, each once."""
-        return list(dict.fromkeys(contact.final for contact in self.seen))
 
     def _meant(self, card: Card) -> set[KnownContact]:
         """The contacts that the card says it is."""
@@ -105,8 +91,8 @@ class Matching:
             return same
         sharing = [owner for handle in card.spellings for owner in self._owners_of(handle) if self._identified(handle) is None]
         name = _folded(card.display_name)
-        equal = [owner for owner in sharing if _folded(owner.display_name) == name]
-        alike = [owner for owner in sharing if name and owner.display_name and _are_alike(name, _folded(owner.display_name))]
+        equal = [owner for owner in sharing if _folded(owner.details.display_name) == name]
+        alike = [owner for owner in sharing if name and (other := _folded(owner.details.display_name)) and _are_alike(name, other)]
         return set((equal or alike)[:1])
 
     def _owners_of(self, handle: str) -> list[KnownContact]:
@@ -118,20 +104,14 @@ class Matching:
         return owners[0] if len(owners) == 1 and handle not in self._shared else None
 
     def _are_two(self, contact: KnownContact, card: Card) -> bool:
-        if _are_alike(_folded(contact.display_name), _folded(card.display_name)):
+        if _are_alike(_folded(contact.details.display_name), _folded(card.display_name)):
             return False
-        return bool(contact.handles.difference(card.handles)) and any(contact not in self._owners_of(handle) for handle in card.handles)
+        own, cards = _handles(contact.details), _handles(card)
+        return bool(own - cards) and any(contact not in self._owners_of(handle) for handle in cards)
 
-    def _new(self, card: Card) -> KnownContact:
-        contact = KnownContact(
-            id=new_id(),
-            apple_id=card.apple_id,
-            phone_number=card.phone_number,
-            email=card.email,
-            display_name=card.display_name,
-            avatar_hash=card.avatar_hash,
-            is_new=True,
-        )
+    def _new(self) -> KnownContact:
+        nobody = Contact(id=new_id(), apple_id=None, phone_number=None, email=None, display_name=None, avatar_hash=None)
+        contact = KnownContact(nobody, is_new=True)
         # Clients may name a contact by its id where they would name a handle; after a merge the old id still means it.
         self._add_handle(str(contact.id), contact)
         return contact
@@ -141,10 +121,14 @@ class Matching:
         self.new_handles.append((handle, contact))
 
     def _merge(self, younger: KnownContact, older: KnownContact) -> None:
-        older.apple_id = older.apple_id or younger.apple_id
-        older.phone_number = older.phone_number or younger.phone_number
-        older.email = older.email or younger.email
-        older.display_name = older.display_name or younger.display_name
+        one, other = older.details, younger.details
+        older.details = replace(
+            one,
+            apple_id=one.apple_id or other.apple_id,
+            phone_number=one.phone_number or other.phone_number,
+            email=one.email or other.email,
+            display_name=one.display_name or other.display_name,
+        )
         older.changed = True
         younger.into = older
         self.merged.append(younger)
@@ -155,10 +139,6 @@ def cards(batch: ContactBatch) -> list[Card]:
     return [_card(card, batch.default_region) for card in batch.contacts]
 
 
-def all_spellings(some: Iterable[Card]) -> Sequence[str]:
-    return list({handle for card in some for handle in card.spellings})
-
-
 def _card(card: ContactCard, region: str | None) -> Card:
     left_out: list[LeftOut] = []
 
@@ -166,7 +146,7 @@ def _card(card: ContactCard, region: str | None) -> Card:
         if text is None or not text.strip():
             return None
         if "\0" in text:
-            left_out.append(LeftOut(field=name, message=_NUL))
+            left_out.append(LeftOut(field=name, message="must not contain the character NUL"))
             return None
         if len(text) > longest:
             left_out.append(LeftOut(field=name, message=f"has more than {longest} characters"))
@@ -182,24 +162,29 @@ def _card(card: ContactCard, region: str | None) -> Card:
         except UnusableNumberError as error:
             left_out.append(LeftOut(field="phoneNumber", message=str(error)))
             phone = None
-    if email is not None and not _is_address(email := address(email)):
+    if email is not None and not is_address(email := address(email)):
         left_out.append(LeftOut(field="email", message="is not an e-mail address"))
         email = None
     if apple_id is None and phone is None and email is None:
         left_out.append(LeftOut(field=None, message="needs at least one of appleId, phoneNumber and email"))
+    if apple_id is not None:
+        apple_id = handle_of(apple_id)
+    numbers = [number for number in (apple_id, phone) if number is not None]
+    handles = [handle for handle in (apple_id, phone, email) if handle is not None]
     return Card(
-        apple_id=handle_of(apple_id) if apple_id is not None else None,
+        apple_id=apple_id,
         phone_number=phone,
         email=email,
         display_name=kept("displayName", card.display_name, _LONGEST_NAME),
         avatar_hash=kept("avatarHash", card.avatar_hash, _LONGEST_AVATAR_HASH),
+        spellings=list(dict.fromkeys([*handles, *(other for number in numbers for other in other_spellings(number))])),
         left_out=left_out,
     )
 
 
-def _is_address(text: str) -> bool:
-    name, at, domain = text.partition("@")
-    return bool(name and at and domain) and "@" not in domain and not any(map(str.isspace, text))
+def _handles(contact: Contact | Card) -> set[str]:
+    """The newest of each kind."""
+    return {handle for handle in (contact.apple_id, contact.phone_number, contact.email) if handle is not None}
 
 
 def _shared_in(cards: Iterable[Card]) -> set[str]:
@@ -230,17 +215,17 @@ def _words(folded: str) -> set[str]:
 
 
 def _folded(name: str | None) -> str:
-    return " ".join(unicodedata.normalize("NFKC", name or "").casefold().split())
+    return " ".join(folded(name or "").split())
 
 
-def _update(contact: KnownContact, card: Card) -> None:
+def _updated(contact: Contact, card: Card) -> Contact:
     """What a card says holds; a name or handle that it leaves out stays."""
-    before = (contact.apple_id, contact.phone_number, contact.email, contact.display_name, contact.avatar_hash)
-    contact.apple_id = card.apple_id or contact.apple_id
-    if card.phone_number is not None and card.phone_number not in other_spellings(contact.phone_number or ""):
-        contact.phone_number = card.phone_number
-    contact.email = card.email or contact.email
-    contact.display_name = card.display_name or contact.display_name
-    contact.avatar_hash = card.avatar_hash
-    now = (contact.apple_id, contact.phone_number, contact.email, contact.display_name, contact.avatar_hash)
-    contact.changed |= now != before
+    is_known_number = card.phone_number in other_spellings(contact.phone_number or "")
+    return Contact(
+        id=contact.id,
+        apple_id=card.apple_id or contact.apple_id,
+        phone_number=contact.phone_number if is_known_number else card.phone_number or contact.phone_number,
+        email=card.email or contact.email,
+        display_name=card.display_name or contact.display_name,
+        avatar_hash=card.avatar_hash,
+    )

@@ -4,33 +4,32 @@ from collections import defaultdict
 from collections.abc import Sequence
 from uuid import UUID
 
+from msgspec.structs import asdict
+
+from gateway.contacts.schemas import Contact
 from gateway.database import Db
-from gateway.sync.matching import KnownContact
-from shared.ids import new_id
+
+_COLUMNS = Contact.__struct_fields__
 
 LOCK = "select pg_advisory_xact_lock(hashtextextended('contacts of ' || $1::uuid, 0))"
-OWNERS = """
-    select contact_handle.handle, contact.id, apple_id, phone_number, email, display_name, avatar_hash
+OWNERS = f"""
+    select contact_handle.handle, {", ".join(f"contact.{column}" for column in _COLUMNS)}
     from contact_handle join contact on contact.account_id = $1 and contact.id = contact_handle.contact_id
     where contact_handle.account_id = $1 and contact_handle.handle = any($2::text[])
     order by contact.id
 """
-ADD = """
-    insert into contact (account_id, id, apple_id, phone_number, email, display_name, avatar_hash, created_at, updated_at)
-    select $1, card.*, now(), now()
-    from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[]) card
+ADD = f"""
+    insert into contact (account_id, created_at, updated_at, {", ".join(_COLUMNS)})
+    select $1, now(), now(), {", ".join(_COLUMNS)} from jsonb_populate_recordset(null::contact, $2)
 """
-CHANGE = """
-    update contact set
-        apple_id = card.apple_id, phone_number = card.phone_number, email = card.email, display_name = card.display_name,
-        avatar_hash = card.avatar_hash, updated_at = now()
-    from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
-        card (id, apple_id, phone_number, email, display_name, avatar_hash)
-    where contact.account_id = $1 and contact.id = card.id
+CHANGE = f"""
+    update contact set {", ".join(f"{column} = changed.{column}" for column in _COLUMNS)}, updated_at = now()
+    from jsonb_populate_recordset(null::contact, $2) changed
+    where contact.account_id = $1 and contact.id = changed.id
 """
 ADD_HANDLES = """
     insert into contact_handle (id, account_id, contact_id, handle)
-    select handle.id, $1, handle.contact_id, handle.handle from unnest($2::uuid[], $3::uuid[], $4::text[]) handle (id, contact_id, handle)
+    select gen_random_uuid(), $1, added.contact_id, added.handle from unnest($2::uuid[], $3::text[]) added (contact_id, handle)
     on conflict on constraint contact_handle_owner do nothing
 """
 COUNT_HANDLES = "select count(*) from contact_handle where account_id = $1"
@@ -66,30 +65,25 @@ async def lock(db: Db, account_id: UUID) -> None:
     await db.execute(LOCK, account_id)
 
 
-async def owners(db: Db, account_id: UUID, handles: Sequence[str]) -> dict[str, list[KnownContact]]:
-    """Known contacts by handle: one object a contact."""
-    by_id: dict[UUID, KnownContact] = {}
-    by_handle: defaultdict[str, list[KnownContact]] = defaultdict(list)
-    for row in await db.fetch(OWNERS, account_id, handles):
-        fields = dict(row)
-        handle = fields.pop("handle")
-        by_handle[handle].append(by_id.setdefault(fields["id"], KnownContact(**fields)))
-    return by_handle
+async def owners(db: Db, account_id: UUID, handles: Sequence[str]) -> dict[str, list[Contact]]:
+    """Known contacts by handle."""
+    found: defaultdict[str, list[Contact]] = defaultdict(list)
+    for handle, *columns in await db.fetch(OWNERS, account_id, handles):
+        found[handle].append(Contact(**dict(zip(_COLUMNS, columns, strict=True))))
+    return found
 
 
-async def add(db: Db, account_id: UUID, contacts: list[KnownContact]) -> None:
-    await db.execute(ADD, account_id, *_columns(contacts))
+async def add(db: Db, account_id: UUID, contacts: Sequence[Contact]) -> None:
+    await db.execute(ADD, account_id, [asdict(contact) for contact in contacts])
 
 
-async def change(db: Db, account_id: UUID, contacts: list[KnownContact]) -> None:
-    await db.execute(CHANGE, account_id, *_columns(contacts))
+async def change(db: Db, account_id: UUID, contacts: Sequence[Contact]) -> None:
+    await db.execute(CHANGE, account_id, [asdict(contact) for contact in contacts])
 
 
 async def add_handles(db: Db, account_id: UUID, handles: Sequence[tuple[str, UUID]]) -> None:
     """Store which contacts have handles."""
-    await db.execute(
-        ADD_HANDLES, account_id, [new_id() for _ in handles], [contact_id for _, contact_id in handles], [handle for handle, _ in handles]
-    )
+    await db.execute(ADD_HANDLES, account_id, [contact_id for _, contact_id in handles], [handle for handle, _ in handles])
 
 
 async def count_handles(db: Db, account_id: UUID) -> int:
@@ -109,10 +103,3 @@ async def remove(db: Db, account_id: UUID, contact_ids: Sequence[UUID]) -> None:
 async def link_participants(db: Db, account_id: UUID, handles: Sequence[str], contact_ids: Sequence[UUID]) -> None:
     """Give participants with these handles, or with handles of these contacts, the contact that their handle means now."""
     await db.execute(LINK_PARTICIPANTS, account_id, handles, contact_ids)
-
-
-def _columns(contacts: list[KnownContact]) -> list[list[object]]:
-    return [
-        [getattr(contact, name) for contact in contacts]
-        for name in ("id", "apple_id", "phone_number", "email", "display_name", "avatar_hash")
-    ]

@@ -1,7 +1,6 @@
 """When a text says something: the one rule for what is synced, drafted, edited, learnt and shown."""
 
 import unicodedata
-from typing import Literal
 
 ATTACHMENT_MARK = "\ufffc"
 """What iMessage puts into a text where an attachment sits (U+FFFC OBJECT REPLACEMENT CHARACTER)."""
@@ -10,7 +9,6 @@ ATTACHMENT_MARK = "\ufffc"
 _UNSEEN_CATEGORIES = frozenset(("Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Mn", "Mc", "Me"))
 # By their categories letters and symbols: the fillers of Hangul, Braille's blank, and what stands for an attachment or a lost character.
 _UNSEEN = frozenset(("\u115f", "\u1160", "\u3164", "\uffa0", "\u2800", ATTACHMENT_MARK, "\ufffd"))
-_AT_ONCE, _MOST_MARKS = 100, 30  # characters; Unicode's stream-safe text has at most 30 marks on one (UAX #15)
 
 
 def shown(text: str | None) -> str:
@@ -27,24 +25,9 @@ def is_blank(text: str | None) -> bool:
     return not shown(text)
 
 
-def same_words(one: str, other: str) -> bool:
-    """Whether two texts differ in nothing but white space."""
-    return one.split() == other.split()
-
-
-def normalized(form: Literal["NFC", "NFKC"], text: str) -> str:
-    """A text in one of Unicode's forms, made piece by piece: to put marks in order takes Python the square of how many there are."""
-    if len(text) <= _AT_ONCE:
-        return unicodedata.normalize(form, text)
-    pieces: list[str] = []
-    start = 0
-    while start < len(text):
-        end = start + _AT_ONCE
-        while end < start + _AT_ONCE + _MOST_MARKS and unicodedata.combining(text[end : end + 1] or " "):  # a mark stays with its character
-            end += 1
-        pieces.append(unicodedata.normalize(form, text[start:end]))
-        start = end
-    return "".join(pieces)
+def is_pictorial(character: str) -> bool:
+    """Whether a character is an emoji or another symbol that is a picture; one that is newer than Python's tables counts as one."""
+    return unicodedata.category(character) in ("So", "Cn", "Co")
 
 
 def _shows(character: str) -> bool:

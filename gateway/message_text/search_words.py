@@ -10,12 +10,13 @@ PostgreSQL's own parser depends on the database's locale and needs spaces betwee
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
 from gateway.errors import BadRequest
-from gateway.message_text import normalized
+from gateway.message_text.blank import is_pictorial
+from gateway.message_text.comparing import folded
 
 # Thai, Lao; Myanmar; Hangul; Khmer; Tai Tham; Han, Kana, Bopomofo, Yi; half-width forms; the planes of more Kana and Han.
 _WITHOUT_SPACES = (
@@ -26,10 +27,8 @@ _WITHOUT_SPACES = (
 _PIECE = re.compile(rf"([{_WITHOUT_SPACES}]+)|([^\W{_WITHOUT_SPACES}]+)|([^\w\s])")
 _RUN, _WORD = 1, 2
 _ASCII_WORD = re.compile(r"[a-z0-9_]+")
-_SHORT = 200  # characters: no word can be longer than the longest, nor have more positions than are kept
 _LONGEST_WORD = 200  # characters; PostgreSQL takes 2,046 bytes
 _LAST_POSITION = 16_383  # PostgreSQL counts no further; what comes later in a text is not found
-_MOST_POSITIONS = 254  # of one word, beside the first; PostgreSQL keeps no more
 
 
 class _Lexeme(NamedTuple):
@@ -42,17 +41,8 @@ class _Lexeme(NamedTuple):
 
 def search_document(text: str | None) -> str | None:
     """A text's words and their positions, as a `tsvector` is written; None if it has none."""
-    if text is None:
-        return None
-    if len(text) <= _SHORT and text.isascii():  # most of what most people write, at a quarter of the cost; PostgreSQL joins repetitions
-        return " ".join([f"{word}:{position}" for position, word in enumerate(_ASCII_WORD.findall(text.lower()), 1)]) or None
-    places: dict[str, str] = {}
-    for position, word in enumerate(islice(_words(text), _LAST_POSITION), 1):
-        if word not in places:
-            places[word] = str(position)
-        elif places[word].count(",") < _MOST_POSITIONS:
-            places[word] += f",{position}"
-    return " ".join([f"'{word}':{positions}" for word, positions in places.items()]) or None
+    words = islice(_words(text or ""), _LAST_POSITION)  # PostgreSQL joins repetitions
+    return " ".join([f"'{word[:_LONGEST_WORD]}':{position}" for position, word in enumerate(words, 1)]) or None
 
 
 def search_query(words: str) -> str | None:
@@ -72,22 +62,21 @@ def search_query(words: str) -> str | None:
     return " | ".join(f"({alternative})" for alternative in alternatives) or None
 
 
-def _words(text: str) -> Iterator[str]:
+def _words(text: str) -> Iterable[str]:
     """The words of a text as they are stored."""
     if text.isascii():
-        yield from (word[:_LONGEST_WORD] for word in _ASCII_WORD.findall(text.lower()))
-        return
-    for run, has_spaces in _runs(text):
-        if has_spaces:
-            yield run
-        else:
-            yield from (run[place : place + 2] for place in range(len(run)))
+        return _ASCII_WORD.findall(text.lower())
+    return (word for run, has_spaces in _runs(text) for word in ([run] if has_spaces else _pairs(run)))
+
+
+def _pairs(run: str) -> list[str]:
+    return [run[place : place + 2] for place in range(len(run))]
 
 
 def _runs(text: str) -> Iterator[tuple[str, bool]]:
     """The words and emoji of a text, each with True, and its runs of characters without spaces, with False; in the spelling compared."""
     word, end = "", -1
-    for match in _PIECE.finditer(_folded(text)):
+    for match in _PIECE.finditer(folded(text)):
         piece, kind, start = match[0], match.lastindex, match.start()
         is_mark = kind not in (_RUN, _WORD) and unicodedata.category(piece)[0] == "M"
         if word and start == end and (is_mark or (kind == _WORD and unicodedata.category(word[-1])[0] == "M")):
@@ -98,16 +87,10 @@ def _runs(text: str) -> Iterator[tuple[str, bool]]:
         word, end = (piece[:_LONGEST_WORD] if kind == _WORD else ""), match.end()
         if kind == _RUN:
             yield piece, False
-        elif kind != _WORD and unicodedata.category(piece) in ("So", "Cn", "Co"):
+        elif kind != _WORD and is_pictorial(piece):
             yield piece, True
     if word:
         yield word, True
-
-
-def _folded(text: str) -> str:
-    if text.isascii():
-        return text.lower()
-    return normalized("NFKC", normalized("NFKC", text).casefold())
 
 
 def _groups(words: str) -> Iterator[list[tuple[str, bool]]]:

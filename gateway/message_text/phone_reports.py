@@ -2,18 +2,25 @@
 """Tells what phones write from what people write: a text that reports a reaction ("Liked “see you at 8”") or an edit is nobody's words.
 
 A phone sends such a text when the other side cannot show the thing itself. It is known by its form alone, since what it quotes may never
-have been synced. The forms are in `phone_report_texts`; all of a text has to be one of them, so "Loved the film “Heat”, you too?" is none.
+have been synced. All of a text has to be the form, so "Loved the film “Heat”, you too?" is none.
+
+The forms are in `phone_reports.tsv`, a line each, in the languages of Apple's Messages and Google's Messages. `{q}` is what was reacted to:
+a text in quotation marks, or one of the language's things; `{e}` is an emoji; `{r}` is a short name of a reaction in quotation marks. A
+colon before `{q}` and a full stop at the end may be there or not; apostrophes are written straight, whatever the phone writes. A `thing` is
+what a phone writes for a message without a text, where people would not write the same of their own accord.
 """
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
-from gateway.message_text import is_blank, normalized
-from gateway.sync.phone_report_texts import REPORT_TEXTS
+from gateway.message_text.blank import is_blank, is_pictorial
+from gateway.message_text.comparing import normalized
+
+_TABLE = Path(__file__).with_name("phone_reports.tsv")
 
 _QUOTATION, _EMOJI, _REACTION = _PLACES = ("{q}", "{e}", "{r}")
 # The mark that begins a quotation, and those that may end it. Single marks are written straight by `_plain`.
@@ -143,20 +150,20 @@ def _emoji_length(rest: str) -> int:
             break
         length += 1
     token = rest[:length]
-    if length > _LONGEST_EMOJI or not (token in ("!!", "!", "?") or any(map(_is_pictorial, token))):
+    if length > _LONGEST_EMOJI or not (token in ("!!", "!", "?") or any(is_pictorial(each) or each in "‼⁉\ufe0f\u20e3" for each in token)):
         return 0
     return length
 
 
-def _is_pictorial(character: str) -> bool:
-    return unicodedata.category(character) in ("So", "Cn", "Co") or character in "‼⁉\ufe0f\u20e3"
-
-
 def _forms() -> Iterator[_Form]:
-    for language in REPORT_TEXTS.values():
-        for texts, things in ((language.reactions, language.things), (language.edits, ())):
-            for line in texts.strip().splitlines():
-                yield _Form(_parts(line), things)
+    rows = [line.split("\t") for line in _TABLE.read_text("utf-8").splitlines()[1:]]
+    things: defaultdict[str, list[str]] = defaultdict(list)
+    for language, kind, text in rows:
+        if kind == "thing":
+            things[language].append(text)
+    for language, kind, text in rows:
+        if kind != "thing":
+            yield _Form(_parts(text), tuple(things[language]) if kind == "reaction" else ())
 
 
 def _parts(line: str) -> tuple[str, ...]:

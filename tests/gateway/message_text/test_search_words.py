@@ -6,14 +6,14 @@ import asyncpg
 import pytest
 
 from gateway.errors import BadRequest
-from gateway.sync.search_words import search_document, search_query
+from gateway.message_text.search_words import search_document, search_query
 
 
 @pytest.mark.parametrize(
     ("text", "document"),
     [
-        ("Hello, World! don't", "hello:1 world:2 don:3 t:4"),
-        ("e\u0301tude Étude ÉTUDE", "'étude':1,2,3"),
+        ("Hello, World! don't", "'hello':1 'world':2 'don':3 't':4"),
+        ("e\u0301tude Étude ÉTUDE", "'étude':1 'étude':2 'étude':3"),
         ("हिन्दी में", "'हिन्दी':1 'में':2"),
         ("ok 👍🏽 ❤️", "'ok':1 '👍':2 '❤':3"),
         ("一起吃饭", "'一起':1 '起吃':2 '吃饭':3 '饭':4"),

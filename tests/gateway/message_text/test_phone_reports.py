@@ -1,10 +1,12 @@
 # ruff: noqa: RUF001  # quotation marks and letters of many scripts
 """What phones write by themselves is told from what people write."""
 
+from pathlib import Path
+
 import pytest
 
-from gateway.sync.phone_report_texts import REPORT_TEXTS
-from gateway.sync.phone_reports import emoji_of, is_phone_report
+from gateway.message_text import phone_reports
+from gateway.message_text.phone_reports import emoji_of, is_phone_report
 
 REPORTS = [
     "Liked “see you at 8”", "Loved “a\nb”", "Laughed at \"haha\"", "Liked 'I'm fine'",
@@ -39,34 +41,43 @@ def test_what_merely_looks_alike_is_somebodys_words(text: str) -> None:
     assert not is_phone_report(text)
 
 
-def lines(language: str) -> list[tuple[str, tuple[str, ...]]]:
-    """The forms of a language, each with what may stand for a quotation in it."""
-    texts = REPORT_TEXTS[language]
-    forms = [(form, texts.things) for form in texts.reactions.strip().splitlines()]
-    return [(form.strip(), things) for form, things in (*forms, *((form, ()) for form in texts.edits.strip().splitlines()))]
+TABLE = Path(phone_reports.__file__).with_name("phone_reports.tsv").read_text("utf-8")
+LINES = [tuple(line.split("\t")) for line in TABLE.splitlines()[1:]]
+LANGUAGES = list(dict.fromkeys(language for language, _, _ in LINES))
+QUOTATIONS = ("“see you”", "„bis „8““", "« à demain »", "「またね」", '"ok"', "‘it’s ok’")
+
+
+def forms(language: str) -> list[tuple[str, str]]:
+    """The kind of each form of a language, and the form."""
+    return [(kind, text) for of, kind, text in LINES if of == language and kind != "thing"]
+
+
+def things(language: str) -> list[str]:
+    """What may stand for a quotation in a reaction."""
+    return [text for of, kind, text in LINES if of == language and kind == "thing"]
 
 
 def filled(form: str, quoted: str, *, emoji: str = "👍🏽") -> str:
     return form.replace("{q}", quoted).replace("{e}", emoji).replace("{r}", "“Mi piace”")
 
 
-@pytest.mark.parametrize("language", REPORT_TEXTS)
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_every_form_in_the_table_is_recognised_with_every_quotation(language: str) -> None:
     missed = [
         filled(form, quoted)
-        for form, things in lines(language)
-        for quoted in ("“see you”", "„bis „8““", "« à demain »", "「またね」", '"ok"', "‘it’s ok’", *things)
+        for kind, form in forms(language)
+        for quoted in (*QUOTATIONS, *(things(language) if kind == "reaction" else ()))
         if not is_phone_report(filled(form, quoted))
     ]
 
     assert missed == []
 
 
-@pytest.mark.parametrize("language", REPORT_TEXTS)
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_no_form_is_recognised_with_words_before_or_after_it(language: str) -> None:
     mistaken = [
         text
-        for form, _ in lines(language)
+        for _, form in forms(language)
         for text in (f"Oh: {filled(form, '“see you”')}", f"{filled(form, '“see you”')} right?")
         if is_phone_report(text)
     ]
