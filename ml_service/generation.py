@@ -16,7 +16,7 @@ from ml_service.adapters.storage import StoreAway
 from ml_service.cache.flights import Flights, Seat
 from ml_service.cache.keys import answer_key, named_key
 from ml_service.cache.response_cache import Found, ResponseCache
-from ml_service.engine.places import FairPlaces
+from ml_service.engine.fair_queue import FairQueue
 from ml_service.engine.protocol import Delta, EngineAway, LoadedModel, Sampling
 from ml_service.engine.supervisor import EngineSupervisor
 from ml_service.errors import body_of
@@ -57,7 +57,7 @@ class GenerationService:
         cache: ResponseCache,
         metrics: Metrics,
         adapters: AdapterRegistry,
-        places: FairPlaces,
+        engine_queue: FairQueue,
         prompt_tokens: int | None,
     ) -> None:
         """`prompt_tokens`: how many a prompt may have whose oldest turns may be dropped; None: as many as fit the context window."""
@@ -65,7 +65,7 @@ class GenerationService:
         self._cache = cache
         self._metrics = metrics
         self._adapters = adapters
-        self._places = places
+        self._engine_queue = engine_queue
         self._prompt_tokens = prompt_tokens
         self._flights = Flights()
 
@@ -210,7 +210,7 @@ class GenerationService:
     async def _timed(self, prepared: Prepared) -> AsyncGenerator[Delta, None]:
         started = time.perf_counter()
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._places.held(prepared.scope, prepared.sampling.n))
+            await stack.enter_async_context(self._engine_queue.turn(prepared.scope, prepared.sampling.n))
             # The generation holds the adapter, not who asked for it: it must have been aborted before the adapter may leave the engine.
             loaded = await stack.enter_async_context(self._adapters.use(prepared.model, prepared.adapter)) if prepared.adapter else None
             deltas = prepared.model.engine.generate(prepared.prompt, prepared.sampling, loaded, scope=prepared.scope)

@@ -1,114 +1,134 @@
-"""The engine's places, shared fairly by those who ask for them."""
+"""Which request the engine takes next, and how many answers it generates at the same time."""
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
+
 from ml_service.engine.protocol import QueueFull
 
-_FULL: Final = "The engine has as much work as it may queue"
+LEAST_SHARE: Final = 2**-10
+"""One request is let in at least, however small the share is."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True, eq=False)
-class _Request:
-    """Somebody who waits; `number` says since when."""
+class _Waiting:
+    """A request that waits for its turn."""
 
-    number: int
+    scope: str
     answers: int
     turn: asyncio.Future[None]
 
 
-class FairPlaces:
-    """How many answers the engine generates at the same time, and whose turn it is.
+class FairQueue:
+    """Requests before the engine.
 
-    A place that becomes free goes to the scope that has the fewest answers in the engine, and of those to the one that has waited longest:
-    who asks for hundreds at once holds up nobody else. When as many wait as may, the newest request of the scope that has the most waiting
-    makes way.
+    The next one is of the scope that has the fewest answers in the engine, and of those the one that has waited longest: who asks for
+    hundreds at once holds up nobody else. When as many wait as may, the newest request of the scope that has the most waiting is refused.
     """
 
-    def __init__(self, places: int, waiting: int, share: Callable[[], float] = lambda: 1.0) -> None:
-        """`places` answers are generated at once, or now a `share` of them; `waiting` more may wait."""
-        self._places = places
+    def __init__(self, running: int, waiting: int, replacement_window: float = 600.0) -> None:
+        """`running` answers are generated at once, and `waiting` more may wait; see `engine_replaced`."""
+        self._most_running = running
         self._most_waiting = waiting
-        self._share = share
-        self._used: Counter[str] = Counter()
-        self._queues: dict[str, deque[_Request]] = {}
-        self._count = 0
+        self._window = replacement_window
+        self._share = 1.0
+        self._replaced_at = -replacement_window
+        self._running: Counter[str] = Counter()
+        self._waiting: list[_Waiting] = []
+        """The oldest first."""
 
     @property
     def waiting(self) -> int:
-        """Answers that wait for a place."""
-        return sum(map(self._waiting_of, self._queues))
+        """Answers that wait for their turn."""
+        return sum(request.answers for request in self._waiting)
+
+    @property
+    def share(self) -> float:
+        """The share of the usual answers that are generated at once: 1, or less after engines had to be replaced."""
+        return self._share if time.monotonic() - self._replaced_at < self._window else 1.0
+
+    def engine_replaced(self) -> None:
+        """Let in half as much if another engine was replaced shortly before: work that ends one must not come back whole each time."""
+        now = time.monotonic()
+        repeated = now - self._replaced_at < self._window
+        self._share = max(self._share / 2, LEAST_SHARE) if repeated else 1.0
+        self._replaced_at = now
+        if repeated:
+            log.warning("another engine was replaced shortly before: less is let in", share=self._share)
 
     @asynccontextmanager
-    async def held(self, scope: str, answers: int) -> AsyncIterator[None]:
-        """Wait for so many places, and hold them while the block runs. A request for more than there are takes them all.
+    async def turn(self, scope: str, answers: int) -> AsyncIterator[None]:
+        """Wait until so many answers of this scope may be generated, which they are while the block runs.
+
+        A request for more answers than are generated at once waits until it is alone.
 
         Raises:
             QueueFull: too many wait already, of this scope above all.
         """
-        answers = min(answers, self._places)
-        await self._take(scope, answers)
+        answers = min(answers, self._most_running)
+        await self._wait(scope, answers)
         try:
             yield
         finally:
-            self._give_back(scope, answers)
+            self._end(scope, answers)
 
-    async def _take(self, scope: str, answers: int) -> None:
-        if not self._queues and self._have_room(answers):
-            self._used[scope] += answers
+    async def _wait(self, scope: str, answers: int) -> None:
+        if not self._waiting and self._has_room(answers):
+            self._running[scope] += answers
             return
         self._make_room(scope, answers)
-        self._count += 1
-        request = _Request(self._count, answers, asyncio.get_running_loop().create_future())
-        self._queues.setdefault(scope, deque()).append(request)
+        request = _Waiting(scope, answers, asyncio.get_running_loop().create_future())
+        self._waiting.append(request)
         try:
             await request.turn
         except asyncio.CancelledError:
-            if request.turn.done() and not request.turn.cancelled() and request.turn.exception() is None:
-                self._give_back(scope, answers)  # the turn came just when whoever waited left
-            elif request.turn.cancelled():
-                self._remove(scope, request)
+            if request in self._waiting:
+                self._waiting.remove(request)
                 self._let_in()
+            elif request.turn.exception() is None:  # its turn came just when whoever waited left
+                self._end(scope, answers)
             raise
 
-    def _have_room(self, answers: int) -> bool:
-        used = self._used.total()
-        return used == 0 or used + answers <= int(self._places * self._share())
+    def _has_room(self, answers: int) -> bool:
+        running = self._running.total()
+        return running == 0 or running + answers <= int(self._most_running * self.share)
 
-    def _give_back(self, scope: str, answers: int) -> None:
-        self._used[scope] -= answers
-        if not self._used[scope]:
-            del self._used[scope]
+    def _end(self, scope: str, answers: int) -> None:
+        self._running[scope] -= answers
+        if not self._running[scope]:
+            del self._running[scope]
         self._let_in()
 
     def _let_in(self) -> None:
-        while self._queues:
-            scope = min(self._queues, key=lambda each: (self._used[each], self._queues[each][0].number))
-            request = self._queues[scope][0]
-            if not self._have_room(request.answers):
+        while self._waiting:
+            request = min(self._waiting, key=lambda each: self._running[each.scope])  # of equal ones the oldest
+            if not self._has_room(request.answers):
                 return
-            self._remove(scope, request)
-            self._used[scope] += request.answers
+            self._waiting.remove(request)
+            self._running[request.scope] += request.answers
             request.turn.set_result(None)
 
     def _make_room(self, scope: str, answers: int) -> None:
+        """Refuse the newest requests of scopes that have more waiting than this one would have, or else this one."""
         while self.waiting + answers > self._most_waiting:
-            greediest = max(self._queues, key=self._waiting_of, default=scope)
-            if self._waiting_of(greediest) <= self._waiting_of(scope) + answers:
-                raise QueueFull(_FULL)
-            newest = self._queues[greediest][-1]
-            self._remove(greediest, newest)
-            newest.turn.set_exception(QueueFull(_FULL))
+            waiting: Counter[str] = Counter()
+            for request in self._waiting:
+                waiting[request.scope] += request.answers
+            most = max(waiting, key=waiting.__getitem__, default=scope)
+            if waiting[most] <= waiting[scope] + answers:
+                raise _full()
+            newest = next(request for request in reversed(self._waiting) if request.scope == most)
+            self._waiting.remove(newest)
+            newest.turn.set_exception(_full())
 
-    def _waiting_of(self, scope: str) -> int:
-        return sum(request.answers for request in self._queues.get(scope, ()))
 
-    def _remove(self, scope: str, request: _Request) -> None:
-        queue = self._queues[scope]
-        queue.remove(request)
-        if not queue:
-            del self._queues[scope]
+def _full() -> QueueFull:
+    return QueueFull("The engine has as much work as it may queue")
