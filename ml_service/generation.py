@@ -21,7 +21,7 @@ from ml_service.engine.protocol import Delta, EngineAway, LoadedModel, Sampling
 from ml_service.engine.supervisor import EngineSupervisor
 from ml_service.errors import body_of
 from ml_service.metrics import Metrics, Outcome
-from ml_service.models.prompts import Fitted, check_characters, fit_turns, too_long, without_oldest_characters
+from ml_service.models.fitting import Fitted, fit_text, fit_turns
 from shared.contracts.generation import Candidate, FinishReason, GenerateRequest, GenerateResponse, TokenEvent
 from shared.errors import AppError, BadRequest, Conflict, NotFound, Unavailable
 
@@ -222,30 +222,18 @@ class GenerationService:
                 yield delta
 
     async def _render(self, model: LoadedModel, request: GenerateRequest, max_tokens: int) -> Fitted:
-        """The prompt's tokens. A prompt fits when `max_tokens` more still fit the window, so that no answer is cut short by it.
-
-        What cannot fit by its characters alone goes, or is refused, before it is tokenised: that takes 3 s for a million of them.
-        """
+        """The prompt's tokens. A prompt fits when `max_tokens` more still fit the window, so that no answer is cut short by it."""
         limit = model.engine.context_length - max_tokens
-        may_be_cut = request.overflow == "drop_oldest" and request.messages is not None
-        if may_be_cut and self._prompt_tokens is not None:
+        turns, may_be_cut = request.messages, request.overflow == "drop_oldest"
+        if turns is not None and may_be_cut and self._prompt_tokens is not None:
             limit = min(limit, self._prompt_tokens)
-        turns, dropped = request.messages or [], 0
-        if may_be_cut:
-            turns, dropped = without_oldest_characters(turns, limit)
-        else:
-            check_characters(request.prompt, turns, limit)
-        characters = len(request.prompt or "") + sum(len(turn.content) for turn in turns)
 
         def render() -> Fitted:
-            if request.messages is not None:
-                fitted = fit_turns(model.renderer, turns, limit, drop_oldest=may_be_cut, cut_last=may_be_cut)
-                return Fitted(fitted.tokens, dropped + fitted.dropped)
-            tokens = model.renderer.text(request.prompt or "")
-            if len(tokens) > limit:
-                raise too_long("prompt", len(tokens), limit)
-            return Fitted(tokens, 0)
+            if turns is not None:
+                return fit_turns(model.renderer, turns, limit, drop_oldest=may_be_cut, cut_last=may_be_cut)
+            return fit_text(model.renderer, request.prompt or "", limit)
 
+        characters = len(request.prompt or "") + sum(len(turn.content) for turn in turns or [])
         return render() if characters < LONG_PROMPT_CHARACTERS else await asyncio.to_thread(render)
 
 

@@ -16,7 +16,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from ml_service.models.prompts import ChatTemplateRenderer, fit_turns
+from ml_service.models.fitting import fit_turns
+from ml_service.models.prompts import ChatTemplateRenderer
 from ml_service.training.batches import IGNORED, TokenSequence
 from ml_service.training.dataset import Example, by_time
 from shared.contracts.generation import Turn
