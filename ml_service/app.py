@@ -42,7 +42,6 @@ from ml_service.metrics import Metrics
 from ml_service.middleware import MAX_SAMPLES_BYTES, BodyLimit, RequestContext, ServiceToken
 from ml_service.models.catalogue import CatalogueError, ModelEntry, default_model, has_gpu, load_catalogue
 from ml_service.models.number_format import CPU_STEP_TOKENS, cpu_number_format
-from ml_service.processes import uncollected
 from ml_service.redis_log import RedisLog
 from ml_service.settings import Settings
 from shared.background import Background
@@ -171,8 +170,7 @@ def default_engine_factory(settings: Settings) -> EngineFactory:
     async def load(entry: ModelEntry) -> LoadedModel:
         # Not the loop's own threads: the end of the service would wait for them.
         importing = ThreadPoolExecutor(max_workers=1)
-        with uncollected():
-            module = await asyncio.get_running_loop().run_in_executor(importing, importlib.import_module, "ml_service.engine.vllm_engine")
+        module = await asyncio.get_running_loop().run_in_executor(importing, importlib.import_module, "ml_service.engine.vllm_engine")
         importing.shutdown(wait=False)
         model: LoadedModel = await module.VllmEngine.start(entry, settings)
         return model
