@@ -18,8 +18,7 @@ from ml_service.training import loop
 from ml_service.training.dataset import Example, lessons, longest
 from ml_service.training.lora import load_model, lora_config
 from ml_service.training.memory import MemoryPlan
-from ml_service.training.progress import Reporter
-from ml_service.training.spec import TrainingSpec
+from ml_service.training.spec import Reporter, TrainingSpec
 
 
 def train(

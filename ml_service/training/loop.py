@@ -14,8 +14,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 from ml_service.training.failures import TrainingFailed
 from ml_service.training.lora import precision
 from ml_service.training.memory import peak_mib
-from ml_service.training.progress import Reporter
-from ml_service.training.spec import CHECKPOINTS, TrainingSpec
+from ml_service.training.spec import CHECKPOINTS, Reporter, TrainingSpec
 from shared.contracts.training import LossPoint
 
 BATCH_SIZE = 4

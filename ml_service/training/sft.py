@@ -16,8 +16,7 @@ from ml_service.training.batches import TokenSequence, reply_loss, rows
 from ml_service.training.dataset import Example, lessons
 from ml_service.training.lora import load_model, lora_config
 from ml_service.training.memory import MemoryPlan, checkpointing
-from ml_service.training.progress import Reporter
-from ml_service.training.spec import TrainingSpec
+from ml_service.training.spec import Reporter, TrainingSpec
 from ml_service.training.stretches import STRETCH_TOKENS, Stretches
 
 
