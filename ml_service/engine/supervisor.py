@@ -20,6 +20,8 @@ EngineState = Literal["loading", "ready", "reloading", "rebuilding", "sleeping",
 STATES: Final[tuple[EngineState, ...]] = ("loading", "ready", "reloading", "rebuilding", "sleeping", "stopped")
 
 POLL_SECONDS: Final = 0.25
+CANARY_POLL_SECONDS: Final = 1.0
+"""Asking for processor time costs a look at every process of the machine."""
 COMPUTING_SHARE: Final = 0.05
 """Share of one core that an engine uses at least while it computes. One that waits uses 0.015, in threads of its libraries that wake
 a hundred times a second; one that has to share two cores with a dozen other threads still gets three times as much."""
@@ -293,7 +295,7 @@ class EngineSupervisor:
         canary = asyncio.create_task(_generate_once(model, model.renderer.text("Hello"), tokens=1))
         try:
             while True:
-                await asyncio.sleep(min(POLL_SECONDS, deadline / 10))
+                await asyncio.sleep(min(CANARY_POLL_SECONDS, deadline / 10))
                 if engine.last_progress > asked or not self._serves(model):
                     return True
                 now = time.monotonic()
