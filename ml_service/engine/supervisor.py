@@ -358,11 +358,13 @@ class EngineSupervisor:
                 if not beside:
                     await self._try_start()
                 raise ModelNotLoaded(f"{entry.name} could not be loaded; {self._entry.name} keeps serving", retry_after=60) from error
-            self._entry, self._state = entry, "ready"
-            if beside and old is not None:
-                task = asyncio.create_task(_drain_and_stop(old.engine))
-                self._draining.add(task)
-                task.add_done_callback(self._draining.discard)
+            self._entry = entry
+            if old is None or not beside:
+                self._state = "ready"
+                return
+            task = asyncio.create_task(_drain_and_stop(old.engine))
+            self._draining.add(task)
+            task.add_done_callback(self._draining.discard)
 
     async def _give_up_current(self) -> None:
         model, self._current = self._current, None

@@ -38,7 +38,7 @@ def train(
     stretches = Stretches(examples, renderer, min(STRETCH_TOKENS, spec.max_length))
     steps = [rows(step, memory.row_tokens) for step in steps_of(sequences_of(spec, examples, stretches))]
     config = SFTConfig(
-        **loop.arguments(spec, folder, len(steps), batch_size=1),
+        **loop.arguments(spec, folder, len(steps)),
         gradient_checkpointing=False,  # but for long rows, see `_ReplyTrainer`
         dataset_kwargs={"skip_prepare_dataset": True},  # these are steps by their number
     )
