@@ -379,6 +379,7 @@ async def _generate_once(model: LoadedModel, prompt: Sequence[int], *, tokens: i
 
 async def _drain_and_stop(engine: Engine) -> None:
     """Let what runs on an engine finish, then stop it."""
+    await asyncio.sleep(2 * POLL_SECONDS)  # a request that was given this engine just before may not have reached it
     await _drain(engine, DRAIN_SECONDS)
     await engine.shutdown()
 
