@@ -24,7 +24,7 @@ from ml_service.api.model import OpenAiApi, model_routes
 from ml_service.api.training import training_routes
 from ml_service.cache.response_cache import ResponseCache
 from ml_service.engine.factory import default_engine_factory
-from ml_service.engine.places import FairPlaces
+from ml_service.engine.fair_queue import FairQueue
 from ml_service.engine.protocol import EngineFactory
 from ml_service.engine.supervisor import EngineSupervisor, Timing
 from ml_service.forgetting import Forgetting
@@ -64,6 +64,12 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
         raise CatalogueError(f"MODEL_ID is {name}, which is not in the catalogue: {', '.join(catalogue)}")
     version = _version()
     metrics = Metrics()
+    engine_queue = FairQueue(settings.max_num_seqs, settings.max_queued_requests, settings.engine_rebuild_window_seconds)
+
+    def rebuilt(reason: str) -> None:
+        metrics.rebuilds.labels(reason).inc()
+        engine_queue.engine_replaced()
+
     supervisor = EngineSupervisor(
         engine_factory or default_engine_factory(settings),
         catalogue[name],
@@ -72,19 +78,17 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
             canary_interval=settings.canary_interval_seconds,
             canary_deadline=settings.canary_deadline_seconds,
             sleep_patience=settings.sleep_patience_seconds,
-            rebuild_window=settings.engine_rebuild_window_seconds,
         ),
         load_beside=settings.reload_mode == "beside" or (settings.reload_mode == "auto" and not has_gpu()),
-        on_rebuild=lambda reason: metrics.rebuilds.labels(reason).inc(),
+        on_rebuild=rebuilt,
     )
-    places = FairPlaces(settings.max_num_seqs, settings.max_queued_requests, lambda: supervisor.admission)
-    metrics.observe_engine(supervisor, places)
+    metrics.observe_engine(supervisor, engine_queue)
     redis = Redis(connection_pool=connection_pool(settings.redis_url, REDIS_TIMEOUT_SECONDS))
     cache = ResponseCache(redis, settings.cache_ttl_seconds)
     store = AdapterStore.open(settings, catalogue)
     adapters = AdapterRegistry(store, capacity=settings.max_loaded_adapters, check_seconds=settings.adapter_check_seconds, metrics=metrics)
     metrics.observe_adapters(lambda: len(adapters.loaded(supervisor.engine)))
-    generation = GenerationService(supervisor, cache, metrics, adapters, places, most_prompt_tokens(settings))
+    generation = GenerationService(supervisor, cache, metrics, adapters, engine_queue, most_prompt_tokens(settings))
     queue = GenerationQueue(redis, settings)
     job_metrics = JobMetrics(queue)
     training_redis = Redis(connection_pool=connection_pool(settings.redis_url, SAMPLES_TIMEOUT_SECONDS))
@@ -117,7 +121,7 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
     app.include_router(adapter_routes(supervisor, adapters))
     app.include_router(cache_routes(cache))
     app.include_router(forget_routes(forgetting))
-    app.include_router(health_routes(supervisor, places, adapters, cache, metrics, [job_metrics, training_metrics], version))
+    app.include_router(health_routes(supervisor, engine_queue, adapters, cache, metrics, [job_metrics, training_metrics], version))
     app.mount("/v1", OpenAiApi(supervisor))
     document(app, token_needed=bool(settings.ml_service_token))
     errors.install(app)

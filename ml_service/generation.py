@@ -16,13 +16,13 @@ from ml_service.adapters.storage import StoreAway
 from ml_service.cache.keys import answer_key, named_key
 from ml_service.cache.response_cache import ResponseCache
 from ml_service.cache.single_flight import SingleFlight
-from ml_service.engine.places import FairPlaces
+from ml_service.engine.fair_queue import FairQueue
 from ml_service.engine.protocol import Delta, EngineAway, LoadedModel, Sampling
 from ml_service.engine.supervisor import EngineSupervisor
 from ml_service.metrics import Metrics, Outcome
 from ml_service.models.catalogue import has_gpu
+from ml_service.models.fitting import Fitted, fit_text, fit_turns
 from ml_service.models.number_format import CPU_STEP_TOKENS, cpu_number_format
-from ml_service.models.prompts import Fitted, check_characters, fit_turns, too_long, without_oldest_characters
 from ml_service.settings import Settings
 from shared.contracts.generation import Candidate, GenerateRequest, GenerateResponse, TokenEvent
 from shared.errors import BadRequest, Conflict, NotFound, Unavailable
@@ -57,7 +57,7 @@ class GenerationService:
         cache: ResponseCache,
         metrics: Metrics,
         adapters: AdapterRegistry,
-        places: FairPlaces,
+        engine_queue: FairQueue,
         prompt_tokens: int | None,
     ) -> None:
         """`prompt_tokens`: see `most_prompt_tokens`."""
@@ -65,7 +65,7 @@ class GenerationService:
         self._cache = cache
         self._metrics = metrics
         self._adapters = adapters
-        self._places = places
+        self._engine_queue = engine_queue
         self._prompt_tokens = prompt_tokens
         self._single_flight = SingleFlight()
 
@@ -161,7 +161,7 @@ class GenerationService:
         model, sampling = prepared.model, prepared.sampling
         adapter = self._adapters.use(model, prepared.adapter) if prepared.adapter is not None else nullcontext()
         async with (
-            self._places.held(scope, sampling.n),
+            self._engine_queue.turn(scope, sampling.n),
             adapter as loaded,
             aclosing(model.engine.generate(prepared.prompt, sampling, loaded, scope=scope)) as deltas,
         ):
@@ -201,30 +201,18 @@ class GenerationService:
         )
 
     async def _render(self, model: LoadedModel, request: GenerateRequest, max_tokens: int) -> Fitted:
-        """The prompt's tokens. A prompt fits when `max_tokens` more still fit the window, so that no answer is cut short by it.
-
-        What cannot fit by its characters alone goes, or is refused, before it is tokenised: that takes 3 s for a million of them.
-        """
+        """The prompt's tokens. A prompt fits when `max_tokens` more still fit the window, so that no answer is cut short by it."""
         limit = model.engine.context_length - max_tokens
-        may_be_cut = request.overflow == "drop_oldest" and request.messages is not None
-        if may_be_cut and self._prompt_tokens is not None:
+        turns, may_be_cut = request.messages, request.overflow == "drop_oldest"
+        if turns is not None and may_be_cut and self._prompt_tokens is not None:
             limit = min(limit, self._prompt_tokens)
-        turns, dropped = request.messages or [], 0
-        if may_be_cut:
-            turns, dropped = without_oldest_characters(turns, limit)
-        else:
-            check_characters(request.prompt, turns, limit)
-        characters = len(request.prompt or "") + sum(len(turn.content) for turn in turns)
 
         def render() -> Fitted:
-            if request.messages is not None:
-                fitted = fit_turns(model.renderer, turns, limit, drop_oldest=may_be_cut, cut_last=may_be_cut)
-                return Fitted(fitted.tokens, dropped + fitted.dropped)
-            tokens = model.renderer.text(request.prompt or "")
-            if len(tokens) > limit:
-                raise too_long("prompt", len(tokens), limit)
-            return Fitted(tokens, 0)
+            if turns is not None:
+                return fit_turns(model.renderer, turns, limit, drop_oldest=may_be_cut, cut_last=may_be_cut)
+            return fit_text(model.renderer, request.prompt or "", limit)
 
+        characters = len(request.prompt or "") + sum(len(turn.content) for turn in turns or [])
         return render() if characters < LONG_PROMPT_CHARACTERS else await asyncio.to_thread(render)
 
 

@@ -45,15 +45,15 @@ def launching(command: Sequence[str], at_parents_death: signal.Signals, *, stand
     Args:
         standing_back: it gets only the processor time that nobody else wants.
     """
-    how = "stand-back" if standing_back else "as-usual"
-    return [sys.executable, "-I", "-S", __file__, str(at_parents_death.value), str(os.getpid()), how, *command]
+    priority = "idle" if standing_back else "normal"
+    return [sys.executable, "-I", "-S", __file__, str(at_parents_death.value), str(os.getpid()), priority, *command]
 
 
-def _launch(at_parents_death: str, parent: str, how: str, *command: str) -> None:
+def _launch(at_parents_death: str, parent: str, priority: str, *command: str) -> None:
     die_with_parent(signal.Signals(int(at_parents_death)))
     if os.getppid() != int(parent):  # it died before the kernel was asked
         sys.exit(1)
-    if how == "stand-back":
+    if priority == "idle":
         stand_back()
     os.execvp(command[0], command)  # noqa: S606 (the command is the caller's)
 

@@ -8,7 +8,7 @@ from fastapi.responses import PlainTextResponse
 
 from ml_service.adapters.registry import AdapterRegistry
 from ml_service.cache.response_cache import ResponseCache
-from ml_service.engine.places import FairPlaces
+from ml_service.engine.fair_queue import FairQueue
 from ml_service.engine.supervisor import EngineSupervisor
 from ml_service.jobs.metrics import JobMetrics
 from ml_service.metrics import Metrics
@@ -17,7 +17,7 @@ from shared.contracts.service import Health, HealthStatus
 
 def health_routes(
     supervisor: EngineSupervisor,
-    places: FairPlaces,
+    engine_queue: FairQueue,
     adapters: AdapterRegistry,
     cache: ResponseCache,
     metrics: Metrics,
@@ -45,9 +45,9 @@ def health_routes(
             model_loaded=can_generate,
             model_version=supervisor.entry.name,
             redis_connected=redis_connected,
-            queue_length=load.waiting + places.waiting + queued,
+            queue_length=load.waiting + engine_queue.waiting + queued,
             engine=state,
-            admission=supervisor.admission,
+            admission=engine_queue.share,
             adapters_loaded=len(adapters.loaded(supervisor.engine)),
             version=version,
         )

@@ -1,12 +1,11 @@
 """The engine core's process, forked from one that has imported vLLM already: an engine starts, and comes back, in seconds.
 
 Only without a GPU: there, importing takes longer than loading a model, and no device is in the way of forking. With one, vLLM starts its
-processes as it does by itself.
+processes as it does by itself. An engine whose core was killed is back after 6 s instead of 25 (decision 0017).
 
 Must be light to import: every process of the engine imports it first.
 """
 
-import gc
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -77,8 +76,6 @@ def core_processes(*, forked: bool) -> Iterator[None]:
 def _run_engine_core(environment: Mapping[str, str], *args: Any, **kwargs: Any) -> None:
     """Runs in the engine core's process, where nothing is replaced."""
     _die_with_service()
-    gc.freeze()  # what it was forked with stays, and is shared as long as nobody touches it
-    gc.enable()
     from vllm.utils.system_utils import set_process_title
 
     set_process_title("EngineCore")  # before the environment changes: its place in memory could not be found afterwards

@@ -29,12 +29,9 @@ class EngineCpuWorker(CPUWorker):  # type: ignore[misc] # vLLM is not typed
         topk_topp_sampler.apply_top_k_top_p_pytorch = cut_nucleus
         super().load_model(*args, **kwargs)
         model = self.model_runner.model
-        manager = model.lora_manager
-        for operations in manager.punica_wrapper_mapping.values():
-            if not isinstance(operations, CpuAdapters):
-                # Better no engine than one that lets accounts speak with each other's voices.
-                raise RuntimeError("This vLLM chooses its LoRA operations in another way: see ml_service.engine.cpu_adapters")
-            operations.rank_of = lambda number: manager.get_adapter(number).rank
+        if not all(isinstance(operations, CpuAdapters) for operations in model.lora_manager.punica_wrapper_mapping.values()):
+            # Better no engine than one that lets accounts speak with each other's voices.
+            raise RuntimeError("This vLLM chooses its LoRA operations in another way: see ml_service.engine.cpu_adapters")
         lay_out(model)
 
     def sample_tokens(self, *args: Any, **kwargs: Any) -> Any:

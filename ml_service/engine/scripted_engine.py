@@ -4,7 +4,10 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
 
 from ml_service.engine.protocol import (
     Adapter,
@@ -19,7 +22,7 @@ from ml_service.engine.protocol import (
     Sampling,
 )
 from ml_service.models.catalogue import ModelEntry
-from shared.contracts.generation import Turn
+from shared.contracts.generation import FinishReason, Turn
 
 WORDS = ("Sounds", " good", ",", " see", " you", " then", "!", " Let", " me", " know", " if", " anything", " changes", ".")
 PROBABILITY = 0.5
@@ -55,15 +58,12 @@ class ScriptedEngine:
     def __init__(self, *, token_seconds: float = 0.0, context_length: int = 8192, capacity: int = 256) -> None:
         self._context_length = context_length
         self._capacity = capacity
-        self.limit = capacity
-        """How many answers it takes in now; see `limit_admission`."""
         self._answers = 0
         self._alive = True
         self._asleep = False
         self._adapters: set[str] = set()
         self._running = asyncio.Event()
         self._running.set()
-        self._dead = asyncio.Event()
         self._processor_seconds = 0.0
         self._stalled = time.monotonic()
         self._share = 0.0
@@ -103,7 +103,7 @@ class ScriptedEngine:
         self.last_scope = scope
         if adapter is not None and adapter.name not in self._adapters:
             raise AdapterRefused("This adapter was not added")
-        if self._answers + min(sampling.n, self.limit) > self.limit:
+        if self._answers + sampling.n > self._capacity:
             raise QueueFull("Too many answers are being generated")
         self._answers += sampling.n
         self.generations += 1
@@ -123,13 +123,11 @@ class ScriptedEngine:
 
     async def add_adapter(self, adapter: Adapter) -> None:
         self._check_awake()
-        weights = Path(adapter.path) / "adapter_model.safetensors"
         try:
-            complete = _safetensors_is_complete(weights)
-        except OSError:
-            complete = False
-        if not complete:
-            raise AdapterRefused("The adapter's files are missing or damaged")
+            with safe_open(Path(adapter.path) / "adapter_model.safetensors", "numpy"):
+                pass
+        except (OSError, SafetensorError) as error:
+            raise AdapterRefused("The adapter's files are missing or damaged") from error
         self._adapters.add(adapter.name)
 
     async def remove_adapter(self, adapter: Adapter) -> None:
@@ -147,19 +145,12 @@ class ScriptedEngine:
     def openai_app(self) -> AsgiApp | None:
         return None
 
-    def limit_admission(self, share: float) -> None:
-        self.limit = max(1, int(self._capacity * share))
-
-    async def died(self) -> None:
-        await self._dead.wait()
-
     async def shutdown(self) -> None:
         self.kill()
 
     def kill(self) -> None:
         """Die as a killed engine does: whoever waits for a token gets `EngineAway`."""
         self._alive = False
-        self._dead.set()
         self._running.set()
 
     def stall(self, share: float = 0.0) -> None:
@@ -204,22 +195,8 @@ def _answer(index: int, sampling: Sampling, script: Sequence[str]) -> list[Delta
         position += len(word)
     if not deltas:  # the answer begins with a stop text
         deltas.append(Delta(index, "", 1, PROBABILITY))
-    deltas[-1].finish_reason = "stop" if stops or len(words) == len(script) else "length"
-    return deltas
-
-
-def _safetensors_is_complete(path: Path) -> bool:
-    """Whether a file is as long as its own header says (the header's length leads the file, eight bytes, little-endian)."""
-    import json
-
-    data = path.read_bytes()
-    header_length = int.from_bytes(data[:8], "little")
-    try:
-        header = json.loads(data[8 : 8 + header_length])
-    except ValueError:
-        return False
-    ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-    return len(data) == 8 + header_length + max(ends, default=0)
+    reason: FinishReason = "stop" if stops or len(words) == len(script) else "length"
+    return [*deltas[:-1], replace(deltas[-1], finish_reason=reason)]
 
 
 def scripted_factory(*, token_seconds: float = 0.02, context_length: int = 8192) -> EngineFactory:

@@ -10,9 +10,7 @@ from typing import Final, Literal
 
 import structlog
 
-from ml_service.engine.admission import Admission
 from ml_service.engine.protocol import Engine, EngineAway, EngineFactory, Load, LoadedModel, Sampling
-from ml_service.engine.sleep import SleepLease
 from ml_service.models.catalogue import ModelEntry
 from shared.background import BackgroundTask, end
 from shared.contracts.generation import Turn
@@ -22,8 +20,8 @@ EngineState = Literal["loading", "ready", "reloading", "rebuilding", "sleeping",
 STATES: Final[tuple[EngineState, ...]] = ("loading", "ready", "reloading", "rebuilding", "sleeping", "stopped")
 
 POLL_SECONDS: Final = 0.25
-WATCH_SECONDS: Final = 1.0
-"""How often an engine is looked at; its death is told at once."""
+CANARY_POLL_SECONDS: Final = 1.0
+"""Asking for processor time costs a look at every process of the machine."""
 COMPUTING_SHARE: Final = 0.05
 """Share of one core that an engine uses at least while it computes. One that waits uses 0.015, in threads of its libraries that wake
 a hundred times a second; one that has to share two cores with a dozen other threads still gets three times as much."""
@@ -63,12 +61,12 @@ class Timing:
     canary_deadline: float
     sleep_patience: float = 10.0
     """How long whoever needs an engine that sleeps waits for it."""
-    rebuild_window: float = 600.0
-    """Engines given up within so long of each other halve what the next one lets in; after so long without one all is as before."""
 
 
 class EngineSupervisor:
     """The one place that knows which model serves now.
+
+    An engine sleeps under a lease: whoever put it to sleep must ask again and again, so that nobody's death leaves it asleep.
 
     Args:
         factory: loads a model.
@@ -94,9 +92,10 @@ class EngineSupervisor:
         self._on_rebuild = on_rebuild
         self._state: EngineState = "loading"
         self._current: LoadedModel | None = None
-        self._sleeping = SleepLease()
-        self._admission = Admission(timing.rebuild_window)
-        self._limited = False
+        self._sleeps_until: float | None = None
+        """When its lease ends; None while it is awake."""
+        self._awake = asyncio.Event()
+        self._awake.set()
         self._changing = asyncio.Lock()
         self._watching = BackgroundTask("engine supervisor", self._run)
         self._reloading: asyncio.Task[None] | None = None
@@ -105,7 +104,7 @@ class EngineSupervisor:
     @property
     def state(self) -> EngineState:
         """`ready` only while the engine can generate."""
-        if self._sleeping.held and self._state != "stopped":
+        if self._sleeps_until is not None and self._state != "stopped":
             return "sleeping"
         if self._state == "ready" and (self._current is None or not self._current.engine.alive):
             return "rebuilding"
@@ -126,11 +125,6 @@ class EngineSupervisor:
         """What the serving engine has to do; nothing while there is none."""
         return self._current.engine.load if self._current is not None else Load(running=0, waiting=0)
 
-    @property
-    def admission(self) -> float:
-        """The share of the usual work that the engine lets in: 1, or less after several had to be given up."""
-        return self._admission.share
-
     def serving(self) -> LoadedModel:
         """The model to generate with now.
 
@@ -149,28 +143,29 @@ class EngineSupervisor:
         Raises:
             EngineAway: there is none at the moment, or it still sleeps.
         """
-        await self._sleeping.freed(self._timing.sleep_patience)
+        await self._awake_within(self._timing.sleep_patience)
         return self.serving()
 
     async def sleep(self, seconds: float) -> None:
         """Let the engine sleep: what runs finishes within limits, what comes waits. It wakes by itself when nobody asks again in time.
 
         Args:
-            seconds: from now; asking again while it sleeps moves its end on.
+            seconds: from now; asking again while it sleeps moves its end on, and never brings it nearer.
 
         Raises:
             EngineAway: there is no engine at the moment.
             Conflict: another model is being loaded.
         """
-        if self._sleeping.held:
-            self._sleeping.take(seconds)
+        if self._sleeps_until is not None:
+            self._sleeps_until = max(self._sleeps_until, time.monotonic() + seconds)
             return
         model = self.serving()
         if self._changing.locked():
             raise Conflict("Another model is being loaded")
         async with self._changing:
             log.info("engine goes to sleep", model=model.entry.name)
-            self._sleeping.take(seconds)
+            self._sleeps_until = time.monotonic() + seconds
+            self._awake.clear()
             await _drain(model.engine, SLEEP_DRAIN_SECONDS)
             try:
                 await model.engine.sleep()
@@ -188,7 +183,7 @@ class EngineSupervisor:
     @property
     def sleep_seconds_left(self) -> float:
         """How long the engine goes on sleeping if nobody asks again; 0 when it does not sleep."""
-        return self._sleeping.seconds_left
+        return max(0.0, self._sleeps_until - time.monotonic()) if self._sleeps_until is not None else 0.0
 
     def start(self) -> None:
         """Begin loading in the background."""
@@ -197,7 +192,7 @@ class EngineSupervisor:
     async def stop(self) -> None:
         """Stop the engine and everything that watches it; open generations get EngineAway."""
         self._state = "stopped"
-        self._sleeping.release()
+        self._end_lease()
         await self._watching.close()
         await end(*(task for task in (self._reloading, *self._draining) if task is not None))
         await self._give_up_current()
@@ -216,7 +211,7 @@ class EngineSupervisor:
         """
         if self._reloading is not None and not self._reloading.done():
             raise Conflict("Another model is being loaded")
-        if self._sleeping.held:
+        if self._sleeps_until is not None:
             raise Conflict("The engine sleeps while something trains on its GPU; load another model afterwards")
         if self.state == "ready" and entry == self._entry:
             return False
@@ -225,11 +220,12 @@ class EngineSupervisor:
         return True
 
     async def _run(self) -> None:
+        """Start, watch and replace engines for ever."""
         pause = 1.0
         while True:
-            while self._sleeping.held:  # died asleep: another would take the memory that training was given
-                await self._sleeping.freed(min(self._sleeping.seconds_left, WATCH_SECONDS))
+            if self._sleeps_until is not None:  # one that dies asleep is not replaced: that would take the memory given to training
                 await self._wake_in_time()
+                continue
             async with self._changing:
                 if self._current is None:
                     await self._try_start()
@@ -245,9 +241,6 @@ class EngineSupervisor:
                     log.error("engine given up", reason=reason, model=model.entry.name)
                     self._state = "rebuilding"
                     self._on_rebuild(reason)
-                    self._admission.replaced()
-                    if self.admission < 1:
-                        log.warning("another engine was given up shortly before: less is let in", share=self.admission)
                     await self._give_up_current()
 
     async def _try_start(self) -> None:
@@ -265,7 +258,6 @@ class EngineSupervisor:
         log.info("loading model", model=entry.name)
         async with asyncio.timeout(self._timing.start_timeout):
             model = await self._factory(entry)
-            model.engine.limit_admission(self.admission)
             try:
                 await _generate_once(model, model.renderer.turns([Turn(role="user", content="Hello")]), tokens=4)
             except BaseException:
@@ -275,35 +267,22 @@ class EngineSupervisor:
         return model
 
     async def _watch(self, model: LoadedModel) -> str | None:
-        """Wait until an engine is dead or stuck (the reason is returned) or no longer the one that serves (None)."""
+        """Wait until an engine is dead or stuck (the reason is returned), sleeps, or is no longer the one that serves (None)."""
         engine = model.engine
-        died = asyncio.create_task(engine.died())
-        try:
-            while self._current is model:
-                if not engine.alive:
-                    return "dead"
-                self._limit_admission(engine)
-                if self._sleeping.held:  # asleep, it finishes no steps and is asked for none
-                    await self._wake_in_time()
-                elif time.monotonic() - engine.last_progress >= self._patience(engine) and not await self._computes(model, died):
-                    return "stuck" if engine.alive else "dead"
-                await asyncio.wait([died], timeout=min(WATCH_SECONDS, self._timing.canary_interval))
-        finally:
-            died.cancel()
+        while self._serves(model):
+            if not engine.alive:
+                return "dead"
+            works = engine.load.running + engine.load.waiting > 0
+            patience = self._timing.canary_interval * (1 if works else IDLE_PATIENCE)
+            if time.monotonic() - engine.last_progress >= patience and not await self._computes(model):
+                return "stuck" if engine.alive else "dead"
+            await asyncio.sleep(min(POLL_SECONDS, self._timing.canary_interval))
         return None
 
-    def _patience(self, engine: Engine) -> float:
-        works = engine.load.running + engine.load.waiting > 0
-        return self._timing.canary_interval * (1 if works else IDLE_PATIENCE)
+    def _serves(self, model: LoadedModel) -> bool:
+        return self._current is model and self._sleeps_until is None
 
-    def _limit_admission(self, engine: Engine) -> None:
-        share = self.admission
-        engine.limit_admission(share)
-        if self._limited and share == 1:
-            log.info("no engine was given up lately: as much is let in as usual")
-        self._limited = share < 1
-
-    async def _computes(self, model: LoadedModel, died: "asyncio.Task[None]") -> bool:
+    async def _computes(self, model: LoadedModel) -> bool:
         """Ask for one token, and take any step as the answer, however late: the engine may have much to do, and little of the processor.
 
         It is stuck only if within `canary_deadline` it also uses no processor time worth the name, or after `LONGEST_STEP_SECONDS`.
@@ -311,13 +290,13 @@ class EngineSupervisor:
         engine, deadline = model.engine, self._timing.canary_deadline
         asked = since = time.monotonic()
         used = -math.inf  # the first look comes a pause after asking: most engines have answered by then
-        # The prompt is as short as can be: a machine at rest is asked, too, and an engine that has much to do.
+        # The prompt is as short as can be: a machine at rest is asked, too, and an engine that has much to do. A full queue may refuse it:
+        # that says nothing.
         canary = asyncio.create_task(_generate_once(model, model.renderer.text("Hello"), tokens=1))
         try:
             while True:
-                waited_for = [died] if canary.done() else [died, canary]  # a canary may be refused by a full queue: that says nothing
-                await asyncio.wait(waited_for, timeout=min(WATCH_SECONDS, deadline / 10), return_when=asyncio.FIRST_COMPLETED)
-                if engine.last_progress > asked or self._sleeping.held or self._current is not model:
+                await asyncio.sleep(min(CANARY_POLL_SECONDS, deadline / 10))
+                if engine.last_progress > asked or not self._serves(model):
                     return True
                 now = time.monotonic()
                 if not engine.alive or now - asked >= LONGEST_STEP_SECONDS:
@@ -332,18 +311,23 @@ class EngineSupervisor:
             with suppress(asyncio.CancelledError, AppError):
                 await canary
 
+    async def _awake_within(self, seconds: float) -> None:
+        """Wait until the engine does not sleep, but no longer than so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._awake.wait()
+
     async def _wake_in_time(self) -> None:
-        """Wake an engine that nobody has asked to sleep on."""
-        if self._sleeping.seconds_left > 0:
-            return
+        """Wait until somebody wakes the engine, or wake it when its lease has ended."""
+        await self._awake_within(self.sleep_seconds_left)
         async with self._changing:
-            if self._sleeping.held and self._sleeping.seconds_left == 0:
+            if self._sleeps_until is not None and self.sleep_seconds_left == 0:
                 log.warning("engine wakes by itself: who put it to sleep has gone")
                 await self._wake()
 
     async def _wake(self) -> None:
         """Under the lock of changes."""
-        if not self._sleeping.held:
+        if self._sleeps_until is None:
             return
         started = time.monotonic()
         try:
@@ -353,41 +337,34 @@ class EngineSupervisor:
         except Exception:  # whatever it is: an engine that does not answer is replaced
             log.exception("engine did not wake up")
         finally:
-            self._sleeping.release()
+            self._end_lease()
+
+    def _end_lease(self) -> None:
+        self._sleeps_until = None
+        self._awake.set()
 
     async def _exchange(self, entry: ModelEntry) -> None:
         async with self._changing:
-            if self._load_beside and self._current is not None:
-                await self._load_and_switch(entry)
-            else:
-                await self._replace(entry)
-
-    async def _load_and_switch(self, entry: ModelEntry) -> None:
-        new = await self._load_for_exchange(entry)
-        old, self._current, self._entry = self._current, new, entry
-        if old is not None:
+            old = self._current
+            beside = self._load_beside and old is not None
+            if not beside:
+                self._state, self._current = "reloading", None  # from here on new requests get 503
+                if old is not None:
+                    await _drain_and_stop(old.engine)
+            try:
+                self._current = await self._load(entry)
+            except Exception as error:
+                log.exception("model could not be loaded", model=entry.name, reason=str(error))
+                if not beside:
+                    await self._try_start()
+                raise ModelNotLoaded(f"{entry.name} could not be loaded; {self._entry.name} keeps serving", retry_after=60) from error
+            self._entry = entry
+            if old is None or not beside:
+                self._state = "ready"
+                return
             task = asyncio.create_task(_drain_and_stop(old.engine))
             self._draining.add(task)
             task.add_done_callback(self._draining.discard)
-
-    async def _replace(self, entry: ModelEntry) -> None:
-        self._state = "reloading"
-        old, self._current = self._current, None  # from here on new requests get 503
-        if old is not None:
-            await _drain_and_stop(old.engine)
-        try:
-            self._current = await self._load_for_exchange(entry)
-            self._entry, self._state = entry, "ready"
-        except ModelNotLoaded:
-            await self._try_start()
-            raise
-
-    async def _load_for_exchange(self, entry: ModelEntry) -> LoadedModel:
-        try:
-            return await self._load(entry)
-        except Exception as error:
-            log.exception("model could not be loaded", model=entry.name, reason=str(error))
-            raise ModelNotLoaded(f"{entry.name} could not be loaded; {self._entry.name} keeps serving", retry_after=60) from error
 
     async def _give_up_current(self) -> None:
         model, self._current = self._current, None
@@ -402,6 +379,7 @@ async def _generate_once(model: LoadedModel, prompt: Sequence[int], *, tokens: i
 
 async def _drain_and_stop(engine: Engine) -> None:
     """Let what runs on an engine finish, then stop it."""
+    await asyncio.sleep(2 * POLL_SECONDS)  # a request that was given this engine just before may not have reached it
     await _drain(engine, DRAIN_SECONDS)
     await engine.shutdown()
 

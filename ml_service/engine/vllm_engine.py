@@ -58,6 +58,8 @@ from shared.contracts.generation import FinishReason
 
 GIB: Final = 2**30
 STOP_SECONDS: Final = 2.0
+MOST_ANSWERS: Final = 4
+"""That one request may ask for: an engine with nothing to do takes in any request."""
 FINISH_REASONS: Final[dict[str, FinishReason]] = {"stop": "stop", "length": "length", "repetition": "stop"}
 
 log = structlog.get_logger(__name__)
@@ -79,20 +81,11 @@ class _Pulse(StatLoggerBase):  # type: ignore[misc] # vLLM is not typed
         """Nothing to say."""
 
 
-class _Llm(AsyncLLM):  # type: ignore[misc] # vLLM is not typed
-    """vLLM's client, whose limit of unfinished answers may be lower than one request has."""
-
-    def check_admission(self, n: int = 1, request_id: str | None = None) -> None:
-        """As vLLM's, but an engine with nothing to do takes in any one request."""
-        super().check_admission(min(n, self.scheduler_config.max_num_queued_reqs), request_id)
-
-
 class VllmEngine:
     """One vLLM engine: its client lives here, its core and workers in processes of their own."""
 
-    def __init__(self, llm: _Llm, pulse: _Pulse, thread: ThreadPoolExecutor, openai: AsgiApp) -> None:
+    def __init__(self, llm: AsyncLLM, pulse: _Pulse, thread: ThreadPoolExecutor, openai: AsgiApp) -> None:
         self._llm = llm
-        self._capacity = int(llm.scheduler_config.max_num_queued_reqs)
         self._pulse = pulse
         self._thread = thread
         self._openai = openai
@@ -214,14 +207,6 @@ class VllmEngine:
     def openai_app(self) -> AsgiApp | None:
         return self._openai
 
-    def limit_admission(self, share: float) -> None:
-        # vLLM looks at the limit whenever a request comes.
-        config = self._llm.scheduler_config
-        config.max_num_queued_reqs = self._capacity if share == 1 else max(1, int(config.max_num_seqs * share))
-
-    async def died(self) -> None:
-        await asyncio.wait([self._llm.output_handler])
-
     def process_ids(self) -> list[int]:
         """The engine core's processes, for tests and operators who want to hurt them."""
         manager = self._llm.engine_core.resources.engine_manager
@@ -246,12 +231,12 @@ class VllmEngine:
             raise EngineAway("The engine sleeps while something trains on its GPU", retry_after=10)
 
 
-async def _dispose(llm: _Llm, thread: ThreadPoolExecutor) -> None:
+async def _dispose(llm: AsyncLLM, thread: ThreadPoolExecutor) -> None:
     await asyncio.get_running_loop().run_in_executor(thread, _end, llm)
     thread.shutdown(wait=False)
 
 
-def _end(llm: _Llm) -> None:
+def _end(llm: AsyncLLM) -> None:
     try:
         llm.shutdown(STOP_SECONDS)
     except psutil.NoSuchProcess:
@@ -261,7 +246,7 @@ def _end(llm: _Llm) -> None:
         llm.shutdown()
 
 
-_Loaded = tuple[_Llm, _Pulse, ChatTemplateRenderer]
+_Loaded = tuple[AsyncLLM, _Pulse, ChatTemplateRenderer]
 
 
 def _discard(loading: "Future[_Loaded]") -> None:
@@ -283,7 +268,7 @@ def _load(entry: ModelEntry, settings: Settings) -> _Loaded:
     log.info("number format", model=entry.name, number_format=arguments.dtype)
     config = arguments.create_engine_config(UsageContext.ENGINE_CONTEXT)
     with _threads(settings), core_processes(forked=current_platform.is_cpu()):
-        llm = _Llm.from_vllm_config(config, stat_loggers=[make_pulse])
+        llm = AsyncLLM.from_vllm_config(config, stat_loggers=[make_pulse])
     return llm, pulses[0], renderer
 
 
@@ -299,7 +284,7 @@ def _engine_args(entry: ModelEntry, model: str, settings: Settings) -> AsyncEngi
         max_model_len=context_length,
         max_num_seqs=settings.max_num_seqs,
         max_num_batched_tokens=_step_tokens(settings) if on_cpu else None,
-        max_num_queued_reqs=settings.max_num_seqs + settings.max_queued_requests,
+        max_num_queued_reqs=max(settings.max_num_seqs + settings.max_queued_requests, MOST_ANSWERS),
         enable_lora=True,  # LoRA cannot be switched on later
         max_loras=settings.max_loras,
         lora_dtype=torch.float32 if on_cpu else "auto",

@@ -12,7 +12,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, NoReturn, Protocol, Self
+from typing import Any, Protocol, Self
 
 from jinja2 import TemplateError
 
@@ -38,132 +38,6 @@ class PromptRenderer(Protocol):
         Raises:
             BadRequest: the model's template refuses the order of the roles.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A prompt that fits, and how many of its oldest turns were dropped for that."""
-
-    tokens: list[int]
-    dropped: int
-
-
-CHARACTERS_PER_TOKEN: Final = 10
-"""More than any language's text has on average: text with more characters than this for each token that there is room for does not fit."""
-
-
-def check_characters(prompt: str | None, turns: Sequence[Turn], limit: int) -> None:
-    """Refuse what has far too many characters for `limit` tokens, without the work of tokenising it.
-
-    Raises:
-        BadRequest: it has.
-    """
-    room = max(limit, 0) * CHARACTERS_PER_TOKEN
-    if prompt is not None and len(prompt) > room:
-        raise _too_many_characters("prompt", len(prompt), room)
-    if (count := sum(map(_characters, turns))) > room:
-        raise _too_many_characters("messages", count, room)
-
-
-def without_oldest_characters(turns: Sequence[Turn], limit: int) -> tuple[list[Turn], int]:
-    """What is left of turns that have far too many characters for `limit` tokens, and how many of the oldest were dropped for that.
-
-    System turns stay, and so does the last turn: of that the end, if it is too long by itself.
-
-    Raises:
-        BadRequest: the system turns alone have too many.
-    """
-    room = max(limit, 0) * CHARACTERS_PER_TOKEN
-    *before, last = turns
-    left = room - sum(_characters(turn) for turn in before if turn.role == "system") - CHARACTERS_PER_TOKEN
-    if left < 1:
-        raise _too_many_characters("messages", sum(map(_characters, turns)), room)
-    last = replace(last, content=last.content[-left:])
-    left -= len(last.content)
-    kept: list[Turn] = []
-    dropped = 0
-    for turn in reversed(before):
-        if turn.role != "system":
-            left -= _characters(turn)
-            if left < 0:
-                dropped += 1
-                continue
-        kept.append(turn)
-    return [*reversed(kept), last], dropped
-
-
-def _characters(turn: Turn) -> int:
-    """A turn's characters, and as many as one token has for what the template puts around it."""
-    return len(turn.content) + CHARACTERS_PER_TOKEN
-
-
-def _too_many_characters(field: str, count: int, room: int) -> BadRequest:
-    return BadRequest.field(field, f"{count:,} characters, more than the {room:,} that can fit the model's context window")
-
-
-def fit_turns(renderer: PromptRenderer, turns: Sequence[Turn], limit: int, *, drop_oldest: bool, cut_last: bool = False) -> Fitted:
-    """Render turns into at most `limit` tokens.
-
-    With `drop_oldest` the fewest possible of the oldest turns are left out, never system turns and never the last turn. With `cut_last`
-    the last turn loses its beginning where that is not enough.
-
-    Raises:
-        BadRequest: it does not fit, even so.
-    """
-    tokens = renderer.turns(turns)
-    if len(tokens) <= limit:
-        return Fitted(tokens, 0)
-    droppable = [index for index, turn in enumerate(turns[:-1]) if turn.role != "system"] if drop_oldest else []
-    if not droppable:
-        return Fitted(_with_last_cut(renderer, turns, tokens, limit) if cut_last else _refused(tokens, limit), 0)
-
-    def without(count: int) -> list[int]:
-        dropped = set(droppable[:count])
-        return renderer.turns([turn for index, turn in enumerate(turns) if index not in dropped])
-
-    fewest, most = 1, len(droppable)
-    best = without(most)
-    if len(best) > limit:
-        rest = [turn for index, turn in enumerate(turns) if index not in droppable]
-        return Fitted(_with_last_cut(renderer, rest, best, limit) if cut_last else _refused(best, limit), most)
-    while fewest < most:  # the length falls as more is dropped, so halving finds the fewest
-        middle = (fewest + most) // 2
-        candidate = without(middle)
-        if len(candidate) <= limit:
-            best, most = candidate, middle
-        else:
-            fewest = middle + 1
-    return Fitted(best, most)
-
-
-def _with_last_cut(renderer: PromptRenderer, turns: Sequence[Turn], tokens: list[int], limit: int) -> list[int]:
-    """Tokens of turns of which the last has lost as much of its beginning as is necessary; `tokens` are those of the whole.
-
-    Raises:
-        BadRequest: the other turns alone do not fit.
-    """
-    *before, last = turns
-    around = len(renderer.turns([*before, replace(last, content="")]))
-    if around >= limit:
-        raise too_long("messages", len(tokens), limit)
-    content = last.content
-    while len(tokens) > limit:
-        share = (limit - around) / (len(tokens) - around)
-        content = content[-min(int(len(content) * share), len(content) - 1) :] if len(content) * share >= 1 else ""
-        tokens = renderer.turns([*before, replace(last, content=content)])
-    return tokens
-
-
-def _refused(tokens: list[int], limit: int) -> NoReturn:
-    raise too_long("messages", len(tokens), limit)
-
-
-def too_long(field: str, tokens: int, limit: int) -> BadRequest:
-    """The refusal of a prompt that leaves too little room for the answer."""
-    excess = tokens - limit
-    if limit < 1:
-        return BadRequest.field("max_tokens", "leaves no room for a prompt in the model's context window")
-    return BadRequest.field(field, f"{tokens} tokens, {excess} more than the {limit} that max_tokens leaves of the model's context window")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from ml_service.processes import uncollected
 from ml_service.training.failures import TrainingFailed, sentence, where
-from ml_service.training.progress import Reporter
-from ml_service.training.spec import SPEC, Failure, TrainingSpec
+from ml_service.training.spec import SPEC, Failure, Reporter, TrainingSpec
 from shared.processes import die_with_parent
 
 
@@ -31,8 +29,7 @@ def main() -> int:
     try:
         spec = _read_spec(folder / SPEC)
         _prepare_environment(spec.checkpoint)
-        with uncollected():  # seconds of imports, over which the reporter already speaks
-            from ml_service.training.job import run
+        from ml_service.training.job import run  # seconds of imports, over which the reporter already speaks
 
         result = run(spec, folder, reporter)
     except Exception as error:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from ml_service.models.prompts import ChatTemplateRenderer, fit_turns
+from ml_service.models.fitting import PromptTooLong, fit_turns
+from ml_service.models.prompts import ChatTemplateRenderer
 from ml_service.training.failures import TrainingFailed
 from shared.contracts.generation import Turn
 from shared.contracts.training import FEWEST_COMPARED, TrainingMethod, TrainingSample
@@ -160,15 +161,12 @@ def _example(number: int, sample: TrainingSample, renderer: ChatTemplateRenderer
     try:
         reply = renderer.answer(sample.output)
         rejected = renderer.answer(sample.rejected_output) if method == "dpo" and sample.rejected_output is not None else None
-        prompt = renderer.turns(turns)
+        room = limit - max(len(reply), len(rejected or []))
+        prompt = fit_turns(renderer, turns, room, drop_oldest=True).tokens
+    except PromptTooLong:
+        return None
     except BadRequest:
         raise TrainingFailed(f"{name} is corrupt: the model's chat template cannot render its messages.") from None
-    room = limit - max(len(reply), len(rejected or []))
-    if len(prompt) > room:
-        try:
-            prompt = fit_turns(renderer, turns, room, drop_oldest=True).tokens
-        except BadRequest:
-            return None
     return Example(
         sample_id=sample.id, thread=sample.thread, turns=turns, message=turns[-1].content, output=sample.output, prompt=prompt, reply=reply,
         rejected=rejected, quality=sample.quality, at=sample.at,

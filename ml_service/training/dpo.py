@@ -18,8 +18,7 @@ from ml_service.training import loop
 from ml_service.training.dataset import Example, lessons, longest
 from ml_service.training.lora import load_model, lora_config
 from ml_service.training.memory import MemoryPlan
-from ml_service.training.progress import Reporter
-from ml_service.training.spec import TrainingSpec
+from ml_service.training.spec import Reporter, TrainingSpec
 
 
 def train(
@@ -40,7 +39,7 @@ def train(
     pairs = [{"prompt_ids": example.prompt, "chosen_ids": example.reply, "rejected_ids": example.rejected} for example in examples]
     model = load_model(spec)
     config = DPOConfig(
-        **loop.arguments(spec, folder, len(order), batch_size=1, accumulated=loop.BATCH_SIZE),  # memory for one pair at a time
+        **loop.arguments(spec, folder, len(order), accumulated=loop.BATCH_SIZE),  # memory for one pair at a time
         # A pair is computed at once, with the adapter and without.
         gradient_checkpointing=2 * longest(examples) > memory.row_tokens,
         gradient_checkpointing_kwargs={"use_reentrant": False},

@@ -11,12 +11,11 @@ from peft import PeftModel
 from transformers import GenerationConfig
 
 from ml_service.models.prompts import ChatTemplateRenderer
-from ml_service.training.batches import Row, TokenSequence, padded, reply_loss, rows
+from ml_service.training.batches import Row, TokenSequence, reply_loss, rows
 from ml_service.training.dataset import Example
 from ml_service.training.failures import TrainingFailed
 from ml_service.training.lora import UNREADABLE, precision
-from ml_service.training.progress import Reporter
-from ml_service.training.spec import TrainingSpec
+from ml_service.training.spec import Reporter, TrainingSpec
 from ml_service.training.stretches import Stretches
 from shared.contracts.training import DraftComparison
 
@@ -113,6 +112,15 @@ def _write(model: PeftModel, tokenizer: Any, end_of_turn: int, prompts: Sequence
         return []
     padding = tokenizer.pad_token_id
     config = GenerationConfig(max_new_tokens=REPLY_TOKENS, do_sample=False, pad_token_id=padding, eos_token_id=end_of_turn)
-    inputs: dict[str, Any] = {name: values.to(model.device) for name, values in padded(prompts, padding).items()}
+    inputs: dict[str, Any] = {name: values.to(model.device) for name, values in _padded(prompts, padding).items()}
     written = model.generate(**inputs, generation_config=config)[:, inputs["input_ids"].shape[1] :]
     return [text.strip() for text in tokenizer.batch_decode(written, skip_special_tokens=True)]
+
+
+def _padded(prompts: Sequence[Sequence[int]], filler: int) -> dict[str, torch.Tensor]:
+    """Prompts of one batch to go on from, padded on the left."""
+    width = max(map(len, prompts))
+    return {
+        "input_ids": torch.tensor([[filler] * (width - len(prompt)) + list(prompt) for prompt in prompts]),
+        "attention_mask": torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]),
+    }

@@ -18,8 +18,7 @@ from ml_service.training.failures import TrainingFailed
 from ml_service.training.loop import TRAINING_SHARE
 from ml_service.training.lora import model_size, save_adapter
 from ml_service.training.memory import GPU_ROW_TOKENS, ROW_TOKENS, free_mib, peak_mib, plan
-from ml_service.training.progress import Reporter
-from ml_service.training.spec import ADAPTER, SAMPLES, Result, TrainingSpec
+from ml_service.training.spec import ADAPTER, SAMPLES, Reporter, Result, TrainingSpec
 from ml_service.training.stretches import STRETCH_TOKENS
 
 RECIPES = {"sft": sft.train, "dpo": dpo.train}
@@ -48,9 +47,7 @@ def run(spec: TrainingSpec, folder: Path, reporter: Reporter) -> Result | None:
     if os.environ.get("RANK", "0") != "0":
         return None
     reporter.report(status="evaluating", progress=TRAINING_SHARE)
-    evaluation = evaluate(
-        model, tokenizer, renderer, split.held_out, reporter, spec=spec
-    )  # fmt: skip
+    evaluation = evaluate(model, tokenizer, renderer, split.held_out, reporter, spec=spec)
     save_adapter(model, spec.base_model, folder / ADAPTER)
     state = reporter.state
     return Result(

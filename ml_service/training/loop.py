@@ -14,8 +14,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 from ml_service.training.failures import TrainingFailed
 from ml_service.training.lora import precision
 from ml_service.training.memory import peak_mib
-from ml_service.training.progress import Reporter
-from ml_service.training.spec import CHECKPOINTS, TrainingSpec
+from ml_service.training.spec import CHECKPOINTS, Reporter, TrainingSpec
 from shared.contracts.training import LossPoint
 
 BATCH_SIZE = 4
@@ -27,18 +26,18 @@ _COMPLETE = "complete"
 """An empty file that is written last into a checkpoint: without it, the process was killed while it wrote."""
 
 
-def arguments(spec: TrainingSpec, folder: Path, rows: int, *, batch_size: int, accumulated: int = 1) -> dict[str, Any]:
+def arguments(spec: TrainingSpec, folder: Path, rows: int, *, accumulated: int = 1) -> dict[str, Any]:
     """Arguments that TRL's configurations take, for so many rows of the data set one after the other, all epochs together.
 
     The learning rate rises over the first tenth of the steps and falls along a cosine: with a few dozen steps, a constant one would either
     end in noise or begin with it. Losses are reported as means over equal stretches, at most `MOST_POINTS` of them.
     """
     on_gpu = torch.cuda.is_available()
-    steps = math.ceil(rows / (batch_size * accumulated * int(os.environ.get("WORLD_SIZE", "1"))))
+    steps = math.ceil(rows / (accumulated * int(os.environ.get("WORLD_SIZE", "1"))))
     return {
         "output_dir": str(folder / CHECKPOINTS),
         "num_train_epochs": 1,
-        "per_device_train_batch_size": batch_size,
+        "per_device_train_batch_size": 1,
         "gradient_accumulation_steps": accumulated,
         "learning_rate": spec.learning_rate,
         "lr_scheduler_type": "cosine",

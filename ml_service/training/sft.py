@@ -16,8 +16,7 @@ from ml_service.training.batches import TokenSequence, reply_loss, rows
 from ml_service.training.dataset import Example, lessons
 from ml_service.training.lora import load_model, lora_config
 from ml_service.training.memory import MemoryPlan, checkpointing
-from ml_service.training.progress import Reporter
-from ml_service.training.spec import TrainingSpec
+from ml_service.training.spec import Reporter, TrainingSpec
 from ml_service.training.stretches import STRETCH_TOKENS, Stretches
 
 
@@ -39,7 +38,7 @@ def train(
     stretches = Stretches(examples, renderer, min(STRETCH_TOKENS, spec.max_length))
     steps = [rows(step, memory.row_tokens) for step in steps_of(sequences_of(spec, examples, stretches))]
     config = SFTConfig(
-        **loop.arguments(spec, folder, len(steps), batch_size=1),
+        **loop.arguments(spec, folder, len(steps)),
         gradient_checkpointing=False,  # but for long rows, see `_ReplyTrainer`
         dataset_kwargs={"skip_prepare_dataset": True},  # these are steps by their number
     )

@@ -9,9 +9,13 @@ It says `Progress` at least every two seconds, and in the end exactly one `Resul
 neither was killed. This module imports nothing heavy: the worker reads it too.
 """
 
-from typing import Final, TypeAlias
+import os
+import threading
+from typing import Any, BinaryIO, Final, TypeAlias
 
+import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ml_service.models.number_format import NumberFormat
 from shared.contracts.training import DraftComparison, LoraSettings, LossPoint, TrainingMethod, TrainingStatus
@@ -20,6 +24,9 @@ SPEC: Final = "spec.json"
 SAMPLES: Final = "samples.jsonl"
 CHECKPOINTS: Final = "checkpoints"
 ADAPTER: Final = "adapter"
+
+INTERVAL_SECONDS: Final = 0.5
+"""How often progress is said, whether it is new or not."""
 
 
 class TrainingSpec(Struct, frozen=True, kw_only=True):
@@ -84,3 +91,47 @@ class Failure(Struct, frozen=True, kw_only=True, tag="failure"):
 
 
 Said: TypeAlias = Progress | Result | Failure
+
+
+class Reporter:
+    """Writes what the trainer says: `Progress` twice a second, however long a step takes, and in the end a `Result` or a `Failure`.
+
+    Progress never goes back.
+    """
+
+    def __init__(self, stream: BinaryIO | None) -> None:
+        """Begin to speak; without a stream (a process of several that is not the first) nothing is said."""
+        self._stream = stream
+        self._state = Progress(status="training", progress=0.0, history=[])
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._repeat, name="progress", daemon=True)
+        self._thread.start()
+
+    @property
+    def state(self) -> Progress:
+        return self._state
+
+    def report(self, **changes: Any) -> None:
+        """Change fields of `Progress`; they are said with the next line."""
+        with self._lock:
+            changed = replace(self._state, **changes)
+            self._state = replace(changed, progress=round(max(changed.progress, self._state.progress), 2))
+
+    def end(self, said: Result | Failure) -> None:
+        """Say the last line."""
+        self._ended.set()
+        self._thread.join()
+        self._say(said)
+
+    def _repeat(self) -> None:
+        while not self._ended.wait(INTERVAL_SECONDS):
+            try:
+                self._say(self._state)
+            except OSError:
+                os._exit(1)  # nobody listens any more
+
+    def _say(self, said: Said) -> None:
+        if self._stream is not None:
+            self._stream.write(msgspec.json.encode(said) + b"\n")
+            self._stream.flush()

@@ -16,7 +16,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from ml_service.models.prompts import ChatTemplateRenderer, fit_turns
+from ml_service.models.fitting import fit_turns
+from ml_service.models.prompts import ChatTemplateRenderer
 from ml_service.training.batches import IGNORED, TokenSequence
 from ml_service.training.dataset import Example, by_time
 from shared.contracts.generation import Turn
@@ -99,7 +100,6 @@ class Stretches:
             tokens=example.prompt + example.reply,
             labels=[IGNORED] * len(example.prompt) + example.reply,
             replies=1,
-            group=_group(example.turns),
         )
 
     def _stretches(self, history: History, due: Collection[int], begins: Sequence[bool]) -> Iterator[TokenSequence]:
@@ -107,7 +107,6 @@ class Stretches:
         tokens: list[int] = []
         labels: list[int] = []
         taught, first = 0, 0
-        group = _group(history.system)
         for (position, index), begin in zip(history.replies, begins, strict=True):
             reply = self._examples[index].reply
             room = self._limit - len(reply)
@@ -115,7 +114,7 @@ class Stretches:
             # The rendering of some templates, or of some turns, does not begin with that of fewer turns.
             if begin or len(prompt) > room or prompt[: len(tokens)] != tokens:
                 if taught:
-                    yield TokenSequence(tokens=tokens, labels=labels, replies=taught, group=group)
+                    yield TokenSequence(tokens=tokens, labels=labels, replies=taught)
                 tokens, labels, taught = [], [], 0
                 first = _question(history.turns, position)
                 question = [*history.system, *history.turns[first:position]]
@@ -124,16 +123,12 @@ class Stretches:
             tokens = prompt + reply
             taught += index in due
         if taught:
-            yield TokenSequence(tokens=tokens, labels=labels, replies=taught, group=group)
+            yield TokenSequence(tokens=tokens, labels=labels, replies=taught)
 
 
 def _apart(turns: Sequence[Turn]) -> tuple[list[Turn], list[Turn]]:
     """The system turns and the others."""
     return [turn for turn in turns if turn.role == "system"], [turn for turn in turns if turn.role != "system"]
-
-
-def _group(turns: Sequence[Turn]) -> str:
-    return "\n".join(turn.content for turn in turns if turn.role == "system")
 
 
 def _question(turns: Sequence[Turn], position: int) -> int:

@@ -137,7 +137,7 @@ def test_another_model_is_loaded_while_the_old_one_serves(service: MlServiceProc
         served = 0
         while not reloading.done():
             answer = client.post("/generate", json=QUESTION)
-            assert answer.status_code == 200
+            assert answer.status_code == 200, answer.text
             served += answer.json()["model_version"] == "smollm2-135m-instruct"
             assert client.post("/model/reload", params={"model_id": "broken"}).status_code in (409, 503)
             time.sleep(0.3)

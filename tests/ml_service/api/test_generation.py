@@ -9,7 +9,7 @@ import pytest
 
 from ml_service.engine.protocol import Adapter, Delta, Sampling
 from ml_service.engine.scripted_engine import WORDS, ScriptedEngine, ScriptedRenderer
-from ml_service.models.prompts import CHARACTERS_PER_TOKEN
+from ml_service.models.fitting import CHARACTERS_PER_TOKEN
 from shared.contracts.generation import Turn
 from tests.fixtures.ml_service import TOKEN
 from tests.fixtures.waiting import PATIENCE_SECONDS, settled, until

@@ -7,13 +7,12 @@ import torch
 
 pytest.importorskip("vllm.v1.worker.cpu_worker")
 
-from vllm.lora.layers import LoRAMapping
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 from vllm.platforms.cpu import CpuPlatform
 from vllm.v1.sample.ops import topk_topp_sampler
 from vllm.v1.worker.cpu_worker import CPUWorker
 
-from ml_service.engine.cpu_adapters import CpuAdapters, groups_of, lay_out
+from ml_service.engine.cpu_adapters import BatchAdapters, CpuAdapters, lay_out
 from ml_service.engine.cpu_sampling import CANDIDATES, cut_nucleus, sort_and_cut
 from ml_service.engine.cpu_worker import EngineCpuWorker
 
@@ -39,7 +38,7 @@ class Layer(torch.nn.Module):  # type: ignore[misc]
 
 def adapters_for(indices: list[int]) -> CpuAdapters:
     adapters = CpuAdapters(max_num_batched_tokens=128, max_batches=8, device="cpu")
-    adapters._tokens = adapters._samples = groups_of(torch.tensor(indices))
+    adapters._tokens = adapters._samples = BatchAdapters.of(torch.tensor(indices))
     return adapters
 
 
@@ -74,25 +73,6 @@ def test_logits_and_embeddings_too(layer: Layer, indices: list[int]) -> None:
     embedded = before.clone()
     adapters_for(indices).add_lora_embedding(embedded, small, layer.lora_b_stacked[0])
     torch.testing.assert_close(embedded, before + layer.expected(inputs, indices, 0))
-
-
-@pytest.mark.parametrize("indices", MIXES)
-def test_only_the_ranks_that_the_adapters_of_a_batch_have_are_multiplied(layer: Layer, indices: list[int]) -> None:
-    rank = 1
-    for down, up in zip(layer.lora_a_stacked, layer.lora_b_stacked, strict=True):
-        down[:, :, rank:] = 0  # as vLLM leaves the room above an adapter's rank
-        up[..., rank:] = torch.inf  # zero times this would be seen
-    adapters = CpuAdapters(max_num_batched_tokens=128, max_batches=8, device="cpu")
-    adapters.rank_of = {7: rank, 8: rank}.__getitem__
-    numbers = [7, 8, None, None]
-    mapping = LoRAMapping(tuple(numbers[index] or 0 for index in indices), tuple(numbers[index] or 0 for index in indices))
-    adapters.update_metadata(mapping, numbers, ADAPTERS + 1, 100)
-    inputs, outputs = torch.randn(len(indices), INPUTS), torch.zeros(len(indices), sum(WIDTHS))
-    adapters.add_lora_linear(outputs, inputs, layer.lora_a_stacked, layer.lora_b_stacked, 1.0, WIDTHS)
-    for up in layer.lora_b_stacked:
-        up[..., rank:] = 0
-    known = [index if index >= 0 and numbers[index] else -1 for index in indices]
-    torch.testing.assert_close(outputs, torch.cat([layer.expected(inputs, known, number) for number in range(len(WIDTHS))], dim=1))
 
 
 def test_an_adapter_that_overflows_spoils_only_its_own_tokens(layer: Layer) -> None:

@@ -7,7 +7,6 @@ import pytest
 
 from ml_service.engine import supervisor as supervisor_module
 from ml_service.engine.protocol import EngineAway
-from ml_service.engine.sleep import SleepLease
 from ml_service.engine.supervisor import EngineSupervisor, Timing
 from shared.errors import Conflict
 from tests.fixtures.waiting import until
@@ -142,11 +141,11 @@ async def test_stopping_does_not_wait_for_it_to_wake() -> None:
     assert not garage.engines[0].alive
 
 
-async def test_a_lease_is_never_shortened() -> None:
-    lease = SleepLease()
-    lease.take(30)
-    lease.take(1)
-    assert lease.seconds_left > 20
-    lease.release()
-    assert (lease.held, lease.seconds_left) == (False, 0)
-    await lease.freed(0)
+async def test_its_end_is_never_brought_nearer() -> None:
+    async with supervised(Garage()) as supervisor:
+        await ready(supervisor)
+        await supervisor.sleep(30)
+        await supervisor.sleep(1)
+        assert supervisor.sleep_seconds_left > 20
+        await supervisor.wake()
+        assert supervisor.sleep_seconds_left == 0

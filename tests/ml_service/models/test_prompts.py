@@ -6,17 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from ml_service.engine.scripted_engine import ScriptedRenderer
-from ml_service.models.number_format import CPU_STEP_TOKENS
-from ml_service.models.prompts import (
-    ChatTemplateRenderer,
-    UnsupportedTokenizer,
-    check_characters,
-    fit_turns,
-    without_oldest_characters,
-)
+from ml_service.models.prompts import ChatTemplateRenderer, UnsupportedTokenizer
 from shared.contracts.generation import Turn
-from shared.errors import BadRequest
 
 HARMLESS = [
     Turn(role="system", content="You write replies in Ana's voice.\n"),
@@ -117,94 +108,3 @@ def test_a_template_without_a_place_for_the_system_turn_is_refused(smollm2: Path
     tokenizer.chat_template = "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}" + TRIMMING_TEMPLATE
     with pytest.raises(UnsupportedTokenizer, match="system"):
         ChatTemplateRenderer(tokenizer)
-
-
-SYSTEM = Turn(role="system", content="s" * 10)
-LONG = [SYSTEM, *(Turn(role="assistant" if index % 2 else "user", content=str(index) * 10) for index in range(8))]
-"""Each turn is 12 scripted tokens, and the answer's beginning is one: 109 in all."""
-
-
-class TestFitting:
-    renderer = ScriptedRenderer()
-
-    def test_what_fits_is_left_alone(self) -> None:
-        assert fit_turns(self.renderer, LONG, 109, drop_oldest=True).dropped == 0
-
-    def test_what_does_not_fit_is_refused_and_says_by_how_much(self) -> None:
-        with pytest.raises(BadRequest, match="109 tokens, 9 more than the 100"):
-            fit_turns(self.renderer, LONG, 100, drop_oldest=False)
-
-    @pytest.mark.parametrize(("limit", "dropped"), [(108, 1), (97, 1), (96, 2), (25, 7)])
-    def test_the_fewest_of_the_oldest_are_dropped(self, limit: int, dropped: int) -> None:
-        fitted = fit_turns(self.renderer, LONG, limit, drop_oldest=True)
-        assert fitted.dropped == dropped
-        assert fitted.tokens == self.renderer.turns([SYSTEM, *LONG[1 + dropped :]])
-
-    def test_the_last_turn_may_lose_its_beginning(self) -> None:
-        turns = [SYSTEM, LONG[1], Turn(role="user", content="beginning and end")]
-        fitted = fit_turns(self.renderer, turns, 22, drop_oldest=True, cut_last=True)
-        assert fitted.dropped == 1
-        assert fitted.tokens == self.renderer.turns([SYSTEM, Turn(role="user", content="and end")])
-
-    def test_but_not_for_system_turns_that_leave_no_room(self) -> None:
-        with pytest.raises(BadRequest, match="more than the 10"):
-            fit_turns(self.renderer, [SYSTEM, LONG[1]], 10, drop_oldest=True, cut_last=True)
-
-    def test_the_system_turn_and_the_last_turn_are_never_dropped(self) -> None:
-        with pytest.raises(BadRequest, match="25 tokens, 1 more"):
-            fit_turns(self.renderer, LONG, 24, drop_oldest=True)
-
-
-class TestCharacters:
-    """What is cut before anything is tokenised: ten characters a token, and ten for what the template puts around a turn."""
-
-    def test_what_may_fit_is_left_alone(self) -> None:
-        assert without_oldest_characters(LONG, 18) == (LONG, 0)
-
-    def test_the_oldest_go_and_the_system_turn_stays(self) -> None:
-        assert without_oldest_characters(LONG, 17) == ([SYSTEM, *LONG[2:]], 1)
-
-    def test_nothing_older_stays_than_what_was_dropped(self) -> None:
-        turns = [Turn(role="user", content="short"), Turn(role="user", content="l" * 100), Turn(role="user", content="last")]
-        assert without_oldest_characters(turns, 10) == (turns[2:], 2)
-
-    def test_of_a_long_last_turn_the_end_stays(self) -> None:
-        kept, dropped = without_oldest_characters([SYSTEM, LONG[1], Turn(role="user", content="a" * 100 + "b" * 70)], 10)
-        assert (kept, dropped) == ([SYSTEM, Turn(role="user", content="b" * 70)], 1)
-
-    def test_system_turns_that_leave_no_room_are_refused(self) -> None:
-        with pytest.raises(BadRequest, match="characters"):
-            without_oldest_characters([Turn(role="system", content="s" * 100), LONG[1]], 10)
-
-    def test_what_is_not_to_be_cut_is_refused(self) -> None:
-        check_characters("a" * 100, [], 10)
-        for prompt, turns in (("a" * 101, []), (None, LONG)):
-            with pytest.raises(BadRequest, match="characters"):
-                check_characters(prompt, turns, 10)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["word and more ", "Straßenbahnhaltestelle ", "你好，今天晚上一起吃饭吗？", "🎉👨‍👩‍👧 ", "a" * 1000, "\n \t", "ทดสอบ"],  # noqa: RUF001
-)
-def test_a_message_of_20000_characters_becomes_a_prompt_of_one_step(smollm2: Path, text: str) -> None:
-    renderer = ChatTemplateRenderer.load(str(smollm2))
-    message = (text * 20_000)[:20_000]
-    turns = [Turn(role="system", content="You write as Ana."), *LONG[1:], Turn(role="user", content=message)]
-
-    kept, dropped = without_oldest_characters(turns, CPU_STEP_TOKENS["float32"])
-    fitted = fit_turns(renderer, kept, CPU_STEP_TOKENS["float32"], drop_oldest=True, cut_last=True)
-
-    assert sum(len(turn.content) for turn in kept) <= 5120
-    assert 100 < len(fitted.tokens) <= CPU_STEP_TOKENS["float32"]
-    assert dropped + fitted.dropped <= len(LONG)
-
-
-def test_millions_of_characters_are_cut_without_being_read_by_the_tokenizer(smollm2: Path) -> None:
-    renderer = ChatTemplateRenderer.load(str(smollm2))
-    turns = [Turn(role="user", content="x y " * 10_000) for _ in range(100)]
-
-    kept, dropped = without_oldest_characters(turns, 8192)
-
-    assert (len(kept), dropped) == (2, 98)
-    assert len(fit_turns(renderer, kept, 8192, drop_oldest=True, cut_last=True).tokens) <= 8192

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from ml_service.training.batches import IGNORED, TokenSequence, reply_loss, rows
 
-STEM = list(range(100, 120))
+SYSTEM = list(range(100, 120))
 
 
 @pytest.fixture(scope="module")
@@ -19,12 +19,12 @@ def model(smollm2: Path) -> Any:
     return AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32).eval()
 
 
-def sequence(seed: int, *, length: int = 24, stem: list[int] = STEM, group: str = "thread") -> TokenSequence:
-    """Random tokens after a stem; the last third of them and one in the middle are learned."""
+def sequence(seed: int, *, length: int = 24) -> TokenSequence:
+    """Random tokens after a system turn; the last third of them and one in the middle are learned."""
     drawn = random.Random(seed).sample(range(1_000, 40_000), length)
-    labels = [IGNORED] * len(stem) + [IGNORED] * (length // 2) + drawn[length // 2 : length // 2 + 1]
-    labels += [IGNORED] * (len(stem) + length - len(labels) - length // 3) + drawn[-(length // 3) :]
-    return TokenSequence(tokens=stem + drawn, labels=labels, replies=1, group=group)
+    labels = [IGNORED] * len(SYSTEM) + [IGNORED] * (length // 2) + drawn[length // 2 : length // 2 + 1]
+    labels += [IGNORED] * (len(SYSTEM) + length - len(labels) - length // 3) + drawn[-(length // 3) :]
+    return TokenSequence(tokens=SYSTEM + drawn, labels=labels, replies=1)
 
 
 def loss_alone(model: Any, one: TokenSequence) -> float:
@@ -33,7 +33,7 @@ def loss_alone(model: Any, one: TokenSequence) -> float:
 
 
 def test_a_rows_loss_is_that_of_its_sequences(model: Any) -> None:
-    sequences = [sequence(1), sequence(2, length=40), sequence(3, stem=list(range(50, 80)), group="another"), sequence(4)]
+    sequences = [sequence(1), sequence(2, length=40), sequence(3), sequence(4)]
     [row] = rows(sequences, 500)
 
     with torch.inference_mode():
@@ -42,24 +42,8 @@ def test_a_rows_loss_is_that_of_its_sequences(model: Any) -> None:
     assert together == pytest.approx(apart, rel=1e-4)
 
 
-def test_what_sequences_begin_with_is_computed_once() -> None:
-    [row] = rows([sequence(seed) for seed in range(5)], 500)
-
-    assert len(row.tokens) == len(STEM) + 5 * 24
-    assert row.positions == [*range(20), *list(range(20, 44)) * 5]
-
-
-def test_a_token_sees_its_own_sequence_only() -> None:
-    [row] = rows([sequence(1), sequence(2), sequence(3, group="another")], 500)
-    mask = row.tensors()["attention_mask"][0, 0]
-
-    assert mask[25].nonzero().flatten().tolist() == list(range(26))
-    assert mask[50].nonzero().flatten().tolist() == [*range(20), *range(44, 51)]
-    assert mask[70].nonzero().flatten().tolist() == [68, 69, 70]
-
-
 def test_rows_are_no_longer_than_allowed_but_for_single_sequences() -> None:
-    sequences = [sequence(seed) for seed in range(30)] + [sequence(99, length=300, group="long")]
+    sequences = [sequence(seed) for seed in range(30)] + [sequence(99, length=300)]
 
     made = rows(sequences, 200)
 
@@ -68,9 +52,3 @@ def test_rows_are_no_longer_than_allowed_but_for_single_sequences() -> None:
     assert sum(len(row.targets) for row in made) == sum(label != IGNORED for each in sequences for label in each.labels)
     for row in made:  # what is learned is what comes next
         assert all(row.tokens[index + 1] == target for index, target in zip(row.predicting, row.targets, strict=True))
-
-
-def test_sequences_that_are_all_alike_still_learn_something() -> None:
-    [row] = rows([sequence(1), sequence(1)], 500)
-
-    assert len(row.targets) == 2 * 9

@@ -6,6 +6,7 @@ from peft import get_peft_model
 from safetensors import safe_open
 from transformers import Mistral3Config, Mistral3ForConditionalGeneration
 
+from ml_service.training.batches import IGNORED, TokenSequence, reply_loss, rows
 from ml_service.training.failures import TrainingFailed
 from ml_service.training.lora import TARGETS, load_model, lora_config, save_adapter
 from shared.contracts.training import LoraSettings
@@ -35,6 +36,18 @@ def test_of_a_ministral_only_the_text_model_is_adapted(tiny_ministral: Path, tmp
     assert len(adapted) == 2 * len(TARGETS)
     assert all(name.startswith("base_model.model.model.language_model.layers.") for name in adapted)
     assert {name.rpartition(".")[2] for name in adapted} == set(TARGETS)
+
+
+def test_sequences_in_one_row_of_a_ministral_do_not_see_each_other(tiny_ministral: Path) -> None:
+    model = load_model(spec_of(tiny_ministral)).eval()
+    sequences = [TokenSequence(tokens=[seed, 7, 8, 9], labels=[IGNORED, IGNORED, 8, 9], replies=1) for seed in (1, 2, 3)]
+
+    with torch.inference_mode():
+        [together] = [float(reply_loss(model, row.tensors())) for row in rows(sequences, 100)]
+        apart = [float(reply_loss(model, row.tensors())) for row in rows(sequences, 1)]
+
+    assert len(apart) == 3
+    assert together == pytest.approx(sum(apart), rel=1e-4)
 
 
 def test_an_adapter_takes_the_place_of_one_that_was_written_before(tiny_ministral: Path, tmp_path: Path) -> None:

@@ -6,18 +6,20 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from ml_service.engine.places import FairPlaces
+from ml_service.engine import fair_queue
+from ml_service.engine.fair_queue import FairQueue
 from ml_service.engine.protocol import QueueFull
-from tests.fixtures.waiting import settled
+from tests.fixtures.waiting import PATIENCE_SECONDS, settled
+from tests.ml_service.conftest import running, scripted_settings
 
 pytestmark = pytest.mark.anyio
 
 
 class Crowd:
-    """Requests that hold their places until they are let go; `begun` says whose turn came, in order."""
+    """Requests that run until they are ended; `begun` says whose turn came, in order."""
 
-    def __init__(self, places: FairPlaces) -> None:
-        self._places = places
+    def __init__(self, queue: FairQueue) -> None:
+        self._queue = queue
         self.begun: list[str] = []
         self.refused: list[str] = []
         self._ends: list[asyncio.Event] = []
@@ -36,7 +38,7 @@ class Crowd:
 
     async def _run(self, scope: str, answers: int) -> None:
         try:
-            async with self._places.held(scope, answers):
+            async with self._queue.turn(scope, answers):
                 self.begun.append(scope)
                 end = asyncio.Event()
                 self._ends.append(end)
@@ -51,8 +53,8 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(places: int, waiting: int) -> AsyncIterator[tuple[Crowd, FairPlaces]]:
-    fair = FairPlaces(places, waiting)
+async def crowd(running: int, waiting: int) -> AsyncIterator[tuple[Crowd, FairQueue]]:
+    fair = FairQueue(running, waiting)
     people = Crowd(fair)
     try:
         yield people, fair
@@ -154,25 +156,82 @@ async def test_who_leaves_just_when_its_turn_came_gives_the_place_back() -> None
         assert people.begun[-1] == "third"
 
 
-async def test_with_less_let_in_the_others_wait_and_are_not_refused() -> None:
-    share = 0.5
-    people = Crowd(FairPlaces(4, 10, lambda: share))
-    for _ in range(4):
-        await people.ask("ana")
-    assert (people.begun, people.refused) == (["ana"] * 2, [])
+class Clock:
+    """What the queue takes for the module `time`; moved by hand."""
 
-    share = 1.0
-    await people.end_one()
-    assert len(people.begun) == 4
-    await people.close()
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(fair_queue, "time", clock)
+    return clock
+
+
+def shares(queue: FairQueue, replacements: int) -> list[float]:
+    """The share after each of so many engines was replaced."""
+    found = []
+    for _ in range(replacements):
+        queue.engine_replaced()
+        found.append(queue.share)
+    return found
+
+
+def test_each_engine_that_is_replaced_after_the_first_halves_what_is_let_in() -> None:
+    assert shares(FairQueue(4, 10), 4) == [1, 0.5, 0.25, 0.125]
+
+
+def test_it_never_comes_to_nothing() -> None:
+    assert shares(FairQueue(4, 10), 2000)[-1] > 0
+
+
+def test_when_it_has_been_quiet_as_much_as_usual_is_let_in(clock: Clock) -> None:
+    queue = FairQueue(4, 10, replacement_window=600)
+    queue.engine_replaced()
+    clock.now += 599
+    queue.engine_replaced()
+    clock.now += 599
+    assert queue.share == 0.5
+    clock.now += 2
+    assert queue.share == 1
+    assert shares(queue, 2) == [1, 0.5]
+
+
+async def test_with_less_let_in_the_others_wait_and_are_not_refused(clock: Clock) -> None:
+    async with crowd(4, 10) as (people, fair):
+        shares(fair, 2)
+        for _ in range(4):
+            await people.ask("ana")
+        assert (people.begun, people.refused) == (["ana"] * 2, [])
+
+        clock.now += 601
+        await people.end_one()
+        assert len(people.begun) == 4
 
 
 async def test_a_request_for_more_than_is_let_in_has_its_turn_when_nothing_else_runs() -> None:
-    people = Crowd(FairPlaces(4, 10, lambda: 0.5))
-    await people.ask("ana")
-    await people.ask("ben", answers=4)
-    assert people.begun == ["ana"]
+    async with crowd(4, 10) as (people, fair):
+        shares(fair, 2)
+        await people.ask("ana")
+        await people.ask("ben", answers=4)
+        assert people.begun == ["ana"]
 
-    await people.end_one()
-    assert people.begun == ["ana", "ben"]
-    await people.close()
+        await people.end_one()
+        assert people.begun == ["ana", "ben"]
+
+
+async def test_health_and_metrics_say_how_much_is_let_in() -> None:
+    async with running(scripted_settings()) as service:
+        assert (await service.client.get("/health")).json()["admission"] == 1
+        for count in (1, 2):
+            service.engine.kill()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while len(service.engines) == count or (await service.client.get("/health")).json()["engine"] != "ready":
+                    await asyncio.sleep(0.01)
+        assert (await service.client.get("/health")).json()["admission"] == 0.5
+        assert "ml_engine_admission 0.5" in (await service.client.get("/metrics")).text
