@@ -66,6 +66,12 @@ from gateway.training import queries as training_queries
 from gateway.training.results import TrainingReconciliation, TrainingResults
 from gateway.training.routes import TrainingController
 from gateway.training.service import TrainingService
+from gateway.workspace.providers import chosen_provider
+from gateway.workspace.routes import WorkspaceController
+from gateway.workspace.service import WorkspaceService
+from gateway.workspace.statements import Statements
+from gateway.workspace.tools import all_tools
+from gateway.workspace.web import WebPages
 from shared.asgi import App, RequestContext
 from shared.background import Background
 from shared.host_guard import AllowedHosts, HostGuard
@@ -110,6 +116,8 @@ def create_app(settings: Settings) -> Gateway:
     pairing_limit = PairingRateLimit(redis, settings.max_registrations_per_address)
     devices = DeviceService(database, keys, tokens, pairing_limit, settings.registration, publisher, [trainings], allowances)
     metrics = Metrics(database, hub, settings.metrics_token)
+    provider = chosen_provider(settings)
+    statements = Statements(database, provider, all_tools(WebPages()), settings.workspace_commands)
 
     services = {
         "account": AccountService(database, deletions, publisher, authenticator, allowances.export_places()),
@@ -127,6 +135,7 @@ def create_app(settings: Settings) -> Gateway:
         "samples": samples,
         "sync": SyncService(database, deletions, publisher, allowances, chats, drafts_of_messages),
         "trainings": trainings,
+        "workspace": WorkspaceService(database, statements, settings.workspace_roots),
     }
     background: list[Background] = [  # started in this order, and ended in the other
         publisher,
@@ -137,6 +146,7 @@ def create_app(settings: Settings) -> Gateway:
         drafts,
         Reconciler("trainings", database, training_queries.take_due, lost_trainings, at_once=4),
         hub,
+        statements,
     ]
 
     @asynccontextmanager
@@ -164,6 +174,7 @@ def create_app(settings: Settings) -> Gateway:
         SampleController,
         TrainingController,
         AdapterController,
+        WorkspaceController,
     ]
     app = Litestar(
         route_handlers=[*controllers, openapi_document, docs_assets()],

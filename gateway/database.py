@@ -26,6 +26,7 @@ Db: TypeAlias = "PoolConnectionProxy[Record]"
 
 # Any number that only we use: who holds it is the one that migrates.
 _MIGRATION_LOCK = 7_300_2100
+_FIRST_MIGRATION = "2026-11-26T18:00:00:000000"
 _LONGEST_WAIT_SECONDS = 10
 HEAVY_CONNECTIONS = 4
 """For reads that may take seconds or wait for a slow client: searches and exports. Nothing else waits for one of these."""
@@ -211,7 +212,7 @@ async def migrate(url: str) -> str:
         What Piccolo printed.
 
     Raises:
-        RuntimeError: the database cannot hold every text, or a migration failed; with Piccolo's output.
+        RuntimeError: the database cannot hold every text, is from before the first release, or a migration failed; with Piccolo's output.
     """
     lock = await asyncpg.connect(url)
     try:
@@ -221,6 +222,11 @@ async def migrate(url: str) -> str:
                 f"The database is encoded in {encoding}: make one with `create database … encoding 'UTF8' template template0`"
             )
         await lock.execute("select pg_advisory_lock($1)", _MIGRATION_LOCK)
+        if await _is_older_than_the_first_release(lock):
+            raise RuntimeError(
+                "This database was made before the first release, and has tables of another form: begin with an empty one (of `make run`:"
+                " move .data/postgres away) and have clients sync anew, or export what it has with the version that made it"
+            )
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "piccolo.main", "migrations", "forwards", "gateway",
             env={**os.environ, "PICCOLO_CONF": "gateway.piccolo_conf", "DATABASE_URL": url},
@@ -233,3 +239,10 @@ async def migrate(url: str) -> str:
         return output
     finally:
         await lock.close()
+
+
+async def _is_older_than_the_first_release(connection: Connection[Record]) -> bool:
+    if not await connection.fetchval("select to_regclass('migration') is not null"):
+        return False
+    older = "select exists (select from migration where app_name = 'gateway' and name < $1)"
+    return bool(await connection.fetchval(older, _FIRST_MIGRATION))

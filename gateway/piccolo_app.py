@@ -17,6 +17,7 @@ APP_CONFIG = AppConfig(
             "gateway.adapters.tables",
             "gateway.deletions.tables",
             "gateway.idempotency.tables",
+            "gateway.workspace.tables",
         ]
     ),
     migration_dependencies=[],

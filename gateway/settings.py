@@ -1,7 +1,7 @@
 """The gateway's settings, read from the environment once at the start."""
 
 from ipaddress import ip_network
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -99,11 +99,40 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " everybody: wrong codes are counted by address."
         ),
     ] = []
+    workspace_roots: Annotated[
+        list[str],
+        Meta(
+            description="Folders whose projects the workspace assistant may read and change, as absolute paths separated by commas. None:"
+            " it is closed."
+        ),
+    ] = []
+    workspace_commands: Annotated[
+        list[str],
+        Meta(description="Commands that the workspace assistant may run in a project, word for word, separated by commas: `make test`."),
+    ] = []
+    workspace_providers: Annotated[
+        list[str],
+        Meta(
+            description="Other models for the workspace assistant, behind OpenAI's chat protocol, separated by commas, each as"
+            " `name=model@address`: `openai=gpt-5@https://api.openai.com/v1`."
+        ),
+    ] = []
+    workspace_provider_keys: Annotated[
+        list[str], Meta(description="Keys of these providers, separated by commas, each as `name=key`.")
+    ] = []
+    workspace_provider: Annotated[
+        str, Meta(description="The provider whose model the workspace assistant asks. Empty: the ML service's own base model.")
+    ] = ""
     metrics_token: Annotated[str, Meta(description="Bearer token for `/metrics`. Empty: `/metrics` is not served.")] = ""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="The least important log line to write.")] = "info"
     log_format: Annotated[Literal["json", "console"], Meta(description="`json` for machines, `console` for people.")] = "json"
 
     def __post_init__(self) -> None:
+        names = [parse_provider(definition).name for definition in self.workspace_providers]
+        if self.workspace_provider and self.workspace_provider not in names:
+            raise ValueError("WORKSPACE_PROVIDER cannot be used: it is none of the names in WORKSPACE_PROVIDERS")
+        if any(not root.startswith("/") for root in self.workspace_roots):
+            raise ValueError("WORKSPACE_ROOTS cannot be used: each is an absolute path")
         if any(map(_is_everybody, self.trusted_proxies)):
             raise ValueError(
                 "TRUSTED_PROXIES cannot be used: it names everybody, and then each caller says himself which address he has;"
@@ -118,6 +147,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                     f"JWT_KEYS cannot be used: each key is `id:secret` with a secret of at least {_MINIMUM_KEY_BYTES} bytes;"
                     " make one with `openssl rand -hex 32`"
                 )
+
+
+class ProviderDefinition(NamedTuple):
+    """A model behind OpenAI's chat protocol."""
+
+    name: str
+    model: str
+    url: str
+
+
+def parse_provider(definition: str) -> ProviderDefinition:
+    """What `name=model@address` says.
+
+    Raises:
+        ValueError: it says something else.
+    """
+    name, _, rest = definition.partition("=")
+    model, _, url = rest.rpartition("@")
+    if not name or not model or not url.startswith(("http://", "https://")):
+        raise ValueError("WORKSPACE_PROVIDERS cannot be used: each is `name=model@address`, such as `big=qwen3@http://127.0.0.1:1234/v1`")
+    return ProviderDefinition(name, model, url.rstrip("/"))
 
 
 def _is_everybody(proxy: str) -> bool:

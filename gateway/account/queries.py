@@ -102,10 +102,34 @@ EXPORTS = {
         further=['(select adapter.id from adapter where adapter.id = training_job.id) as "adapterId"'],
     ),
     "adapters": Export(table="adapter", left_out=_ONE_ACCOUNT, further=['id as "jobId"']),
+    "workspace_conversations": Export(
+        table="workspace_conversation",
+        where="account_id = $1 order by id",
+        left_out={
+            **_ONE_ACCOUNT,
+            "statement_id": "whether a statement runs just now",
+            "alive_at": "whether a statement runs just now",
+            "cancelled": "whether a statement runs just now",
+            "socket_id": "which connection follows it just now",
+        },
+        further=[
+            """
+            (select coalesce(jsonb_agg(jsonb_build_object('role', m.role, 'text', m.text, 'createdAt', m.created_at) order by m.id), '[]')
+                from workspace_message m where m.conversation_id = workspace_conversation.id) as messages
+            """,
+            """
+            array(select f.path from workspace_file f where f.conversation_id = workspace_conversation.id order by f.path) as files
+            """,
+        ],
+    ),
+    "workspace_log": Export(table="workspace_log_entry", where="account_id = $1 order by id", left_out=_ONE_ACCOUNT),
 }
 """By the files' names."""
 
 NOT_EXPORTED = {
+    "workspace_message": "with the workspace conversations, as `messages`",
+    "workspace_file": "with the workspace conversations, as `files`",
+    "workspace_change": "what undo needs: copies of the owner's own files, which are where they were",
     "contact_handle": "with the contacts, as `handles`",
     "participant": "with the conversations, as `participants`",
     "direct_chat": "with the conversations, as `imessageIds`",

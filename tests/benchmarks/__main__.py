@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import formats, hop, idle, learning, memory, queue, queued, side_by_side, sync, tokens, training
+from tests.benchmarks import formats, hop, idle, learning, memory, queue, queued, side_by_side, sync, tokens, training, workspace
 from tests.benchmarks.measure import Measurement, spread
 from tests.benchmarks.system import BenchmarkSystem, running_system
 
@@ -57,6 +57,7 @@ PARTS: dict[str, Part] = {
     "hop": lambda bench: hop.measure(bench.folder, bench.rounds),
     "queue": lambda bench: queue.measure(bench.folder, bench.rounds),
     "queued": lambda bench: queued.measure(bench.folder, bench.rounds),
+    "workspace": lambda bench: workspace.measure(bench.folder, bench.rounds),
     "idle": lambda bench: idle.measure(bench.folder, watched_seconds=30 if bench.quick else 60),
     "training": lambda bench: training.measure(bench.folder, bench.rounds, replies=30 if bench.quick else 60),
     "side_by_side": lambda bench: asyncio.run(side_by_side.measure(bench.folder, bench.rounds)),
