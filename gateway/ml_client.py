@@ -1,7 +1,6 @@
 """The ML service as the gateway sees it: one typed method a call. Foreign errors are translated here and nowhere else."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
@@ -9,11 +8,9 @@ from http import HTTPStatus
 from typing import TypeVar
 from uuid import UUID
 
-import aiohttp
 import httpx
 import msgspec
 import structlog
-from httpx_aiohttp import AiohttpTransport
 
 from gateway.errors import AppError, BadRequest, Conflict, ErrorBody, Unavailable
 from shared import sse
@@ -23,10 +20,8 @@ from shared.contracts.generation import GenerateRequest, GenerateResponse, Token
 from shared.contracts.jobs import AsyncGenerateRequest, JobState
 from shared.contracts.service import ForgetRequest, Forgotten
 from shared.contracts.training import TrainingRequest, TrainingState
+from shared.http_client import CONNECT_SECONDS, PooledTransport
 
-_CONNECT_SECONDS = 2.0
-# uvicorn closes connections that were idle for 5 s: one that might be closing is not used again.
-_IDLE_SECONDS = 4.0
 _READY_SECONDS = 2.0
 # What is asked about jobs is answered from the queue, not by the model.
 _JOB_SECONDS = 5.0
@@ -34,7 +29,6 @@ _JOB_SECONDS = 5.0
 _SAMPLES_SECONDS = 60.0
 _RETRY_SECONDS = 5
 _LONGEST_RETRY_SECONDS = 3600
-_AWAY = (httpx.RequestError, aiohttp.ClientError)  # the transport lets through what httpx has no word for
 
 T = TypeVar("T")
 _logger = structlog.get_logger(__name__)
@@ -52,11 +46,8 @@ class MlClient:
         self._client = httpx.AsyncClient(
             base_url=url,
             headers={"Authorization": f"Bearer {token}"} if token else {},
-            timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),  # httpx knows no timeout for a whole call: see `_ask`
-            transport=AiohttpTransport(
-                verify=ssl.create_default_context(),
-                limits=httpx.Limits(max_connections=0, keepalive_expiry=_IDLE_SECONDS),  # to aiohttp 0 is no limit
-            ),
+            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),  # httpx knows no timeout for a whole call: see `_ask`
+            transport=PooledTransport(),
             trust_env=False,
         )
 
@@ -143,7 +134,7 @@ class MlClient:
         try:
             async with asyncio.timeout(_READY_SECONDS):
                 return (await self._client.get("/health")).status_code == HTTPStatus.OK
-        except (TimeoutError, *_AWAY):
+        except (TimeoutError, httpx.RequestError):
             return False
 
     async def _ask(
@@ -194,7 +185,7 @@ def _foreign_errors() -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise Unavailable("The model took too long; try again in a moment", retry_after=_RETRY_SECONDS) from error
-    except _AWAY as error:
+    except httpx.RequestError as error:
         _logger.warning("ml service away", error=type(error).__name__)
         raise Unavailable("The model is not reachable; try again in a moment") from error
 

@@ -41,7 +41,7 @@ class RedisLog:
             self._wanted.clear()
             try:
                 if (await self._redis.info("persistence")).get("aof_enabled"):
-                    await self._redis.bgrewriteaof()
+                    await self._redis.bgrewriteaof()  # type: ignore[no-untyped-call]
             except (RedisError, OSError, TimeoutError) as error:  # away, or it writes one that may have been begun before
                 log.info("redis log not written anew now", kind=type(error).__name__)
                 self._wanted.set()

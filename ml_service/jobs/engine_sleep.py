@@ -7,9 +7,9 @@ from typing import Final, Self
 
 import httpx
 import structlog
-from httpx_aiohttp import AiohttpTransport
 
 from shared.background import BackgroundTask
+from shared.http_client import PooledTransport
 
 SLEEP_SECONDS: Final = 60
 """An engine wakes by itself when nobody has asked it to go on sleeping for so long: a dead worker puts nothing to sleep for good."""
@@ -33,7 +33,7 @@ class EngineSleep:
         self._client = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {token}"} if token else {},
             timeout=CALL_SECONDS,
-            transport=AiohttpTransport(),
+            transport=PooledTransport(),
             trust_env=False,
         )
         self._renewing: BackgroundTask | None = None

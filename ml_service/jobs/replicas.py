@@ -9,16 +9,13 @@ from typing import Final
 
 import httpx
 import msgspec
-from httpx_aiohttp import AiohttpTransport
 
 from ml_service.jobs.queue import JobFailed
 from shared import sse
 from shared.contracts.generation import GenerateRequest, GenerateResponse, TokenEvent
 from shared.errors import ErrorBody
+from shared.http_client import CONNECT_SECONDS, PooledTransport
 
-CONNECT_SECONDS: Final = 2.0
-IDLE_SECONDS: Final = 4.0
-"""uvicorn closes connections that were idle for 5 s: one that might be closing is not used again."""
 PASSING: Final = frozenset({401, 403, 408, 421, 429, 502, 503, 504})
 """Refusals that are not the request's fault and will pass; a wrong token too, once someone has put it right."""
 
@@ -57,8 +54,7 @@ class Replicas:
         self._urls = {url: httpx.URL(f"{url.rstrip('/')}/generate") for url in urls}
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(None, connect=CONNECT_SECONDS, read=stall_seconds),
-            # For aiohttp 0 is no limit: the worker has one.
-            transport=AiohttpTransport(limits=httpx.Limits(max_connections=0, keepalive_expiry=IDLE_SECONDS)),
+            transport=PooledTransport(),
             trust_env=False,
         )
         # Instead of httpx's own: what it adds nobody reads, and each header is looked at several times a call.

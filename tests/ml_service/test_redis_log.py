@@ -1,8 +1,8 @@
 import pytest
-from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from ml_service.redis_log import RedisLog
+from tests.fixtures.redis_client import Redis
 from tests.fixtures.waiting import until
 
 pytestmark = pytest.mark.anyio

@@ -112,7 +112,7 @@ async def test_what_is_published_while_the_past_is_read_comes_once(house: House,
 async def test_what_is_published_while_the_connection_is_broken_is_found(house: House) -> None:
     async with reading(house) as subscription:
         for first in range(0, 50, 10):
-            await house.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+            await house.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")  # type: ignore[no-untyped-call]
             await house.publish(*range(first, first + 10))
 
         assert await numbers(subscription, 50) == list(range(50))
@@ -120,7 +120,7 @@ async def test_what_is_published_while_the_connection_is_broken_is_found(house: 
 
 async def test_a_reader_that_comes_while_the_connection_is_broken_waits_for_the_next(house: House) -> None:
     async with reading(house):
-        await house.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await house.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")  # type: ignore[no-untyped-call]
         await asyncio.sleep(0.05)
         async with reading(house) as late:
             await house.publish(1)

@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter
 
 import pytest
-from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from ml_service.jobs.generation_queue import GenerationQueue
@@ -13,6 +12,7 @@ from ml_service.settings import Settings
 from shared.contracts.generation import Candidate, GenerateResponse, TokenEvent
 from shared.contracts.jobs import AsyncGenerateRequest
 from shared.errors import Conflict, NotFound
+from tests.fixtures.redis_client import Redis
 from tests.ml_service.jobs.conftest import LEASE_SECONDS, events
 
 pytestmark = pytest.mark.anyio

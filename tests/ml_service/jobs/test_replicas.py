@@ -112,6 +112,29 @@ async def test_a_replica_that_is_away_is_replaced_by_the_next(serve: Serve) -> N
     assert await pieces_from(nobody, busy, good) == [ANSWER]
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n\r\n", id="no HTTP"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnot a length\r\n", id="a body that cannot be read"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"a" * 100_000 + b"\r\n\r\n", id="a header without an end"),
+        pytest.param(b"", id="nothing"),
+    ],
+)
+async def test_whoever_speaks_no_http_is_away(answer: bytes) -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(speak, "127.0.0.1", free_port())
+    async with server:
+        host, port = server.sockets[0].getsockname()
+        with pytest.raises(ModelAway):
+            await pieces_from(f"http://{host}:{port}")
+
+
 async def test_nobody_sees_two_beginnings(serve: Serve) -> None:
     urls = [await serve(TOKEN), await serve(TOKEN)]
     seen: list[TokenEvent | GenerateResponse] = []

@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from redis import Redis
 
 from ml_service.jobs import worker
 from ml_service.jobs.generation_queue import GenerationQueue
@@ -18,6 +17,7 @@ from ml_service.jobs.worker import JobWorker, worker_redis
 from ml_service.settings import Settings
 from shared.contracts.generation import GenerateResponse
 from shared.contracts.jobs import AsyncGenerateRequest
+from tests.fixtures.redis_client import Redis
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.waiting import until
 from tests.fixtures.workers import WorkerProcess

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from arq.connections import ArqRedis
-from redis import Redis
 
 from ml_service.jobs.generation_queue import GenerationQueue
 from ml_service.jobs.queue import Job, connection_pool
@@ -13,6 +12,7 @@ from ml_service.jobs.worker import JobWorker
 from ml_service.settings import Settings
 from shared.contracts.generation import GenerateResponse
 from shared.contracts.jobs import AsyncGenerateRequest
+from tests.fixtures.redis_client import Redis
 from tests.fixtures.waiting import until
 
 pytestmark = pytest.mark.anyio
