@@ -6,9 +6,6 @@ from asyncpg import Record
 from gateway.adapters.schemas import Adapter, TrainedAdapter
 from gateway.database import Db
 
-ACTIVE = "(select adapter.id from adapter where adapter.account_id = $1 and adapter.active)"
-"""The account's active adapter, or null: a part of other statements, whose $1 is the account."""
-
 # It does not keep others from storing rows of the account: a foreign key asks for less.
 HOLD_ACCOUNT = "select true from account where id = $1 for no key update"
 DETAILS = "id, id as job_id, base_model, eval_loss, baseline_eval_loss, active, stale, created_at"

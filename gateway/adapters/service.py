@@ -8,7 +8,7 @@ from msgspec import structs
 from gateway.adapters import queries
 from gateway.adapters.activation import Verdict, judge
 
-# Trainings, samples and metrics use these inside their own transactions.
+# Drafts, trainings, samples and metrics use these inside their own transactions.
 from gateway.adapters.queries import active_adapter as active_adapter
 from gateway.adapters.queries import count_active as count_active
 from gateway.adapters.queries import hold_account as hold_account

@@ -4,7 +4,7 @@ from uuid import UUID
 from gateway.database import Db
 from gateway.deletions.service import order_deletion
 from gateway.events.publisher import PendingEvent
-from gateway.idempotency import queries as idempotency
+from gateway.idempotency.service import forget_answers
 from gateway.responses import queries
 from gateway.responses.service import events_of
 from gateway.samples.service import SampleService
@@ -31,7 +31,7 @@ class DraftsOfMessages:
         draft_ids = await queries.clear(db, account_id, conversation_id, message_ids)
         active_adapter_id = await self._samples.forget(db, account_id, conversation_id, message_ids)
         await order_deletion(db, account_id, job_ids=draft_ids)
-        await idempotency.forget(db, str(account_id))
+        await forget_answers(db, account_id)
         return Forgotten(events=[event for stored in withdrawn for event in events_of(stored)], active_adapter_id=active_adapter_id)
 
     async def forget_conversation(self, db: Db, account_id: UUID, conversation_id: UUID) -> list[PendingEvent]:
@@ -42,7 +42,7 @@ class DraftsOfMessages:
         draft_ids = await queries.recent_of(db, account_id, conversation_id)
         await self._samples.forget_conversation(db, account_id, conversation_id)
         await order_deletion(db, account_id, job_ids=draft_ids)
-        await idempotency.forget(db, str(account_id))
+        await forget_answers(db, account_id)
         return [event for stored in ended for event in events_of(stored)]
 
     async def conversation_merged(self, db: Db, account_id: UUID, gone: UUID, into: UUID) -> None:

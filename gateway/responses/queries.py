@@ -7,7 +7,6 @@ import msgspec
 from asyncpg import Record
 from msgspec import Struct
 
-from gateway.adapters.queries import ACTIVE
 from gateway.conversations.prompt import Prompt
 from gateway.database import Db
 from gateway.responses.schemas import Candidate, DraftDetails, ResponseStatus
@@ -50,7 +49,7 @@ OPEN = "status in ('queued', 'generating')"
 
 # FOR SHARE makes a draft and a sync of the same thread take turns: a sync that holds the thread is waited for, and a later one finds the
 # row. The prompt is read after this statement, so it has no text whose retraction missed the row. A row that says `generating` need not
-# survive a power cut, so nobody waits for the disk here; `COMPLETE` does. Which adapter it is written with is read on the way.
+# survive a power cut, so nobody waits for the disk here; `COMPLETE` does.
 BEGIN = f"""
     with thread as (
         select conversation.id,
@@ -63,7 +62,7 @@ BEGIN = f"""
     insert into response (account_id, id, conversation_id, message_id, device_id, status, message_ids, cached, created_at, started_at)
     select $1, $2, thread.id, $3, $4, $5, '{{}}', false, now(), case $5 when 'generating' then now() end from thread
     on conflict (id) do nothing
-    returning {STORED}, {ACTIVE} as adapter_id
+    returning {STORED}
 """
 DISCARD = "delete from response where account_id = $1 and id = $2"
 # Its first look comes when everything that goes well has long gone well.
@@ -158,14 +157,10 @@ MOVE = "update response set conversation_id = $3 where account_id = $1 and conve
 
 async def begin(
     db: Db, account_id: UUID, draft_id: UUID, *, message_id: UUID, device_id: UUID, status: ResponseStatus
-) -> tuple[StoredDraft, UUID | None] | None:
-    """Store a draft, without a prompt as yet; None when there is no such message, or none that can be answered, or a draft with this id.
-
-    Returns:
-        The draft, and the account's active adapter, if there is one.
-    """
+) -> StoredDraft | None:
+    """Store a draft, without a prompt as yet; None when there is no such message, or none that can be answered, or a draft with this id."""
     row = await db.fetchrow(BEGIN, account_id, draft_id, message_id, device_id, status)
-    return (_stored(row), row["adapter_id"]) if row else None
+    return _stored(row) if row else None
 
 
 async def discard(db: Db, account_id: UUID, draft_id: UUID) -> None:

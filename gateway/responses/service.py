@@ -9,6 +9,7 @@ import msgspec
 import structlog
 from msgspec import structs
 
+from gateway.adapters.service import active_adapter
 from gateway.auth.principal import Principal
 from gateway.conversations.prompt import Prompt
 from gateway.conversations.service import DraftContext, current_conversation, draft_context
@@ -275,19 +276,19 @@ async def begin(
     _check_answerable(start)
     if stored is None:
         raise Unavailable("This conversation is just being changed; try again in a moment", retry_after=1)
-    draft, adapter_id = stored
+    adapter = await active_adapter(db, account_id)
     request = GenerateRequest(
         messages=start.prompt.turns,
         max_tokens=context.max_tokens,
         temperature=context.temperature,
         n=body.n,
-        adapter_id=str(adapter_id) if adapter_id is not None else None,
+        adapter_id=str(adapter.id) if adapter is not None else None,
         adapter_fallback="base",
         scope=str(account_id),
         use_cache=not fresh,
         overflow="drop_oldest",
     )
-    return BegunDraft(stored=draft, prompt=start.prompt, request=request)
+    return BegunDraft(stored=stored, prompt=start.prompt, request=request)
 
 
 async def complete(db: Db, account_id: UUID, draft_id: UUID, answer: GenerateResponse, read: Prompt | None) -> StoredDraft | None:

@@ -8,7 +8,7 @@ from gateway.adapters.service import mark_stale
 from gateway.database import Database, Db
 from gateway.deletions.service import order_deletion
 from gateway.errors import NotFound
-from gateway.idempotency import queries as idempotency
+from gateway.idempotency.service import forget_answers
 from gateway.samples import queries
 from gateway.samples.queries import SampleRow
 
@@ -104,7 +104,7 @@ class SampleService:
                 raise NotFound("There is no sample with this id")
             await self._deleted(db, account_id, deleted)
             await order_deletion(db, account_id)
-            await idempotency.forget(db, str(account_id))
+            await forget_answers(db, account_id)
 
     async def _deleted(self, db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> UUID | None:
         """See to what came of samples that are gone; the active adapter, if it was trained with one of them."""

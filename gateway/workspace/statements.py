@@ -23,7 +23,7 @@ from gateway.workspace.context import ConversationContext
 from gateway.workspace.loop import Answered, AnswerPiece, StatementFailed, Step, ToolReturned, ToolUsed, TurnTaken, work_on
 from gateway.workspace.project import Project
 from gateway.workspace.prompt import FILES, HISTORY, Prompt, files_in_context, system_prompt
-from gateway.workspace.providers import Model, Provider, Said
+from gateway.workspace.providers import Model, PromptTooLong, Provider, Said
 from gateway.workspace.queries import Conversation
 from gateway.workspace.schemas import Counts, ErrorCode, LogEntry, TokenUsage, conversation_usage
 from gateway.workspace.tools.base import Tool
@@ -169,6 +169,9 @@ class Statements:
         """Work on a statement to its end, which is told exactly once."""
         with self._places.taken(run.account_id):
             await self._run_in_place(run)
+            if run.is_answered and run.conversation.statement_count == 1:
+                with suppress(AppError, PromptTooLong):
+                    await self._give_title(run)
 
     async def _run_in_place(self, run: "_Run") -> None:
         alive = asyncio.create_task(self._keep_alive(run, asyncio.current_task()))
@@ -248,10 +251,8 @@ class Statements:
             if await queries.end(db, run.account_id, run.conversation.id, run.statement_id):
                 await queries.add_message(db, run.account_id, run.conversation.id, new_id(), "assistant", answered.text)
                 await _log(db, run.conversation, "answer", None, entry, run.turn_usage, run.usage)
+                run.is_answered = True
         self.wake(run.conversation.id)
-        if run.conversation.statement_count == 1:
-            with suppress(AppError, StatementFailed, TimeoutError):
-                await self._give_title(run)
 
     async def _end(self, run: "_Run", kind: str, code: ErrorCode | None, message: str) -> None:
         with suppress(Unavailable):  # the others end it then
@@ -313,6 +314,7 @@ class _Run:
         self.prompt = prompt
         self.turn_usage = TokenUsage()
         self.usage = TokenUsage()
+        self.is_answered = False
         self.shown: set[str] = set()
 
     def count(self, conversation: Conversation, usage: TokenUsage) -> None:

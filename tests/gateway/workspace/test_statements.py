@@ -180,6 +180,13 @@ def test_commands_run_and_files_are_listed_for_clients_too(workspace: Workspace)
     assert workspace.ask("POST", "/external", json={"url": "http://127.0.0.1/"}).status_code == 400
 
 
+def test_a_model_may_take_its_time_for_a_title(workspace: Workspace) -> None:
+    workspace.chat.title_seconds = 2.5
+    workspace.say("Hello there", answer("Hello"))
+    assert workspace.ask("GET").json()["title"] == "Hello there"
+    eventually(lambda: workspace.ask("GET").json()["title"] == "A title")
+
+
 def test_conversations_are_listed_deleted_and_cleared(workspace: Workspace) -> None:
     workspace.say("Hello there", answer("Hello"))
     client = workspace.owner.client
