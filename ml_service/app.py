@@ -115,7 +115,7 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
 
     app = FastAPI(title="ML service", version=version, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.include_router(generation_routes(generation))
-    app.include_router(job_routes(generation, queue, training_queue))
+    app.include_router(job_routes(generation, queue))
     app.include_router(training_routes(trainings, training_queue))
     app.include_router(model_routes(supervisor, catalogue))
     app.include_router(adapter_routes(supervisor, adapters))

@@ -1,18 +1,14 @@
-"""`/generate/async`, `/generate/status/:job_id`, `/generate/cancel/:job_id`: ask now, get the answer later. `/jobs`: forget a scope's."""
+"""`/generate/async`, `/generate/status/:job_id`, `/generate/cancel/:job_id`: ask now, get the answer later."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from ml_service.api.documentation import errors
 from ml_service.generation import GenerationService
 from ml_service.jobs.generation_queue import GenerationQueue
-from ml_service.jobs.training_queue import TrainingQueue
-from shared.contracts.jobs import AsyncGenerateRequest, JobAccepted, JobsDeleted, JobState
-from shared.contracts.names import Scope
+from shared.contracts.jobs import AsyncGenerateRequest, JobAccepted, JobState
 
 
-def job_routes(service: GenerationService, queue: GenerationQueue, trainings: TrainingQueue) -> APIRouter:
+def job_routes(service: GenerationService, queue: GenerationQueue) -> APIRouter:
     router = APIRouter(tags=["jobs"])
 
     @router.post("/generate/async", status_code=202, responses=errors(400, 404, 409, 413, 503))
@@ -33,13 +29,5 @@ def job_routes(service: GenerationService, queue: GenerationQueue, trainings: Tr
     async def cancel(job_id: str) -> JobState:
         """End a job: a waiting one never begins, a running one is aborted in the engine within a second."""
         return await queue.cancel(job_id)
-
-    @router.delete("/jobs", responses=errors(400, 503))
-    async def forget(scope: Annotated[Scope, Query(description="Whose jobs.")]) -> JobsDeleted:
-        """End a scope's open jobs, of generation and of training, and forget all of its jobs with their requests and results.
-
-        One call does a bounded piece of work: call again until it says 0.
-        """
-        return JobsDeleted(deleted=await queue.forget(scope) + await trainings.forget(scope))
 
     return router

@@ -39,10 +39,3 @@ class JobState:
     error: str | None = None
     created_at: datetime
     completed_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobsDeleted:
-    """How many jobs were ended or forgotten by this call; there may be more: call until it is 0."""
-
-    deleted: int

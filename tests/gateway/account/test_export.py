@@ -15,7 +15,10 @@ from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.waiting import PATIENCE_SECONDS, eventually
 from tests.gateway.conftest import METRICS_TOKEN
 
-FILES = ["account", "devices", "contacts", "conversations", "messages", "responses", "samples", "training_jobs", "adapters"]
+FILES = [
+    *("account", "devices", "contacts", "conversations", "messages", "responses", "samples", "training_jobs", "adapters"),
+    *("workspace_conversations", "workspace_log"),
+]
 MANY = 40_000
 UNREAD = "from pg_stat_activity where state = 'idle in transaction' and query like '%imessageGuid%from message where account_id%'"
 """The session of an export that waits for its reader in the middle of its messages."""

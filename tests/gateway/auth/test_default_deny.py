@@ -27,6 +27,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/v1/conversation/{name}/run": {"command": "a"},
     "/api/v1/conversation/{name}/external": {"url": "a"},
 }
+PARAMETERS = {"/api/v1/conversation/{name}/files": {"fileName": "a"}}
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def test_no_address_shows_a_stranger_what_is_not_theirs(gateway: GatewayProcess,
         f"{operation.method} {operation.path}": stranger.client.request(
             operation.method,
             operation.address(ids),
+            params=PARAMETERS.get(operation.path),
             json=BODIES.get(operation.path, {}) if operation.method in ("POST", "PUT", "PATCH") else None,
         )
         for operation in operations(gateway)

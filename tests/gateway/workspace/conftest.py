@@ -68,6 +68,6 @@ def workspace_gateway(run_folder: Path, database_url: str, redis_url: str, chat:
 @pytest.fixture
 def workspace(workspace_gateway: GatewayProcess, chat: ScriptedChat, roots: Path) -> Workspace:
     root = roots / uuid4().hex
-    write(root, {"a.txt": "one\n", "b.txt": "two\n", "docs/readme.md": "# Hello\n", ".git/config": "git"})
+    write(root, {"a.txt": "one\n", "b.txt": "two\n", "docs/readme.rst": "# Hello\n", ".git/config": "git"})
     chat.turns, chat.requests, chat.held, chat.cut, chat.aborted, chat.title_seconds = [], [], False, False, 0, 0.0
     return Workspace(workspace_gateway, chat, root)

@@ -14,7 +14,7 @@ from tests.gateway.workspace.projects import Context, snapshot, write
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
     root = tmp_path / "proj"
-    write(root, {"a.txt": "one\n", "b.txt": "two\n", "src/main.py": "import os\nprint('hi')\n", "docs/readme.md": "# Hello\n"})
+    write(root, {"a.txt": "one\n", "b.txt": "two\n", "src/main.py": "import os\nprint('hi')\n", "docs/readme.rst": "# Hello\n"})
     return Context(root)
 
 
@@ -52,8 +52,8 @@ def test_a_move_over_a_file_that_was_allowed_can_be_undone(context: Context) -> 
 
 
 def test_files_move_to_the_root(context: Context) -> None:
-    context.use("move_files", sources=["docs/readme.md"], destination=".")
-    assert (context.project.root / "readme.md").exists()
+    context.use("move_files", sources=["docs/readme.rst"], destination=".")
+    assert (context.project.root / "readme.rst").exists()
 
 
 def test_files_get_other_names(context: Context) -> None:
@@ -61,7 +61,7 @@ def test_files_get_other_names(context: Context) -> None:
 
     context.use("rename_files", operations=[{"source": "a.txt", "destination": "c.txt"}, {"source": "docs", "destination": "pages"}])
 
-    assert (context.project.root / "pages/readme.md").exists()
+    assert (context.project.root / "pages/readme.rst").exists()
     context.undo()
     assert snapshot(context.project.root) == before
 
@@ -72,7 +72,7 @@ def test_files_get_other_names(context: Context) -> None:
         [{"source": "a.txt", "destination": "b.txt"}, {"source": "b.txt", "destination": "a.txt"}],
         [{"source": "a.txt", "destination": "c.txt"}, {"source": "b.txt", "destination": "c.txt"}],
         [{"source": "src", "destination": "src/inner"}],
-        [{"source": "docs", "destination": "pages"}, {"source": "docs/readme.md", "destination": "r.md"}],
+        [{"source": "docs", "destination": "pages"}, {"source": "docs/readme.rst", "destination": "r.md"}],
     ],
 )
 def test_moves_in_each_others_way_are_refused(context: Context, operations: list[dict[str, str]]) -> None:
@@ -192,7 +192,7 @@ def test_a_project_is_searched(context: Context) -> None:
     assert found(contentPattern="PRINT") == ["src/main.py"]
     assert found(contentPattern="PRINT", caseSensitive=True) == []
     assert found(filePattern="*.txt") == ["a.txt", "b.txt"]
-    assert found(filePattern="src/**|*.md") == ["docs/readme.md", "src/main.py"]
+    assert found(filePattern="src/**|*.rst") == ["docs/readme.rst", "src/main.py"]
     assert found(filePattern="*.txt", dateBefore="1970-01-02") == ["a.txt"]
     assert found(filePattern="*.txt", dateAfter="1970-01-03") == ["b.txt"]
     assert found(sizeMin=1_000) == ["big.bin"]

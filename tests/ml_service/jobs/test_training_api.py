@@ -122,19 +122,19 @@ async def test_samples_may_have_32_mib_and_other_bodies_4(service: InProcess) ->
     assert (await service.client.post("/generate", json={"prompt": "a" * 5 * 2**20})).status_code == 413
 
 
-async def test_a_scopes_jobs_are_deleted(service: InProcess) -> None:
+async def test_a_scope_is_forgotten_with_its_jobs(service: InProcess) -> None:
     training_id = (await service.client.post("/training/start", json=training())).json()["job_id"]
     draft_id = (await service.client.post("/generate/async", json={"prompt": "Hello", "scope": SCOPE})).json()["job_id"]
     other_id = (await service.client.post("/generate/async", json={"prompt": "Hello", "scope": "ben"})).json()["job_id"]
 
-    deleted = await service.client.delete("/jobs", params={"scope": SCOPE})
+    for _ in range(2):
+        forgotten = await service.client.post("/forget", json={"scope": SCOPE, "extent": "everything"})
+        assert (forgotten.status_code, forgotten.json()) == (200, {"complete": True})
 
-    assert (deleted.status_code, deleted.json()) == (200, {"deleted": 2})
-    assert (await service.client.delete("/jobs", params={"scope": SCOPE})).json() == {"deleted": 0}
     assert (await service.client.get(f"/training/status/{training_id}")).status_code == 404
     assert (await service.client.get(f"/generate/status/{draft_id}")).status_code == 404
     assert (await service.client.get(f"/generate/status/{other_id}")).status_code == 200
-    assert (await service.client.delete("/jobs")).status_code == 400
+    assert (await service.client.post("/forget", json={"extent": "everything"})).status_code == 400
 
 
 async def test_without_redis_trainings_are_503() -> None:
@@ -143,7 +143,7 @@ async def test_without_redis_trainings_are_503() -> None:
             await service.client.post("/training/start", json=training()),
             await service.client.get("/training/status/any"),
             await service.client.post("/training/cancel/any"),
-            await service.client.delete("/jobs", params={"scope": SCOPE}),
+            await service.client.post("/forget", json={"scope": SCOPE, "extent": "everything"}),
         ):
             assert answer.status_code == 503
             assert "Retry-After" in answer.headers

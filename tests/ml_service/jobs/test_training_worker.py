@@ -322,11 +322,11 @@ def test_a_training_does_not_wait_for_a_service_that_cannot_sleep(client: httpx.
     assert "engine not reached" in worker.log()
 
 
-def test_deleting_a_scopes_jobs_ends_its_training(client: httpx.Client, work: StartWorker, data_dir: Path) -> None:
+def test_forgetting_a_scope_ends_its_training(client: httpx.Client, work: StartWorker, data_dir: Path) -> None:
     worker = work()
     job_id = start(client, "slow")
     trainer = trainer_at_step(worker, data_dir, job_id, 2)
-    assert client.delete("/jobs", params={"scope": SCOPE}).json() == {"deleted": 1}
+    assert client.post("/forget", json={"scope": SCOPE, "extent": "everything"}).json() == {"complete": True}
     eventually(lambda: gone(trainer) and left_in(data_dir) == [])
     assert adapters(data_dir) == []
 
