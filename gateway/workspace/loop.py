@@ -22,6 +22,8 @@ from gateway.workspace.tools.base import Tool, ToolContext, ToolFailed, ToolResu
 MOST_TURNS: Final = 25
 SAME_CALLS: Final = 3
 """So often in a row the same call is made; the next one is refused, and the one after that ends the statement."""
+UNUSABLE_TURNS: Final = 3
+"""So many in a row end the statement."""
 _MOST_CUTS: Final = 4
 """So often a prompt is made shorter because the model did not take it."""
 _REFUSALS: Final = (ToolFailed, PathRefused, ChangeRefused, PatternRefused)
@@ -53,6 +55,13 @@ class TurnTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnUnusable:
+    """The turn was neither calls nor an answer, for this reason; the model is told, and asked again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToolUsed:
     name: str
     given: Any
@@ -75,7 +84,7 @@ class Answered:
     thinking: str
 
 
-Step: TypeAlias = AnswerPiece | TurnTaken | ToolUsed | ToolReturned | Answered
+Step: TypeAlias = AnswerPiece | TurnTaken | TurnUnusable | ToolUsed | ToolReturned | Answered
 
 
 class _Call(Struct, frozen=True, rename="camel"):
@@ -99,10 +108,11 @@ async def work_on(
     """Work on a statement, with which the prompt ends. Cancelling it aborts the model's generation and whatever tool runs.
 
     Raises:
-        StatementFailed: the model gave no answer in time, was away, or does not take a prompt as long as this.
+        StatementFailed: the model gave no answer in time or nothing that can be used, was away, or does not take a prompt as long as this.
     """
     schema = turn_schema(tools)
     calls = _Calls(tools, context)
+    unusable = 0
     for _ in range(MOST_TURNS):
         said: Said | None = None
         async with aclosing(_turn(provider, model, prompt, schema)) as pieces:
@@ -118,7 +128,12 @@ async def work_on(
         if turn is None:
             reason = "it was cut off: write less in one turn" if said.cut else "it is not JSON of the schema that was asked for"
             prompt.add("user", f"This turn cannot be used, because {reason}.")
+            yield TurnUnusable(f"A turn of the model cannot be used, because {reason}.")
+            unusable += 1
+            if unusable == UNUSABLE_TURNS:
+                raise StatementFailed(f"{unusable} turns of the model in a row cannot be used; ask for less, or choose another model")
             continue
+        unusable = 0
         if turn.next.answer is not None and not turn.next.tool_calls:
             yield Answered(turn.next.answer, turn.thinking)
             return

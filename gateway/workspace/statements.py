@@ -20,7 +20,7 @@ from gateway.errors import AppError, Conflict, TooManyRequests, Unavailable
 from gateway.limits.places import Places
 from gateway.workspace import queries
 from gateway.workspace.context import ConversationContext
-from gateway.workspace.loop import Answered, AnswerPiece, StatementFailed, Step, ToolReturned, ToolUsed, TurnTaken, work_on
+from gateway.workspace.loop import Answered, AnswerPiece, StatementFailed, Step, ToolReturned, ToolUsed, TurnTaken, TurnUnusable, work_on
 from gateway.workspace.project import Project
 from gateway.workspace.prompt import FILES, HISTORY, Prompt, files_in_context, system_prompt
 from gateway.workspace.providers import Model, PromptTooLong, Provider, Said
@@ -223,6 +223,9 @@ class Statements:
                     run.count(counted, usage)
                     if thinking:
                         await self._step(db, run, LogEntry(entry_type="assistant", content=thinking))
+            case TurnUnusable(reason):
+                async with self._database.connection() as db:
+                    await self._step(db, run, LogEntry(entry_type="error", content=reason))
             case ToolUsed(name, given):
                 async with self._database.connection() as db:
                     await self._step(db, run, LogEntry(entry_type="tool_use", content=given, tool_name=name))

@@ -75,6 +75,16 @@ def test_a_turn_that_was_cut_off_is_told_so(workspace: Workspace) -> None:
     workspace.chat.cut = True
     workspace.say("Do it", '{"thinking": "so much', answer("Short"))
     assert "it was cut off" in workspace.chat.messages(1)[-1]["content"]
+    steps = workspace.ask("GET").json()["logEntries"]
+    assert [each["logEntry"]["entryType"] for each in steps] == ["user", "error", "answer"]
+
+
+def test_three_turns_in_a_row_that_cannot_be_used_end_it(workspace: Workspace) -> None:
+    look = calls(("search_project", {"filePattern": "*"}))
+    said = workspace.say("Do it", "no JSON", "none", look, "no", "no", "no", "no")
+    assert said.status_code == 503
+    assert "3 turns of the model in a row" in said.json()["details"]
+    assert len(workspace.chat.asked) == 6
 
 
 def test_the_same_call_over_and_over_ends(workspace: Workspace) -> None:
