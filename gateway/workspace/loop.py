@@ -26,6 +26,11 @@ UNUSABLE_TURNS: Final = 3
 """So many in a row end the statement."""
 _MOST_CUTS: Final = 4
 """So often a prompt is made shorter because the model did not take it."""
+_UNFINISHED: Final = {
+    "length": "it was cut off: write less in one turn",
+    "repetition": "it said the same over and over",
+}
+"""Why a turn may have no end, by its finish reason."""
 _REFUSALS: Final = (ToolFailed, PathRefused, ChangeRefused, PatternRefused)
 
 _logger = structlog.get_logger(__name__)
@@ -126,7 +131,7 @@ async def work_on(
         yield TurnTaken(turn.thinking if turn is not None and turn.next.tool_calls else "", said.usage)
         prompt.add("assistant", said.text)
         if turn is None:
-            reason = "it was cut off: write less in one turn" if said.cut else "it is not JSON of the schema that was asked for"
+            reason = _UNFINISHED.get(said.finish_reason, "it is not JSON of the schema that was asked for")
             prompt.add("user", f"This turn cannot be used, because {reason}.")
             yield TurnUnusable(f"A turn of the model cannot be used, because {reason}.")
             unusable += 1

@@ -12,13 +12,15 @@ from gateway.errors import Unavailable
 from gateway.settings import Settings, parse_provider
 from gateway.workspace.schemas import TokenUsage, usage
 
-MAX_TOKENS: Final = 1024
+MAX_TOKENS: Final = 2048
 """Of a turn."""
 TEMPERATURE: Final = 0.2
 _CONNECT_SECONDS: Final = 2.0
 _SILENT_SECONDS: Final = 120.0
 _USUAL_WINDOW: Final = 8_192
 """Tokens of a model that does not say how many it takes."""
+_REPETITION: Final = {"repetition_detection": {"min_pattern_size": 2, "max_pattern_size": 32, "min_count": 20}}
+"""What ends a turn in which so many tokens come so often in a row: small models write the same until they are cut off. vLLM's own."""
 
 
 class PromptTooLong(Exception):
@@ -27,11 +29,11 @@ class PromptTooLong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A turn as the model wrote it. `cut`: it ended because it was too long."""
+    """A turn as the model wrote it. `finish_reason`: the protocol's, and vLLM's `repetition`."""
 
     text: str
     usage: TokenUsage
-    cut: bool
+    finish_reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,12 @@ class Provider:
         url: of the protocol, up to and with `/v1`.
         key: what it asks for; none if empty.
         model: the model's name; none: the first that it has.
+        parameters: what it is asked for beside the protocol's.
     """
 
-    def __init__(self, name: str, url: str, key: str, model: str | None = None) -> None:
+    def __init__(self, name: str, url: str, key: str, model: str | None = None, parameters: dict[str, Any] | None = None) -> None:
         self.name = name
+        self._parameters = parameters
         self._model_name = model
         self._client = AsyncOpenAI(
             base_url=url,
@@ -105,7 +109,7 @@ class Provider:
                 "response_format": {"type": "json_schema", "json_schema": {"name": "turn", "schema": schema}},
                 "stream_options": {"include_usage": True},
             }
-            stream = await self._client.chat.completions.create(**request, stream=True)
+            stream = await self._client.chat.completions.create(**request, stream=True, extra_body=self._parameters)
             async with stream:
                 async for chunk in stream:
                     if chunk.usage is not None:
@@ -121,13 +125,13 @@ class Provider:
             raise _away() from error
         if reason is None:
             raise Unavailable("The model stopped in the middle of its turn; try again")
-        yield Said("".join(pieces), tokens, cut=reason == "length")
+        yield Said("".join(pieces), tokens, reason)
 
 
 def chosen_provider(settings: Settings) -> Provider:
     """What the workspace assistant asks: the ML service's base model, or the provider that the operator has chosen."""
     if not settings.workspace_provider:
-        return Provider("local", f"{settings.ml_service_url.rstrip('/')}/v1", settings.ml_service_token)
+        return Provider("local", f"{settings.ml_service_url.rstrip('/')}/v1", settings.ml_service_token, parameters=_REPETITION)
     models = {provider.name: provider for provider in map(parse_provider, settings.workspace_providers)}
     keys = dict(key.partition("=")[::2] for key in settings.workspace_provider_keys)
     chosen = models[settings.workspace_provider]

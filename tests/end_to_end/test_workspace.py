@@ -15,7 +15,7 @@ from tests.fixtures.waiting import ENGINE_SECONDS
 from tests.gateway.workspace.projects import write
 
 ENDS = ("conversationAnswer", "conversationError", "conversationCancelled")
-ENOUGH = 6
+ENOUGH = 4
 """Steps after which the statement is cancelled: a small model may go on for long."""
 
 

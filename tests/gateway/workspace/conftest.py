@@ -69,5 +69,6 @@ def workspace_gateway(run_folder: Path, database_url: str, redis_url: str, chat:
 def workspace(workspace_gateway: GatewayProcess, chat: ScriptedChat, roots: Path) -> Workspace:
     root = roots / uuid4().hex
     write(root, {"a.txt": "one\n", "b.txt": "two\n", "docs/readme.rst": "# Hello\n", ".git/config": "git"})
-    chat.turns, chat.requests, chat.held, chat.cut, chat.aborted, chat.title_seconds = [], [], False, False, 0, 0.0
+    chat.turns, chat.requests, chat.held, chat.aborted, chat.title_seconds = [], [], False, 0, 0.0
+    chat.finish_reason = "stop"
     return Workspace(workspace_gateway, chat, root)

@@ -71,10 +71,11 @@ def test_what_goes_wrong_is_told_to_the_model_which_goes_on(workspace: Workspace
     assert told in workspace.chat.messages(1)[-1]["content"]
 
 
-def test_a_turn_that_was_cut_off_is_told_so(workspace: Workspace) -> None:
-    workspace.chat.cut = True
+@pytest.mark.parametrize(("finish_reason", "told"), [("length", "it was cut off"), ("repetition", "it said the same over and over")])
+def test_a_turn_without_an_end_is_told_so(workspace: Workspace, finish_reason: str, told: str) -> None:
+    workspace.chat.finish_reason = finish_reason
     workspace.say("Do it", '{"thinking": "so much', answer("Short"))
-    assert "it was cut off" in workspace.chat.messages(1)[-1]["content"]
+    assert told in workspace.chat.messages(1)[-1]["content"]
     steps = workspace.ask("GET").json()["logEntries"]
     assert [each["logEntry"]["entryType"] for each in steps] == ["user", "error", "answer"]
 
