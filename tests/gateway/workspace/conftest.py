@@ -12,6 +12,7 @@ from tests.fixtures.scripted_chat import ScriptedChat, scripted_chat
 from tests.gateway.workspace.projects import write
 
 COMMAND = "python3 -c print(1)"
+ENDLESS = "sleep 600"
 
 
 class Workspace:
@@ -58,7 +59,7 @@ def workspace_gateway(run_folder: Path, database_url: str, redis_url: str, chat:
         redis_url=redis_url,
         ml_service_url=chat.url,
         workspace_roots=str(roots),
-        workspace_commands=COMMAND,
+        workspace_commands=f"{COMMAND},{ENDLESS}",
     )
     process.start()
     yield process

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -12,7 +13,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.scripted_chat import ScriptedChat, answer, calls
 from tests.fixtures.waiting import PATIENCE_SECONDS, WITHIN_A_SECOND, eventually
-from tests.gateway.workspace.conftest import Workspace
+from tests.gateway.workspace.conftest import ENDLESS, Workspace
 from tests.gateway.workspace.projects import snapshot
 
 
@@ -138,6 +139,20 @@ def test_cancel_aborts_the_models_generation(workspace: Workspace) -> None:
         assert until(socket, "conversationError")[-1]["data"]["code"] == "NO_ACTIVE_CONVERSATION"
         converse(socket, workspace, "Again")
         assert until(socket, *ENDS)[-1]["type"] == "conversationAnswer"
+
+
+def test_cancel_ends_the_command_that_runs(workspace: Workspace) -> None:
+    def commands() -> list[int]:
+        return [each.pid for each in psutil.process_iter(["cmdline", "cwd"]) if each.info["cwd"] == str(workspace.root)]
+
+    workspace.chat.turns = [calls(("run_command", {"command": ENDLESS}))]
+    with opened(workspace) as socket:
+        converse(socket, workspace, "Wait")
+        eventually(lambda: len(commands()) == 1)
+        send(socket, "cancel")
+        assert until(socket, *ENDS)[-1]["type"] == "conversationCancelled"
+        eventually(lambda: commands() == [], WITHIN_A_SECOND)
+    assert len(workspace.chat.asked) == 1
 
 
 def test_a_newer_socket_takes_the_olders_place(workspace: Workspace) -> None:
