@@ -1,35 +1,16 @@
 """Schemathesis against the gateway's own OpenAPI document, with all of its checks: what the page says is what the service does."""
 
-import asyncio
-import os
 from typing import Any
 
-import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.openapi import from_dict
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from gateway.app import create_app
-from gateway.settings import Settings
 from tests.factories import paired_device
-from tests.fixtures.gateway import JWT_KEYS, GatewayProcess
-
-# Enough to find in a minute what breaks easily; for a long hunt set SCHEMATHESIS_EXAMPLES to some hundreds.
-EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "20"))
-
-
-def document() -> dict[str, Any]:
-    """The document as the app gives it; the app opens nothing for that."""
-
-    async def fetch() -> dict[str, Any]:
-        app, _ = create_app(Settings(database_url="postgresql://nowhere", redis_url="redis://nowhere", jwt_keys=[JWT_KEYS]))
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as client:
-            return dict((await client.get("/openapi.json")).json())
-
-    return asyncio.run(fetch())
-
+from tests.fixtures.gateway import GatewayProcess
+from tests.gateway.http.openapi import EXAMPLES, document
 
 # A stream of events has no end to wait for; tests/gateway/events holds it to its page.
 schema = from_dict(document()).exclude(path="/api/events/stream")
