@@ -48,11 +48,10 @@ from gateway.metrics.routes import MetricsController
 from gateway.metrics.service import Metrics
 from gateway.ml_client import MlClient
 from gateway.responses import queries as draft_queries
-from gateway.responses.abandoned import AbandonedDrafts
 from gateway.responses.feedback import FeedbackService
 from gateway.responses.forgetting import DraftsOfMessages
 from gateway.responses.queueing import DraftQueue
-from gateway.responses.results import DraftReconciliation, DraftResults
+from gateway.responses.results import AbandonedDrafts, DraftReconciliation, DraftResults
 from gateway.responses.routes import ResponseController
 from gateway.responses.service import ResponseService
 from gateway.samples.history_import import HistoryImportService

@@ -1,4 +1,4 @@
-"""What the ML service says of queued drafts: the events of their jobs, and what the reconciler asks for when nothing was heard."""
+"""What became of drafts: events of queued drafts' jobs, what is asked for when nothing was heard, and drafts whose gateway died."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -152,6 +152,26 @@ class DraftReconciliation:
         """Its job is ended the next time."""
         async with self._database.connection() as db:
             await queries.close(db, account_id, draft_id, "failed", error)
+
+
+class AbandonedDrafts:
+    """Drafts that somebody waited for and whose gateway was killed.
+
+    Args:
+        longest_draft: one that has been in work for longer has lost the gateway that wrote it.
+    """
+
+    def __init__(self, database: Database, events: EventPublisher, longest_draft: timedelta) -> None:
+        self._database = database
+        self._events = events
+        self._longest_draft = longest_draft
+
+    async def fail(self) -> None:
+        """Close those of all accounts as failed, and tell their readers."""
+        async with self._database.transaction() as db:
+            drafts = await queries.fail_abandoned(db, self._longest_draft)
+        for draft in drafts:
+            self._events.publish_all(draft.account_id, events_of(draft))
 
 
 async def _store(db: Db, account_id: UUID, draft_id: UUID, event: JobEvent) -> StoredDraft | None:

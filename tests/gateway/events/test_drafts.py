@@ -11,7 +11,7 @@ from websockets.sync.client import ClientConnection
 
 from gateway.database import Database
 from gateway.events.publisher import EventPublisher
-from gateway.responses.abandoned import AbandonedDrafts
+from gateway.responses.results import AbandonedDrafts
 from tests.factories import Device, own_rows, paired_device
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from gateway.database import Database
-from gateway.responses.abandoned import AbandonedDrafts
+from gateway.responses.results import AbandonedDrafts
 from tests.factories import Device, device_with, paired_device, unheard_publisher
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.scripted_ml_service import ScriptedMlService

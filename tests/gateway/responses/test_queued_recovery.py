@@ -13,7 +13,7 @@ from gateway.database import Database
 from gateway.events.journal import Journal
 from gateway.events.publisher import EventPublisher
 from gateway.events.token_listeners import TokenListeners
-from gateway.responses.abandoned import AbandonedDrafts
+from gateway.responses.results import AbandonedDrafts
 from shared.redis_events import EVENT_FIELD, JOB_EVENTS, JOB_EVENTS_GROUP
 from tests.factories import Device
 from tests.fixtures.database import rows
