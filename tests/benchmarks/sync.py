@@ -16,7 +16,7 @@ from tests.benchmarks.measure import Goal, Measurement, alternate
 
 CLIENTS = 4
 MESSAGES_A_ROUND = {500: 40_000, 100: 24_000}
-GOALS = {500: 0.75, 100: 0.60}
+GOALS = {500: 0.50, 100: 0.35}
 _TEXT = "see you at the station around seven if the train is on time tonight maybe we could eat something before the film starts"
 _WORDS = tuple(_TEXT.split())
 _START = datetime(2024, 1, 1, tzinfo=UTC)
