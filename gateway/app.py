@@ -70,7 +70,7 @@ from gateway.workspace.routes import WorkspaceController
 from gateway.workspace.service import WorkspaceService
 from gateway.workspace.statements import Statements
 from gateway.workspace.tools import all_tools
-from gateway.workspace.web import WebPages
+from gateway.workspace.tools.web import WebPages
 from shared.asgi import App, RequestContext
 from shared.background import Background
 from shared.host_guard import AllowedHosts, HostGuard

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from gateway.database import Database
 from gateway.workspace import queries
-from gateway.workspace.changes import Plan
-from gateway.workspace.project import Project
+from gateway.workspace.files.changes import Plan
+from gateway.workspace.files.project import Project
+from gateway.workspace.files.tree import Tree
 from gateway.workspace.tools.base import ToolFailed
-from gateway.workspace.tree import Tree
 from shared.ids import new_id
 
 Prepared = TypeVar("Prepared")

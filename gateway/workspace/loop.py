@@ -11,13 +11,13 @@ import structlog
 from msgspec import Struct
 
 from gateway.errors import Unavailable
-from gateway.workspace.changes import ChangeRefused
-from gateway.workspace.patterns import PatternRefused
-from gateway.workspace.project import PathRefused
+from gateway.workspace.files.changes import ChangeRefused
+from gateway.workspace.files.project import PathRefused
 from gateway.workspace.prompt import CHARACTERS_PER_TOKEN, RESULT, Prompt, result_text, turn_schema
 from gateway.workspace.providers import Model, PromptTooLong, Provider, Said, partial_answer
 from gateway.workspace.schemas import ErrorCode, TokenUsage
 from gateway.workspace.tools.base import Tool, ToolContext, ToolFailed, ToolResult
+from gateway.workspace.tools.patterns import PatternRefused
 
 MOST_TURNS: Final = 25
 SAME_CALLS: Final = 3

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from gateway.workspace.project import Place
+from gateway.workspace.files.project import Place
+from gateway.workspace.files.tree import TooLarge, Tree
 from gateway.workspace.tools.base import Tool, ToolResult, input_schema
-from gateway.workspace.tree import TooLarge, Tree
 
 MOST_FILE_BYTES: Final = 64 * 2**10
 """Of a file that the model reads."""

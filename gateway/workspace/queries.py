@@ -8,7 +8,7 @@ from asyncpg import Record
 from msgspec import Struct
 
 from gateway.database import Db
-from gateway.workspace.changes import FolderMade, Moved, Step, Written
+from gateway.workspace.files.changes import FolderMade, Moved, Step, Written
 from gateway.workspace.schemas import (
     ConversationStats,
     ConversationSummary,

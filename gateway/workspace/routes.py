@@ -10,7 +10,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from gateway.auth.authentication import PUBLIC, Caller
 from gateway.errors import EXCEPTION_HANDLERS, AppError, BadRequest
 from gateway.http.openapi import NO_TOKEN
-from gateway.workspace.project import PathRefused
+from gateway.workspace.files.project import PathRefused
 from gateway.workspace.schemas import (
     CommandBody,
     CommandResult,

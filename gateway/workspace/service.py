@@ -10,9 +10,11 @@ import msgspec
 
 from gateway.database import Database
 from gateway.errors import BadRequest, Conflict, Forbidden, NotFound, Unavailable
-from gateway.workspace import changes, queries
-from gateway.workspace.changes import ChangedSince
-from gateway.workspace.project import Project, open_project
+from gateway.workspace import queries
+from gateway.workspace.files import changes
+from gateway.workspace.files.changes import ChangedSince
+from gateway.workspace.files.project import Project, open_project
+from gateway.workspace.files.tree import Tree
 from gateway.workspace.providers import MAX_TOKENS, TEMPERATURE
 from gateway.workspace.queries import Conversation, Entry
 from gateway.workspace.schemas import (
@@ -36,7 +38,6 @@ from gateway.workspace.tools.base import ToolFailed
 from gateway.workspace.tools.fetch_web_page import FetchWebPageInput
 from gateway.workspace.tools.request_files import RequestFilesInput
 from gateway.workspace.tools.run_command import RunCommandInput
-from gateway.workspace.tree import Tree
 from shared.ids import new_id
 
 LOOK_SECONDS: Final = 0.5

@@ -20,14 +20,14 @@ from gateway.errors import AppError, Conflict, TooManyRequests, Unavailable
 from gateway.limits.places import Places
 from gateway.workspace import queries
 from gateway.workspace.context import ConversationContext
+from gateway.workspace.files.project import Project
+from gateway.workspace.files.tree import Tree
 from gateway.workspace.loop import Answered, AnswerPiece, StatementFailed, Step, ToolReturned, ToolUsed, TurnTaken, TurnUnusable, work_on
-from gateway.workspace.project import Project
 from gateway.workspace.prompt import FILES, HISTORY, Prompt, files_in_context, system_prompt
 from gateway.workspace.providers import Model, PromptTooLong, Provider, Said
 from gateway.workspace.queries import Conversation
 from gateway.workspace.schemas import Counts, ErrorCode, LogEntry, TokenUsage, conversation_usage
 from gateway.workspace.tools.base import Tool
-from gateway.workspace.tree import Tree
 from shared.background import BackgroundTask
 from shared.ids import new_id
 

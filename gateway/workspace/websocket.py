@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 
 from gateway.errors import AppError, BadRequest, Conflict, Forbidden
 from gateway.wire import utc_now
-from gateway.workspace.project import Project
+from gateway.workspace.files.project import Project
 from gateway.workspace.queries import Conversation, Entry
 from gateway.workspace.schemas import ErrorCode, conversation_usage
 from gateway.workspace.service import LOOK_SECONDS, WorkspaceService, message_meta

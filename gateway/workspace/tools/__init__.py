@@ -15,7 +15,7 @@ from gateway.workspace.tools.rewrite_file import RewriteFile
 from gateway.workspace.tools.run_command import RunCommand
 from gateway.workspace.tools.search_and_replace import SearchAndReplace
 from gateway.workspace.tools.search_project import SearchProject
-from gateway.workspace.web import WebPages
+from gateway.workspace.tools.web import WebPages
 
 
 def all_tools(pages: WebPages) -> Mapping[str, Tool[Any]]:

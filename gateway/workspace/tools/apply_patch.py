@@ -4,10 +4,10 @@ from io import StringIO
 from unidiff.errors import UnidiffParseError
 from unidiff.patch import Hunk, PatchedFile, PatchSet
 
-from gateway.workspace.changes import Plan
+from gateway.workspace.files.changes import Plan
+from gateway.workspace.files.tree import Tree
 from gateway.workspace.tools.base import ToolContext, ToolFailed, ToolInput, ToolResult, plural
 from gateway.workspace.tools.text_files import read_text
-from gateway.workspace.tree import Tree
 
 _MOST_CHARACTERS = 1_000_000
 _NOTHING = "/dev/null"

@@ -8,9 +8,9 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 import msgspec
 from msgspec import Struct
 
-from gateway.workspace.changes import Plan
-from gateway.workspace.project import Project
-from gateway.workspace.tree import Tree
+from gateway.workspace.files.changes import Plan
+from gateway.workspace.files.project import Project
+from gateway.workspace.files.tree import Tree
 
 Input = TypeVar("Input", bound=Struct)
 Prepared = TypeVar("Prepared")

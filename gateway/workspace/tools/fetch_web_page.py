@@ -3,7 +3,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from gateway.workspace.tools.base import ToolContext, ToolFailed, ToolInput, ToolResult
-from gateway.workspace.web import PageRefused, WebPages
+from gateway.workspace.tools.web import PageRefused, WebPages
 
 
 class FetchWebPageInput(ToolInput, frozen=True, kw_only=True):

@@ -2,9 +2,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from gateway.workspace.changes import Plan
+from gateway.workspace.files.changes import Plan
+from gateway.workspace.files.tree import Tree
 from gateway.workspace.tools.base import MOST_PATHS, ToolContext, ToolInput, ToolResult, inside, plural
-from gateway.workspace.tree import Tree
 
 
 class MoveFilesInput(ToolInput, frozen=True, kw_only=True):

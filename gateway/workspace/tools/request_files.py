@@ -4,9 +4,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from gateway.workspace.project import PathRefused
+from gateway.workspace.files.project import PathRefused
+from gateway.workspace.files.tree import Tree
 from gateway.workspace.tools.base import MOST_PATHS, ToolContext, ToolFailed, ToolInput, ToolResult, plural
-from gateway.workspace.tree import Tree
 
 
 class RequestFilesInput(ToolInput, frozen=True, kw_only=True):

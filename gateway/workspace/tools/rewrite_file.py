@@ -1,6 +1,6 @@
-from gateway.workspace.changes import Plan
+from gateway.workspace.files.changes import Plan
+from gateway.workspace.files.tree import Tree
 from gateway.workspace.tools.base import ToolContext, ToolFailed, ToolInput, ToolResult
-from gateway.workspace.tree import Tree
 
 
 class RewriteFileInput(ToolInput, frozen=True, kw_only=True):

@@ -2,11 +2,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from gateway.workspace.changes import Plan
-from gateway.workspace.patterns import compiled
+from gateway.workspace.files.changes import Plan
+from gateway.workspace.files.tree import Tree
 from gateway.workspace.tools.base import ToolContext, ToolFailed, ToolInput, ToolResult, plural
+from gateway.workspace.tools.patterns import compiled
 from gateway.workspace.tools.text_files import read_text
-from gateway.workspace.tree import Tree
 
 
 class Replacement(ToolInput, frozen=True, kw_only=True):

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
-from gateway.workspace.patterns import compiled
-from gateway.workspace.project import MARKERS, Place
+from gateway.workspace.files.project import MARKERS, Place
+from gateway.workspace.files.tree import FoundFile, TooLarge, Tree
 from gateway.workspace.tools.base import ToolContext, ToolFailed, ToolInput, ToolResult, plural
-from gateway.workspace.tree import FoundFile, TooLarge, Tree
+from gateway.workspace.tools.patterns import compiled
 
 _MOST_FILES: Final = 500
 """In one answer."""

@@ -1,9 +1,9 @@
 """Files as text."""
 
-from gateway.workspace.changes import MOST_BYTES
-from gateway.workspace.project import Place
+from gateway.workspace.files.changes import MOST_BYTES
+from gateway.workspace.files.project import Place
+from gateway.workspace.files.tree import TooLarge, Tree
 from gateway.workspace.tools.base import ToolFailed
-from gateway.workspace.tree import TooLarge, Tree
 
 
 def read_text(tree: Tree, place: Place) -> str:

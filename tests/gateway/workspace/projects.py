@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gateway.workspace.changes import ChangedSince, Plan, Step, undo
-from gateway.workspace.project import Project
+from gateway.workspace.files.changes import ChangedSince, Plan, Step, undo
+from gateway.workspace.files.project import Project
+from gateway.workspace.files.tree import Tree
 from gateway.workspace.tools import all_tools
 from gateway.workspace.tools.base import ToolResult
-from gateway.workspace.tree import Tree
-from gateway.workspace.web import WebPages
+from gateway.workspace.tools.web import WebPages
 
 Prepared = TypeVar("Prepared")
 TOOLS = all_tools(WebPages())

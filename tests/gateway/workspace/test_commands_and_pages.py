@@ -14,7 +14,7 @@ import pytest
 
 from gateway.workspace.tools.base import ToolFailed
 from gateway.workspace.tools.run_command import RunCommand, RunCommandInput
-from gateway.workspace.web import MOST_BYTES, PageRefused, WebPages, is_public
+from gateway.workspace.tools.web import MOST_BYTES, PageRefused, WebPages, is_public
 from tests.fixtures.processes import gone
 from tests.fixtures.waiting import eventually
 from tests.gateway.workspace.projects import Context

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, Forbidden
-from gateway.workspace.changes import ChangeRefused
-from gateway.workspace.patterns import PatternRefused
-from gateway.workspace.project import PathRefused, open_project
+from gateway.workspace.files.changes import ChangeRefused
+from gateway.workspace.files.project import PathRefused, open_project
 from gateway.workspace.tools.base import ToolFailed
+from gateway.workspace.tools.patterns import PatternRefused
 from tests.gateway.workspace.projects import Context, snapshot, write
 
 REFUSALS = (PathRefused, ChangeRefused, ToolFailed, PatternRefused, OSError)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.workspace.changes import MOST_BYTES, ChangeRefused
-from gateway.workspace.patterns import PatternRefused
+from gateway.workspace.files.changes import MOST_BYTES, ChangeRefused
 from gateway.workspace.tools.base import ToolFailed
+from gateway.workspace.tools.patterns import PatternRefused
 from tests.gateway.workspace.projects import Context, snapshot, write
 
 

@@ -12,8 +12,8 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
-from gateway.workspace.project import Place
-from gateway.workspace.tree import TooLarge, Tree
+from gateway.workspace.files.project import Place
+from gateway.workspace.files.tree import TooLarge, Tree
 
 MOST_BYTES: Final = 8 * 2**20
 """Of one file that is replaced or written: undo keeps a copy of it."""
