@@ -43,10 +43,12 @@ class WebPages:
 
     Args:
         allowed: which addresses may be reached.
+        seconds: how long a page may take, with all that leads to it.
     """
 
-    def __init__(self, allowed: Callable[[Address], bool] = is_public) -> None:
+    def __init__(self, allowed: Callable[[Address], bool] = is_public, seconds: float = SECONDS) -> None:
         self._allowed = allowed
+        self._seconds = seconds
 
     async def text(self, url: str) -> tuple[str, str]:
         """The address where a page was found in the end, and its text.
@@ -55,10 +57,10 @@ class WebPages:
             PageRefused: it is not to be had, or not to be read.
         """
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(self._seconds):
                 return await self._text(url)
         except TimeoutError:
-            raise PageRefused(f"{url} took longer than {SECONDS:.0f} s") from None
+            raise PageRefused(f"{url} took longer than {self._seconds:.0f} s") from None
         except (httpx.HTTPError, ssl.SSLError, OSError) as error:
             raise PageRefused(f"{url} cannot be read ({type(error).__name__})") from error
 
@@ -87,7 +89,12 @@ class WebPages:
     async def _request(self, client: httpx.AsyncClient, url: httpx.URL) -> httpx.Request:
         """A request to one of the name's addresses, all of which were checked."""
         address = await self._address(url)
-        headers = {"Host": url.netloc.decode("ascii"), "User-Agent": "conversation-assistant", "Accept": "text/html,text/plain,*/*;q=0.5"}
+        headers = {
+            "Host": url.netloc.decode("ascii"),
+            "User-Agent": "conversation-assistant",
+            "Accept": "text/html,text/plain,*/*;q=0.5",
+            "Accept-Encoding": "identity",  # a little that unpacks into a lot is nothing to ask for
+        }
         return client.build_request("GET", url.copy_with(host=str(address)), headers=headers, extensions={"sni_hostname": url.host})
 
     async def _address(self, url: httpx.URL) -> Address:

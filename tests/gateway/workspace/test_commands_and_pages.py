@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -105,6 +106,10 @@ class _Handler(BaseHTTPRequestHandler):
             if self.path == "/large":
                 for _ in range(MOST_BYTES // 65_536 + 2):
                     self.wfile.write(b"x" * 65_536)
+            elif self.path == "/endless":
+                while True:
+                    self.wfile.write(b"x")
+                    time.sleep(0.02)
             else:
                 self.wfile.write("<h1>Grüße</h1><script>bad()</script><p>Text</p>".encode())
         except OSError:
@@ -171,6 +176,30 @@ def test_a_name_with_one_private_address_is_refused(monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(PageRefused, match="not on the public web"):
         asyncio.run(read())
+
+
+def test_a_name_is_looked_up_once_and_what_was_found_is_what_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that has another address at the next look leads nowhere else."""
+    looked_up: list[object] = []
+
+    async def another_each_time(name: object, port: int, **_: object) -> list[tuple[object, object, object, str, tuple[str, int]]]:
+        looked_up.append(name)
+        return [(2, 1, 6, "", (f"127.0.0.{len(looked_up)}", port))]
+
+    async def read(port: str) -> tuple[str, str]:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", another_each_time, raising=False)
+        return await WebPages(allowed=lambda address: str(address) == "127.0.0.1").text(f"http://rebinding.example:{port}/page")
+
+    with serving() as (url, asked):
+        port = url.rpartition(":")[2]
+        assert asyncio.run(read(port))[1] == "Grüße\nText"
+        assert looked_up == ["rebinding.example"]
+        assert asked == [("/page", f"rebinding.example:{port}")]
+
+
+def test_a_page_without_an_end_is_given_up() -> None:
+    with serving() as (url, _), pytest.raises(PageRefused, match="took longer"):
+        asyncio.run(WebPages(allowed=lambda _: True, seconds=1).text(f"{url}/endless"))
 
 
 @pytest.mark.parametrize("url", ["ftp://example.org/", "file:///etc/passwd", "http://user:pass@example.org/", "gopher:x", "http://", "x"])

@@ -160,6 +160,8 @@ def test_a_project_is_never_above_its_workspace_root(tmp_path: Path) -> None:
     assert open_project(str(tmp_path / "work/app"), [tmp_path / "work"]).root == (tmp_path / "work/app").resolve()
 
 
+# For a long hunt set FUZZ_EXAMPLES to some thousands.
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "400"))
 NAMES = st.sampled_from(["a", "b", "c.txt", "d", "e.py", ".git", "..", "out", "in", "-x", "ä"])
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
 CALLS: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.one_of(
@@ -203,7 +205,7 @@ CALLS: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.one_of(
 TREES = st.dictionaries(PATHS.filter(lambda path: ".." not in path and ".git" not in path), st.text("aeo\n", max_size=10), max_size=6)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(tree=TREES, calls=st.lists(CALLS, min_size=1, max_size=6))
 def test_whatever_is_called_nothing_outside_changes_and_undo_restores_everything(
     tmp_path_factory: pytest.TempPathFactory, tree: dict[str, str], calls: list[tuple[str, dict[str, Any]]]
