@@ -15,7 +15,7 @@ import pytest
 
 from gateway.workspace.tools.base import ToolFailed
 from gateway.workspace.tools.run_command import RunCommand, RunCommandInput
-from gateway.workspace.tools.web import MOST_BYTES, PageRefused, WebPages, is_public
+from gateway.workspace.tools.web import MOST_BYTES, PageRefused, WebPages, is_public, readable
 from tests.fixtures.processes import gone
 from tests.fixtures.waiting import eventually
 from tests.gateway.workspace.projects import Context
@@ -195,6 +195,13 @@ def test_a_name_is_looked_up_once_and_what_was_found_is_what_is_reached(monkeypa
         assert asyncio.run(read(port))[1] == "Grüße\nText"
         assert looked_up == ["rebinding.example"]
         assert asked == [("/page", f"rebinding.example:{port}")]
+
+
+@pytest.mark.parametrize("piece", ["<div>", "<a href='x'>", "<", "<!--", "&#", "<p ", "<p>x", "<b><i>", "<![CDATA[", "<a b='c' "])
+def test_no_page_keeps_the_gateway_busy(piece: str) -> None:
+    began = time.process_time()
+    readable((piece * MOST_BYTES)[:MOST_BYTES].encode(), "utf-8", "text/html")
+    assert time.process_time() - began < 5
 
 
 def test_a_page_without_an_end_is_given_up() -> None:
