@@ -1,7 +1,7 @@
 """The base of every public body and the constrained types that they share."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
@@ -26,3 +26,16 @@ def utc_now() -> datetime:
 def storable(text: str) -> str:
     """PostgreSQL has no place for a NUL, which a model can utter."""
     return text.replace("\0", "")
+
+
+def storable_json(value: Any) -> Any:
+    """The same for all texts in what JSON is made of."""
+    match value:
+        case str():
+            return storable(value)
+        case dict():
+            return {storable(key): storable_json(each) for key, each in value.items()}
+        case list() | tuple():
+            return [storable_json(each) for each in value]
+        case _:
+            return value

@@ -18,6 +18,7 @@ import structlog
 from gateway.database import Database, Db
 from gateway.errors import AppError, Conflict, TooManyRequests, Unavailable
 from gateway.limits.places import Places
+from gateway.wire import storable, storable_json
 from gateway.workspace import queries
 from gateway.workspace.context import ConversationContext
 from gateway.workspace.files.project import Project
@@ -103,6 +104,7 @@ class Statements:
         if self._closing:
             raise Unavailable("The gateway is stopping; try again in a moment")
         self._places.check(conversation.account_id)
+        statement = storable(statement)
         model = await self.provider.model()
         statement_id = new_id()
         async with self._database.transaction() as db:
@@ -252,7 +254,7 @@ class Statements:
         entry = LogEntry(entry_type="answer", content=answered.text, thinking=answered.thinking)
         async with self._database.transaction() as db:
             if await queries.end(db, run.account_id, run.conversation.id, run.statement_id):
-                await queries.add_message(db, run.account_id, run.conversation.id, new_id(), "assistant", answered.text)
+                await queries.add_message(db, run.account_id, run.conversation.id, new_id(), "assistant", storable(answered.text))
                 await _log(db, run.conversation, "answer", None, entry, run.turn_usage, run.usage)
                 run.is_answered = True
         self.wake(run.conversation.id)
@@ -336,7 +338,8 @@ async def _log(
         token_usage_statement=statement,
         token_usage_conversation=conversation_usage(conversation.usage),
     )
-    await queries.add_entry(db, conversation.account_id, conversation.id, new_id(), conversation.statement_id, kind, code, entry, counts)
+    stored = msgspec.convert(storable_json(msgspec.to_builtins(entry)), LogEntry)
+    await queries.add_entry(db, conversation.account_id, conversation.id, new_id(), conversation.statement_id, kind, code, stored, counts)
 
 
 def _too_many() -> TooManyRequests:

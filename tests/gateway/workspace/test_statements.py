@@ -260,3 +260,14 @@ def test_a_stranger_finds_nothing(workspace: Workspace) -> None:
         assert stranger.request(method, workspace.url(part), params={"startDir": str(workspace.root)}).status_code == 404, (method, part)
     assert stranger.get("/api/v1/conversation", params={"startDir": str(workspace.root)}).json()["conversations"] == []
     assert httpx.get(f"{workspace.gateway.url}{workspace.url()}", params={"startDir": str(workspace.root)}).status_code == 401
+
+
+def test_what_nobody_can_store_is_left_out_and_nothing_breaks(workspace: Workspace) -> None:
+    said = workspace.say("a\0b", calls(("rewrite_file", {"filePath": "nul.txt", "content": "x\0y"})), answer("an\0swer"))
+    assert said.status_code == 200, said.text
+    assert "\0" not in said.text
+    assert (workspace.root / "nul.txt").read_bytes() == b"x\0y"
+    entries = [each["logEntry"] for each in workspace.ask("GET").json()["logEntries"]]
+    assert [each["entryType"] for each in entries] == ["user", "tool_use", "tool_result", "answer"]
+    workspace.say("Read it", calls(("request_files", {"fileNames": ["nul.txt"]})), answer("Done"))
+    assert workspace.ask("GET").json()["logEntries"][-1]["logEntry"]["content"] == "Done"
