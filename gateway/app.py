@@ -121,6 +121,7 @@ def create_app(settings: Settings) -> Gateway:
     services = {
         "account": AccountService(database, deletions, publisher, authenticator, allowances.export_places()),
         "adapters": AdapterService(database, ml),
+        "authenticator": authenticator,
         "contacts": ContactService(database, chats, allowances),
         "conversations": ConversationService(database, deletions, publisher, drafts_of_messages),
         "devices": devices,

@@ -13,9 +13,9 @@ from redis.exceptions import RedisError
 
 from gateway.auth.authentication import Authenticator
 from gateway.auth.tokens import VerifiedToken
-from gateway.errors import Forbidden, Unavailable
+from gateway.errors import Unavailable
 from gateway.events.journal import ANSWER_SECONDS, TOKEN_LISTENERS, Journal, Position, account_of, channel_of, parse_message
-from gateway.events.subscription import DEACTIVATED, STOPPING, TOKEN_VOID, Subscription
+from gateway.events.subscription import STOPPING, TOKEN_VOID, Subscription, ending_of
 from gateway.events.token_listeners import NAMED_EVERY_SECONDS, TokenListeners
 from gateway.limits.allowances import Allowances
 from gateway.wire import utc_now
@@ -236,7 +236,7 @@ class EventHub:
         refusals = await self._authenticator.refusals([subscription.token for subscription in subscriptions])
         for subscription, refusal in zip(subscriptions, refusals, strict=True):
             if refusal is not None:
-                subscription.end(DEACTIVATED if isinstance(refusal, Forbidden) else TOKEN_VOID)
+                subscription.end(ending_of(refusal))
 
     def _subscriptions(self) -> list[Subscription]:
         return [subscription for channel in self._channels.values() for subscription in channel.subscriptions]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gateway.auth.tokens import VerifiedToken
-from gateway.errors import Unavailable
+from gateway.errors import Forbidden, Unauthorized, Unavailable
 from gateway.events.journal import BEGINNING, TOKEN, Journal, Position, PublishedEvent, body_of
 from gateway.events.schemas import Nothing
 
@@ -28,6 +28,11 @@ STOPPING = Ending(1001, "The gateway is stopping; connect again")
 TOKEN_VOID = Ending(4401, "The token has expired or is void; get a new one and connect again")
 DEACTIVATED = Ending(4403, "This device is not active; pair it again")
 SLOW = Ending(4408, "Events were not read fast enough; connect again and name the last event that you have")
+
+
+def ending_of(refusal: Unauthorized | Forbidden) -> Ending:
+    """How a stream ends whose token would be refused now."""
+    return DEACTIVATED if isinstance(refusal, Forbidden) else TOKEN_VOID
 
 
 class Frame(NamedTuple):

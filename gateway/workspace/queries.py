@@ -128,6 +128,7 @@ CLAIM = f"""
     where account_id = $1 and id = $2 and (statement_id is null or not {_LIVE})
     returning {_COLUMNS}
 """
+HOLD_IDLE = f"select statement_id is null or not {_LIVE} from workspace_conversation where account_id = $1 and id = $2 for no key update"
 KEEP_ALIVE = """
     update workspace_conversation set alive_at = now() where account_id = $1 and id = $2 and statement_id = $3 returning cancelled
 """
@@ -238,6 +239,11 @@ async def claim(
 ) -> Conversation | None:
     """Let this be the statement that runs; None while another one does. `title` is taken where there is none."""
     return _conversation(await db.fetchrow(CLAIM, account_id, conversation_id, statement_id, title, provider, model))
+
+
+async def hold_idle(db: Db, account_id: UUID, conversation_id: UUID) -> bool:
+    """Keep statements from beginning before the transaction ends; False when one runs."""
+    return bool(await db.fetchval(HOLD_IDLE, account_id, conversation_id))
 
 
 async def keep_alive(db: Db, account_id: UUID, conversation_id: UUID, statement_id: UUID) -> bool:

@@ -7,7 +7,8 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from gateway.auth.authentication import PUBLIC, Caller
+from gateway.auth.authentication import PUBLIC, Authenticator, Caller, CallerToken
+from gateway.auth.websockets import refusals
 from gateway.errors import EXCEPTION_HANDLERS, AppError, BadRequest
 from gateway.http.openapi import NO_TOKEN
 from gateway.workspace.files.project import PathRefused
@@ -32,6 +33,7 @@ from gateway.workspace.schemas import (
 )
 from gateway.workspace.service import WorkspaceService
 from gateway.workspace.websocket import ConversationSocket
+from shared.asgi import while_connected
 from shared.errors import error_headers
 
 Service = NamedDependency[WorkspaceService]
@@ -116,7 +118,9 @@ class WorkspaceController(Controller):
         return await workspace.details(found)
 
     @post("/conversation/{name:str}", summary="Say something", status_code=200, responses=_errors(400, 401, 403, 404, 409, 413, 503))
-    async def say(self, principal: Caller, workspace: Service, name: FromPath[str], data: JSONBody[StatementBody]) -> Response[Any]:
+    async def say(
+        self, request: Request[Any, Any, Any], principal: Caller, workspace: Service, name: FromPath[str], data: JSONBody[StatementBody]
+    ) -> Response[Any]:
         """Waits for the answer. An id that is not known makes a conversation of it. 409 while another statement runs on it."""
         workspace.check_open()
         if not data.statement or not data.statement.strip():
@@ -125,7 +129,8 @@ class WorkspaceController(Controller):
             raise BadRequest("Missing startDir")
         project = workspace.project(data.start_dir)
         try:
-            answer: StatementAnswer = await workspace.say(principal.account_id, name, project, data.statement)
+            async with while_connected(request.receive):
+                answer: StatementAnswer = await workspace.say(principal.account_id, name, project, data.statement)
         except AppError as error:
             if error.status != 503:
                 raise
@@ -218,9 +223,16 @@ class WorkspaceController(Controller):
         return await workspace.undo(await workspace.find(principal.account_id, name, workspace.project(start_dir)))
 
     @websocket("/ws/conversation/{name:str}")
-    async def follow(self, socket: WebSocket[Any, Any, Any], principal: Caller, workspace: Service, name: FromPath[str]) -> None:
-        await socket.accept()
-        await ConversationSocket(socket, workspace, principal.account_id, name).serve()
+    async def follow(
+        self,
+        socket: WebSocket[Any, Any, Any],
+        caller_token: CallerToken,
+        authenticator: NamedDependency[Authenticator],
+        workspace: Service,
+        name: FromPath[str],
+    ) -> None:
+        async with refusals(socket):
+            await ConversationSocket(socket, workspace, authenticator, caller_token, name).serve()
 
 
 def _line(logged: LoggedEntry) -> str:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from gateway.database import Database
+from gateway.database import Database, Db
 from gateway.errors import BadRequest, Conflict, Forbidden, NotFound, Unavailable
 from gateway.workspace import queries
 from gateway.workspace.files import changes
@@ -187,6 +187,7 @@ class WorkspaceService:
 
         Raises:
             Conflict: another statement runs.
+            NotFound: the conversation was deleted or cleared meanwhile.
             Unavailable: there is no answer; the message says why.
         """
         conversation = await self.find_or_add(account_id, name, project)
@@ -209,10 +210,13 @@ class WorkspaceService:
     async def _end_of(self, conversation: Conversation, statement_id: UUID) -> Entry:
         after: UUID | None = None
         while True:
+            now = await self.reread(conversation)  # before its log: once the statement has ended, its end is there
             for entry in await self.entries(conversation, after=after):
                 after = entry.id
                 if entry.statement_id == statement_id and entry.kind != "step":
                     return entry
+            if now is None or now.statement_id != statement_id:
+                raise NotFound("The conversation was deleted or cleared while this statement ran")
             await self.statements.changed(conversation.id, LOOK_SECONDS)
 
     async def delete(self, conversation: Conversation) -> None:
@@ -227,8 +231,8 @@ class WorkspaceService:
         Raises:
             Conflict: a statement runs.
         """
-        self._check_idle(conversation)
-        async with self._database.connection() as db:
+        async with self._database.transaction() as db:
+            await _hold_idle(db, conversation)
             await queries.clear(db, conversation.account_id, conversation.id)
 
     async def files(self, conversation: Conversation) -> FilesInContext:
@@ -289,8 +293,8 @@ class WorkspaceService:
             NotFound: there is none.
             Conflict: a statement runs, or files have changed since; nothing was touched.
         """
-        self._check_idle(conversation)
         async with self._database.transaction() as db:
+            await _hold_idle(db, conversation)
             change = await queries.last_change(db, conversation.account_id, conversation.id)
             if change is None:
                 raise NotFound("There is no change to undo")
@@ -311,13 +315,15 @@ class WorkspaceService:
             raise BadRequest(str(error)) from error
         return result.data
 
-    def _check_idle(self, conversation: Conversation) -> None:
-        if conversation.statement_id is not None:
-            raise Conflict("A statement runs on this conversation; wait for its end, or cancel it")
-
 
 def message_meta(conversation: Conversation, answer: Entry) -> MessageMeta:
     return MessageMeta(id=str(answer.id), model=conversation.model, llm_provider_name=conversation.provider)
+
+
+async def _hold_idle(db: Db, conversation: Conversation) -> None:
+    """See that no statement runs on a conversation, and that none begins before the transaction ends."""
+    if not await queries.hold_idle(db, conversation.account_id, conversation.id):
+        raise Conflict("A statement runs on this conversation; wait for its end, or cancel it")
 
 
 def _undone(change: queries.Change) -> list[str]:

@@ -12,7 +12,11 @@ from litestar import WebSocket
 from litestar.exceptions import WebSocketDisconnect
 from msgspec import Meta, Struct
 
-from gateway.errors import AppError, BadRequest, Conflict, Forbidden
+from gateway.auth.authentication import Authenticator
+from gateway.auth.tokens import VerifiedToken
+from gateway.auth.websockets import accepted_subprotocol
+from gateway.errors import AppError, BadRequest, Conflict, Forbidden, Unavailable
+from gateway.events.subscription import TOKEN_VOID, Ending, ending_of
 from gateway.wire import utc_now
 from gateway.workspace.files.project import Project
 from gateway.workspace.queries import Conversation, Entry
@@ -23,7 +27,10 @@ from shared.ids import new_id
 SEND_SECONDS: Final = 20.0
 _QUIET_SECONDS: Final = 5.0
 """How often a socket on which nothing runs looks whether a newer one has taken its place."""
-_REPLACED: Final = "New connection established"
+_TOKEN_SECONDS: Final = 1.0
+"""How often it is asked whether the socket's token is still good."""
+_CLOSE_SECONDS: Final = 1.0
+_REPLACED: Final = Ending(1000, "New connection established")
 
 _logger = structlog.get_logger(__name__)
 
@@ -38,12 +45,16 @@ class Asked(Struct, frozen=True, rename="camel"):
 
 
 class ConversationSocket:
-    """One open socket. Two tasks share it: one hears the client, one tells it what the log says."""
+    """One open socket. Three tasks share it: one hears the client, one tells it what the log says, one sees that its token stays good."""
 
-    def __init__(self, socket: WebSocket[Any, Any, Any], service: WorkspaceService, account_id: UUID, name: str) -> None:
+    def __init__(
+        self, socket: WebSocket[Any, Any, Any], service: WorkspaceService, authenticator: Authenticator, token: VerifiedToken, name: str
+    ) -> None:
         self._socket = socket
         self._service = service
-        self._account_id = account_id
+        self._authenticator = authenticator
+        self._token = token
+        self._account_id = token.principal.account_id
         self._name = name
         self._id = new_id()
         self._conversation: Conversation | None = None
@@ -57,23 +68,44 @@ class ConversationSocket:
 
     async def serve(self) -> None:
         """Until either side closes it. A statement that runs then goes on."""
-        telling = asyncio.create_task(self._tell())
-        hearing = asyncio.create_task(self._hear())
+        await self._socket.accept(subprotocols=accepted_subprotocol(self._socket.scope))
+        tasks = [asyncio.create_task(each) for each in (self._tell(), self._hear(), self._watch())]
         try:
-            await asyncio.wait((telling, hearing), return_when=asyncio.FIRST_COMPLETED)
-            if telling.done() and telling.exception() is None:
-                with suppress(WebSocketDisconnect, OSError):
-                    await self._socket.close(code=1000, reason=_REPLACED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (telling, hearing):
+            for task in tasks:
                 task.cancel()
-            for outcome in await asyncio.gather(telling, hearing, return_exceptions=True):
-                if isinstance(outcome, Exception) and not isinstance(outcome, WebSocketDisconnect | OSError | TimeoutError):
-                    _logger.error("workspace socket failed", exc_info=outcome)
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, Ending):
+                with suppress(WebSocketDisconnect, OSError, TimeoutError):
+                    async with asyncio.timeout(_CLOSE_SECONDS):
+                        await self._socket.close(code=outcome.code, reason=outcome.reason)
+                return
+            if isinstance(outcome, Exception) and not isinstance(outcome, WebSocketDisconnect | OSError | TimeoutError):
+                _logger.error("workspace socket failed", exc_info=outcome)
 
-    async def _hear(self) -> None:
+    async def _watch(self) -> Ending:
+        """Wait until the token is good no more: it has expired, or its device was deactivated."""
+        while True:
+            if ending := await self._token_ending():
+                return ending
+            await asyncio.sleep(_TOKEN_SECONDS)
+
+    async def _token_ending(self) -> Ending | None:
+        if self._token.expires_at <= utc_now():
+            return TOKEN_VOID
+        try:
+            [refusal] = await self._authenticator.refusals([self._token])
+        except Unavailable:
+            return None
+        return ending_of(refusal) if refusal is not None else None
+
+    async def _hear(self) -> Ending:
         while True:
             message = await self._socket.receive_text()
+            if ending := await self._token_ending():  # nothing is begun for a device that was deactivated a moment ago
+                return ending
             try:
                 asked = msgspec.json.decode(message, type=Asked)
             except (msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -145,14 +177,14 @@ class ConversationSocket:
         elif not await self._service.statements.cancel(self._conversation):
             await self._error("No statement runs on this conversation", "NO_ACTIVE_CONVERSATION")
 
-    async def _tell(self) -> None:
+    async def _tell(self) -> Ending:
         """Tell the client what is new in the log, until a newer socket takes this one's place."""
         await self._known.wait()
         assert self._conversation is not None
         while True:
             conversation = await self._service.reread(self._conversation)
             if conversation is None or conversation.socket_id != self._id:
-                return
+                return _REPLACED
             self._conversation = conversation
             for entry in await self._service.entries(conversation, after=self._told):
                 await self._tell_entry(conversation, entry)

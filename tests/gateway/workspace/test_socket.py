@@ -170,6 +170,36 @@ def test_a_newer_socket_takes_the_olders_place(workspace: Workspace) -> None:
             assert until(newer, *ENDS)[-1]["type"] == "conversationAnswer"
 
 
+def test_a_browser_sends_its_token_as_a_subprotocol(workspace: Workspace) -> None:
+    url = workspace.gateway.url.replace("http", "ws", 1)
+    with connect(f"{url}/api/v1/ws/conversation/{workspace.name}", subprotocols=["bearer", workspace.owner.token]) as socket:  # type: ignore[list-item]
+        assert socket.subprotocol == "bearer"
+        send(socket, "greeting", startDir=str(workspace.root))
+        until(socket, "conversationReady")
+
+
+def test_a_device_that_is_deactivated_is_out_at_once(workspace: Workspace) -> None:
+    with opened(workspace) as socket:
+        send(socket, "greeting", startDir=str(workspace.root))
+        until(socket, "conversationReady")
+        workspace.owner.client.post(f"/api/devices/{workspace.owner.device_id}/deactivate").raise_for_status()
+        converse(socket, workspace, "Delete everything")
+        with pytest.raises(ConnectionClosed) as closed:
+            until(socket, *ENDS)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4403
+    assert workspace.chat.asked == []
+
+
+def test_a_silent_socket_of_a_deactivated_device_is_closed_too(workspace: Workspace) -> None:
+    with opened(workspace) as socket:
+        workspace.owner.client.post(f"/api/devices/{workspace.owner.device_id}/deactivate").raise_for_status()
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(timeout=PATIENCE_SECONDS)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4403
+
+
 def test_a_dropped_socket_does_not_end_the_statement(workspace: Workspace) -> None:
     workspace.chat.held = True
     workspace.chat.turns = [answer("Finished alone")]

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -9,7 +10,7 @@ import pytest
 
 from tests.factories import paired_device
 from tests.fixtures.scripted_chat import answer, calls
-from tests.fixtures.waiting import eventually
+from tests.fixtures.waiting import PATIENCE_SECONDS, eventually
 from tests.gateway.workspace.conftest import COMMAND, Workspace
 
 
@@ -189,6 +190,18 @@ def test_commands_run_and_files_are_listed_for_clients_too(workspace: Workspace)
     assert [each["fileName"] for each in left.json()["files"]] == ["b.txt"]
     assert workspace.ask("DELETE", "/files", params={"fileName": "a.txt"}).status_code == 404
     assert workspace.ask("POST", "/external", json={"url": "http://127.0.0.1/"}).status_code == 400
+
+
+def test_who_waits_for_an_answer_hears_that_the_conversation_was_deleted(workspace: Workspace) -> None:
+    workspace.chat.held = True
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(workspace.say, "Think", answer("Done"))
+        eventually(lambda: len(workspace.chat.asked) == 1)
+        assert workspace.ask("POST", "/clear").status_code == 409
+        assert workspace.ask("POST", "/undo").status_code == 409
+        assert workspace.ask("DELETE").status_code == 200
+        assert waiting.result(timeout=PATIENCE_SECONDS).status_code == 404
+    workspace.chat.held = False
 
 
 def test_a_model_may_take_its_time_for_a_title(workspace: Workspace) -> None:
