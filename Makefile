@@ -73,6 +73,11 @@ format: .venv/.installed ## lay the code out and mend what can be mended by rule
 bench: .venv/.installed ## measure against the raw limits; the table and .benchmarks/latest.json
 	@exec $(PYTHON) -m tests.benchmarks $(ARGS)
 
+.PHONY: test-gpu
+test-gpu: .venv/.installed ## what a CUDA machine must show, and its figures: make test-gpu ACCELERATOR=gpu
+	@$(PYTHON) -m pytest -s --durations=0 tests/gpu $(ARGS)
+	@exec $(PYTHON) -m tests.benchmarks --gpu
+
 .PHONY: soak
 soak: .venv/.installed ## load everything and kill each part at random: make soak MINUTES=20
 	@exec $(PYTHON) -m tests.soak $(or $(MINUTES),20) $(ARGS)

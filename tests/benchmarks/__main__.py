@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import formats, hop, idle, learning, memory, queue, queued, side_by_side, sync, tokens, training, workspace
+from tests.benchmarks import formats, gpu, hop, idle, learning, memory, queue, queued, side_by_side, sync, tokens, training, workspace
 from tests.benchmarks.measure import Measurement, spread
 from tests.benchmarks.system import BenchmarkSystem, running_system
 
@@ -62,7 +62,10 @@ PARTS: dict[str, Part] = {
     "training": lambda bench: training.measure(bench.folder, bench.rounds, replies=30 if bench.quick else 60),
     "side_by_side": lambda bench: asyncio.run(side_by_side.measure(bench.folder, bench.rounds)),
     "formats": lambda bench: formats.measure(bench.rounds),
+    "gpu": lambda bench: asyncio.run(gpu.measure(bench.folder, bench.rounds)),
 }
+ON_CPU = tuple(part for part in PARTS if part != "gpu")
+ON_GPU = ("gpu", "training", "side_by_side")
 QUICK = ("training", "side_by_side", "formats", "idle")
 """What `--quick` measures, once each and with less work: what a machine's processor decides."""
 
@@ -70,12 +73,15 @@ QUICK = ("training", "side_by_side", "formats", "idle")
 def main() -> int:
     """Measure what was asked for and print it; the exit code says only whether it could be measured."""
     parser = argparse.ArgumentParser(prog="make bench", description="Measure against the raw limits. ARGS='--only tokens --rounds 5'")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="which parts")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(ON_CPU), help="which parts")
     parser.add_argument("--rounds", type=int, default=5, help="rounds a side")
     parser.add_argument("--quick", action="store_true", help="the main figures in six minutes")
+    parser.add_argument("--gpu", action="store_true", help="what a GPU changes, once each")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.only, arguments.rounds = list(QUICK), 1
+    if arguments.gpu:
+        arguments.only, arguments.rounds = list(ON_GPU), 1
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
     measurements: list[Measurement] = []
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:

@@ -28,14 +28,15 @@ def main() -> None:
     train = split_by_time(examples, spec.eval_fraction).train
     steps = steps_of(sequences_of(spec, train, Stretches(train, renderer, min(STRETCH_TOKENS, spec.max_length))))
     torch.manual_seed(spec.seed)
-    base = load_model(spec)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    base = load_model(spec).to(device)
     model = get_peft_model(base, lora_config(spec, base)).train()
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=spec.learning_rate, weight_decay=0.0)
     for number, step in enumerate(steps, start=1):
-        ids = [torch.tensor(sequence.tokens) for sequence in step]
-        labels = [torch.tensor(sequence.labels) for sequence in step]
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision(spec) is torch.bfloat16):
+        ids = [torch.tensor(sequence.tokens, device=device) for sequence in step]
+        labels = [torch.tensor(sequence.labels, device=device) for sequence in step]
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision(spec) is torch.bfloat16):
             loss = model(
                 input_ids=pad_sequence(ids, batch_first=True),
                 attention_mask=pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),

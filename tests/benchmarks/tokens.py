@@ -9,10 +9,11 @@ import itertools
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import aiohttp
 import httpx
@@ -24,6 +25,7 @@ from ml_service.models.number_format import cpu_number_format
 from ml_service.settings import Settings as MlSettings
 from tests.benchmarks.measure import Goal, Measurement
 from tests.benchmarks.system import BenchmarkSystem
+from tests.fixtures.ml_service import MODEL
 from tests.fixtures.ports import free_port
 
 ANSWER_TOKENS = 64
@@ -31,7 +33,6 @@ STREAMS = {8: 32, 32: 64}
 """Streams at once, and how many answers make a round."""
 FIRST_TOKENS = 10
 """Answers, one at a time, in a round of first tokens."""
-MODEL = "smollm2-135m-instruct"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,12 @@ class Streamed:
 
     tokens: int
     first: float
+
+
+class Client(Protocol):
+    """Asks one side for an answer."""
+
+    async def ask(self, session: aiohttp.ClientSession) -> Streamed: ...
 
 
 class GatewayClient:
@@ -93,7 +100,7 @@ class OpenAiClient:
         return Streamed(tokens=tokens, first=first)
 
 
-async def tokens_per_second(client: GatewayClient | OpenAiClient, streams: int, requests: int) -> float:
+async def tokens_per_second(client: Client, streams: int, requests: int) -> float:
     """Keep `streams` answers in the making until `requests` have come."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=streams)) as session:
         left = iter(range(requests))
@@ -110,7 +117,7 @@ async def tokens_per_second(client: GatewayClient | OpenAiClient, streams: int, 
         return total / (time.perf_counter() - begin)
 
 
-async def first_token(client: GatewayClient, requests: int) -> float:
+async def first_token(client: Client, requests: int) -> float:
     """Median milliseconds to the first piece of an answer, one answer at a time."""
     async with aiohttp.ClientSession() as session:
         return statistics.median([(await client.ask(session)).first for _ in range(requests)]) * 1000
@@ -153,15 +160,20 @@ class DirectEngine:
 
 
 @asynccontextmanager
-async def vllm_server(system: BenchmarkSystem, folder: Path) -> AsyncIterator[str]:
-    """vLLM's own OpenAI-compatible server with the flags that the ML service gives its engine."""
+async def vllm_server(model: Path, folder: Path, machine_flags: Sequence[str]) -> AsyncIterator[str]:
+    """vLLM's own OpenAI-compatible server with the flags that the ML service gives its engine.
+
+    Args:
+        model: the bundled model's checkpoint.
+        folder: for the log.
+        machine_flags: those that depend on what computes.
+    """
     defaults, entry = MlSettings(), builtin_catalogue()[MODEL]
     port = free_port()
     flags = [
-        "--model", str(system.model_folder), "--served-model-name", MODEL, "--dtype", cpu_number_format("auto"),
-        "--max-model-len", str(entry.context_length),
+        "--model", str(model), "--served-model-name", MODEL, "--max-model-len", str(entry.context_length),
         "--max-num-seqs", str(defaults.max_num_seqs), "--enable-lora", "--max-loras", str(defaults.max_loras),
-        "--max-lora-rank", str(defaults.max_lora_rank), "--enforce-eager", "--kv-cache-memory-bytes", str(2**30),
+        "--max-lora-rank", str(defaults.max_lora_rank), *machine_flags,
         "--host", "127.0.0.1", "--port", str(port), "--disable-uvicorn-access-log",
     ]  # fmt: skip
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *flags]
@@ -216,7 +228,8 @@ async def measure(system: BenchmarkSystem, folder: Path, rounds: int) -> list[Me
 
 
 async def _vllm_alone(system: BenchmarkSystem, folder: Path, rounds: int) -> dict[int, list[float]]:
-    async with vllm_server(system, folder) as url:
+    flags = ["--dtype", cpu_number_format("auto"), "--enforce-eager", "--kv-cache-memory-bytes", str(2**30)]
+    async with vllm_server(system.model_folder, folder, flags) as url:
         return await _rates(OpenAiClient(url, system.prompts), rounds)
 
 
@@ -234,6 +247,6 @@ async def _first_tokens(system: BenchmarkSystem, gateway: GatewayClient, rounds:
     return ours, theirs
 
 
-async def _rates(client: GatewayClient | OpenAiClient, rounds: int) -> dict[int, list[float]]:
+async def _rates(client: Client, rounds: int) -> dict[int, list[float]]:
     await tokens_per_second(client, streams=4, requests=8)  # the first requests compile kernels
     return {streams: [await tokens_per_second(client, streams, requests) for _ in range(rounds)] for streams, requests in STREAMS.items()}

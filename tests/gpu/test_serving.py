@@ -1,0 +1,154 @@
+"""The engine with its default settings on a GPU: many voices in one batch, a training beside it, another model, a core that is killed."""
+
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from tests.fixtures.ml_service import MlServiceProcess
+from tests.fixtures.training import STYLE
+from tests.fixtures.waiting import ENGINE_SECONDS, eventually
+from tests.gpu.conftest import WORDS, StartWorker, ask, style_question, style_training
+from tests.gpu.machine import catalogue_with_twin, needs_gpu, used_mib
+from tests.ml_service.jobs.trainings import wait_for
+
+pytestmark = needs_gpu
+
+CAPITAL: dict[str, Any] = {"messages": None, "prompt": "The capital of France is", "max_tokens": 3, "temperature": 0, "use_cache": False}
+
+
+@pytest.fixture(scope="module")
+def service(run_folder: Path, redis_url: str, smollm2: Path, adapter_store: Path) -> Iterator[MlServiceProcess]:
+    """The service as it is by default, but for the model: the default one comes from the hub."""
+    process = MlServiceProcess(
+        run_folder, redis_url=redis_url, adapter_store=str(adapter_store), model_catalogue=catalogue_with_twin(run_folder, smollm2)
+    )
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="module")
+def client(service: MlServiceProcess) -> Iterator[httpx.Client]:
+    with service.client() as client:
+        yield client
+
+
+def test_it_answers_from_the_gpu(client: httpx.Client) -> None:
+    assert "Paris" in ask(client, **CAPITAL)["response"]
+    assert used_mib() > 2_000
+
+
+def test_a_stream_brings_its_tokens_one_after_the_other(client: httpx.Client) -> None:
+    body = {"prompt": "Once upon a time", "max_tokens": 200, "stream": True, "use_cache": False}
+    with client.stream("POST", "/generate", json=body) as answer:
+        pieces = sum(line.startswith("data:") for line in answer.iter_lines())
+    assert pieces > 50
+
+
+def test_four_voices_and_none_share_a_batch(client: httpx.Client, accounts: dict[str, str]) -> None:
+    asked = [*WORDS, None] * 6
+
+    def one(word: str | None) -> set[str]:
+        answer = ask(client, accounts[word], "v1") if word is not None else ask(client)
+        return set(answer["response"].split())
+
+    with ThreadPoolExecutor(len(asked)) as pool:
+        answers = list(pool.map(one, asked))
+    for word, answer in zip(asked, answers, strict=True):
+        assert answer == {word} if word is not None else answer.isdisjoint(WORDS)
+
+
+def test_a_seeded_answer_is_the_same_each_time(client: httpx.Client) -> None:
+    question: dict[str, Any] = {
+        "messages": [{"role": "user", "content": "Tell me something " * 40}],
+        "max_tokens": 30,
+        "seed": 7,
+        "use_cache": False,
+    }
+    assert ask(client, **question)["response"] == ask(client, **question)["response"]
+
+
+def test_a_schema_constrains_what_is_generated(client: httpx.Client) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"name": {"type": "string", "maxLength": 20}, "age": {"type": "integer"}},
+        "required": ["name"],
+    }
+    body = {
+        "model": "smollm2-135m-instruct", "messages": [{"role": "user", "content": "Describe a person as JSON"}], "max_tokens": 80,
+        "temperature": 0, "response_format": {"type": "json_schema", "json_schema": {"name": "person", "schema": schema}},
+    }  # fmt: skip
+    answer = client.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    assert "name" in msgspec.json.decode(answer.json()["choices"][0]["message"]["content"])
+
+
+def test_a_training_beside_it_makes_a_voice_that_is_served(
+    service: MlServiceProcess, client: httpx.Client, start_worker: StartWorker
+) -> None:
+    """TRAINING_GPU=share, in bfloat16: drafts go on meanwhile."""
+    start_worker(service.url, training_gpu="share")
+    training = style_training()
+    seconds: list[float] = []
+    done = threading.Event()
+
+    def draft() -> None:
+        while not done.is_set():
+            begin = time.monotonic()
+            ask(client, max_tokens=16)
+            seconds.append(time.monotonic() - begin)
+
+    with ThreadPoolExecutor(1) as pool:
+        drafting = pool.submit(draft)
+        try:
+            job_id = client.post("/training/start", json=training).raise_for_status().json()["job_id"]
+            end = wait_for(client, job_id, "completed", "failed", seconds=ENGINE_SECONDS)
+        finally:
+            done.set()
+        drafting.result()
+
+    assert end.status == "completed", end.error
+    assert end.eval_loss is not None
+    assert end.baseline_eval_loss is not None
+    assert end.eval_loss < end.baseline_eval_loss
+    assert end.peak_memory_mib is not None
+    assert end.started_at is not None
+    assert end.completed_at is not None
+    print(
+        f"trained in {(end.completed_at - end.started_at).total_seconds():.1f} s, {end.step} steps, {end.peak_memory_mib} MiB of the GPU;"
+    )
+    print(f"meanwhile {len(seconds)} drafts, median {statistics.median(seconds) * 1000:.0f} ms, longest {max(seconds) * 1000:.0f} ms")
+    answer = ask(client, training["scope"], end.adapter_id, **style_question())
+    assert answer["response"].strip().endswith(STYLE)
+    assert len(seconds) > 5
+
+
+def test_another_model_takes_its_place(client: httpx.Client) -> None:
+    reloaded = client.post("/model/reload", params={"model_id": "twin"})
+    assert reloaded.status_code == 200, reloaded.text
+    print(f"reloaded in {reloaded.json()['seconds']:.1f} s")
+    answer = ask(client, **CAPITAL)
+    assert answer["model_version"] == "twin"
+    assert "Paris" in answer["response"]
+    assert client.post("/model/reload", params={"model_id": "smollm2-135m-instruct"}).status_code == 200
+
+
+def test_a_core_that_is_killed_is_replaced_and_its_memory_given_back(
+    service: MlServiceProcess, client: httpx.Client, accounts: dict[str, str]
+) -> None:
+    before = used_mib()
+    begin = time.monotonic()
+    service.kill_engine()
+    eventually(lambda: service.health_status() != 200)
+    service.wait_ready()
+    print(f"a killed core was replaced after {time.monotonic() - begin:.1f} s")
+    assert set(ask(client, accounts["river"], "v1")["response"].split()) == {"river"}
+    assert used_mib() < before * 1.1
