@@ -74,9 +74,8 @@ bench: .venv/.installed ## measure against the raw limits; the table and .benchm
 	@exec $(PYTHON) -m tests.benchmarks $(ARGS)
 
 .PHONY: test-gpu
-test-gpu: .venv/.installed ## what a CUDA machine must show, and its figures: make test-gpu ACCELERATOR=gpu
-	@$(PYTHON) -m pytest -s --durations=0 tests/gpu $(ARGS)
-	@exec $(PYTHON) -m tests.benchmarks --gpu
+test-gpu: .venv/.installed ## what a CUDA machine must show, with figures: make test-gpu ACCELERATOR=gpu
+	@exec $(PYTHON) -m pytest -s --durations=0 tests/gpu $(ARGS)
 
 .PHONY: soak
 soak: .venv/.installed ## load everything and kill each part at random: make soak MINUTES=20

@@ -66,7 +66,7 @@ def prompts(side: str) -> list[list[dict[str, str]]]:
 
 async def measure(folder: Path, rounds: int) -> list[Measurement]:
     """One engine at a time has the GPU."""
-    ours, voices, our_first, started = await _ours(folder, rounds)
+    ours, voices, our_first = await _ours(folder, rounds)
     theirs, their_first = await _vllm_alone(folder, rounds)
     return [
         *(
@@ -84,26 +84,21 @@ async def measure(folder: Path, rounds: int) -> list[Measurement]:
             what="first token of the ML service, 1 stream", unit="ms", ours=our_first, against="vLLM's own server", theirs=their_first,
             goal=Goal(rule="added at most", value=15),
         ),
-        Measurement(what="from a start to the first answer, compiled before", unit="s", ours=started),
     ]  # fmt: skip
 
 
-async def _ours(folder: Path, rounds: int) -> tuple[dict[int, list[float]], list[float], list[float], list[float]]:
+async def _ours(folder: Path, rounds: int) -> tuple[dict[int, list[float]], list[float], list[float]]:
     store = folder / "gpu-adapters"
     for number, account in enumerate(ACCOUNTS):
         lora = write_lora(folder / f"gpu-lora-{number}", random_tensors(targets=("q_proj", "k_proj", "v_proj", "o_proj"), seed=number))
         await asyncio.to_thread(publish, store, lora, account, "v1")
-    async with _service(folder, store):  # compiles, where nobody has before
-        pass
-    begin = time.monotonic()
     async with _service(folder, store) as service:
-        started = time.monotonic() - begin
         base, voices = MlServiceClient(service.url, [None]), MlServiceClient(service.url, ACCOUNTS)
         rates = await _rates(base, rounds)
         await tokens_per_second(voices, streams=4, requests=8)
         with_adapters = [await tokens_per_second(voices, ADAPTER_STREAMS, STREAMS[ADAPTER_STREAMS]) for _ in range(rounds)]
         firsts = [await first_token(base, FIRST_TOKENS) for _ in range(rounds)]
-    return rates, with_adapters, firsts, [started]
+    return rates, with_adapters, firsts
 
 
 async def _vllm_alone(folder: Path, rounds: int) -> tuple[dict[int, list[float]], list[float]]:

@@ -16,7 +16,7 @@ source = "folder"
 location = "{folder}"
 parameters = 135_000_000
 disk_gib = 0.3
-context_length = 1024
+context_length = 8192
 """
 
 

@@ -1,17 +1,20 @@
 """The engine with its default settings on a GPU: many voices in one batch, a training beside it, another model, a core that is killed."""
 
-import statistics
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
 
+from tests.benchmarks.gpu import FIRST_TOKENS, STREAMS, MlServiceClient
+from tests.benchmarks.tokens import first_token, tokens_per_second
 from tests.fixtures.ml_service import MlServiceProcess
 from tests.fixtures.training import STYLE
 from tests.fixtures.waiting import ENGINE_SECONDS, eventually
@@ -66,6 +69,25 @@ def test_four_voices_and_none_share_a_batch(client: httpx.Client, accounts: dict
         assert answer == {word} if word is not None else answer.isdisjoint(WORDS)
 
 
+def test_a_batch_is_many_times_as_fast_as_one_answer_after_the_other(service: MlServiceProcess, accounts: dict[str, str]) -> None:
+    async def rates() -> dict[str, float]:
+        base, voices = MlServiceClient(service.url, [None]), MlServiceClient(service.url, list(accounts.values()))
+        found = {}
+        for name, client in (("the base model", base), ("four voices", voices)):
+            await tokens_per_second(client, streams=4, requests=8)
+            for streams, requests in STREAMS.items():
+                found[f"{name}, {streams} streams"] = await tokens_per_second(client, streams, requests)
+        found["first token in ms"] = await first_token(base, FIRST_TOKENS)
+        return found
+
+    found = asyncio.run(rates())
+
+    for name, value in found.items():
+        print(f"{name}: {value:,.0f}" + (" tokens/s" if "streams" in name else ""))
+    assert found["the base model, 32 streams"] > 4 * found["the base model, 1 streams"]
+    assert found["four voices, 32 streams"] > 4 * found["four voices, 1 streams"]
+
+
 def test_a_seeded_answer_is_the_same_each_time(client: httpx.Client) -> None:
     question: dict[str, Any] = {
         "messages": [{"role": "user", "content": "Tell me something " * 40}],
@@ -97,14 +119,13 @@ def test_a_training_beside_it_makes_a_voice_that_is_served(
     """TRAINING_GPU=share, in bfloat16: drafts go on meanwhile."""
     start_worker(service.url, training_gpu="share")
     training = style_training()
-    seconds: list[float] = []
     done = threading.Event()
+    alone = [_draft_ms(client) for _ in range(30)]
+    beside: list[float] = []
 
     def draft() -> None:
         while not done.is_set():
-            begin = time.monotonic()
-            ask(client, max_tokens=16)
-            seconds.append(time.monotonic() - begin)
+            beside.append(_draft_ms(client))
 
     with ThreadPoolExecutor(1) as pool:
         drafting = pool.submit(draft)
@@ -125,20 +146,16 @@ def test_a_training_beside_it_makes_a_voice_that_is_served(
     print(
         f"trained in {(end.completed_at - end.started_at).total_seconds():.1f} s, {end.step} steps, {end.peak_memory_mib} MiB of the GPU;"
     )
-    print(f"meanwhile {len(seconds)} drafts, median {statistics.median(seconds) * 1000:.0f} ms, longest {max(seconds) * 1000:.0f} ms")
+    print(f"meanwhile {len(beside)} drafts, median {median(beside):.0f} ms, longest {max(beside):.0f}; before, median {median(alone):.0f}")
     answer = ask(client, training["scope"], end.adapter_id, **style_question())
     assert answer["response"].strip().endswith(STYLE)
-    assert len(seconds) > 5
+    assert len(beside) > 5
 
 
-def test_another_model_takes_its_place(client: httpx.Client) -> None:
-    reloaded = client.post("/model/reload", params={"model_id": "twin"})
-    assert reloaded.status_code == 200, reloaded.text
-    print(f"reloaded in {reloaded.json()['seconds']:.1f} s")
-    answer = ask(client, **CAPITAL)
-    assert answer["model_version"] == "twin"
-    assert "Paris" in answer["response"]
-    assert client.post("/model/reload", params={"model_id": "smollm2-135m-instruct"}).status_code == 200
+def _draft_ms(client: httpx.Client) -> float:
+    begin = time.monotonic()
+    ask(client, max_tokens=16)
+    return (time.monotonic() - begin) * 1000
 
 
 def test_a_core_that_is_killed_is_replaced_and_its_memory_given_back(
@@ -152,3 +169,13 @@ def test_a_core_that_is_killed_is_replaced_and_its_memory_given_back(
     print(f"a killed core was replaced after {time.monotonic() - begin:.1f} s")
     assert set(ask(client, accounts["river"], "v1")["response"].split()) == {"river"}
     assert used_mib() < before * 1.1
+
+
+def test_another_model_takes_its_place(client: httpx.Client) -> None:
+    """The last one: it leaves another model."""
+    reloaded = client.post("/model/reload", params={"model_id": "twin"})
+    assert reloaded.status_code == 200, reloaded.text
+    print(f"reloaded in {reloaded.json()['seconds']:.1f} s")
+    answer = ask(client, **CAPITAL)
+    assert answer["model_version"] == "twin"
+    assert "Paris" in answer["response"]
