@@ -39,6 +39,7 @@ from gateway.health.service import HealthService
 from gateway.http.cors import cors_config
 from gateway.http.forwarding import ForwardingNotice
 from gateway.http.openapi import docs_assets, openapi_config, openapi_document
+from gateway.http.security_headers import SecurityHeaders
 from gateway.http.strict_request import StrictRequest
 from gateway.idempotency.middleware import IdempotencyMiddleware
 from gateway.limits.allowances import Allowances
@@ -104,7 +105,8 @@ def create_app(settings: Settings) -> Gateway:
     deletions = Reconciler("deletions", database, deletion_queries.take_due, Deletions(database, ml))
     trainings = TrainingService(database, ml, publisher, settings.min_training_samples, allowances)
     samples = SampleService(database, [trainings])
-    feedback = FeedbackService(database, samples)
+    metrics = Metrics(database, hub, settings.metrics_token)
+    feedback = FeedbackService(database, samples, metrics.judged)
     drafts_of_messages = DraftsOfMessages(samples)
     chats = DirectChats(database, publisher, allowances, drafts_of_messages)
     training_results = TrainingResults(database, publisher, allowances)
@@ -114,7 +116,6 @@ def create_app(settings: Settings) -> Gateway:
     abandoned = AbandonedDrafts(database, publisher, longest_draft=timedelta(seconds=settings.ml_timeout_seconds + 60))
     pairing_limit = PairingRateLimit(redis, settings.max_registrations_per_address)
     devices = DeviceService(database, keys, tokens, pairing_limit, settings.registration, publisher, [trainings], allowances)
-    metrics = Metrics(database, hub, settings.metrics_token)
     provider = chosen_provider(settings)
     statements = Statements(database, provider, all_tools(WebPages()), settings.workspace_commands)
 
@@ -190,7 +191,7 @@ def create_app(settings: Settings) -> Gateway:
     )
     guarded = HostGuard(app, hosts=AllowedHosts(settings.host, settings.allowed_hosts), origins=settings.cors_origins)
     limited = RequestLimit(guarded, settings.max_connections)
-    return Gateway(RequestContext(ForwardingNotice(limited), observe=metrics.observe), hub.end_streams)
+    return Gateway(RequestContext(SecurityHeaders(ForwardingNotice(limited)), observe=metrics.observe), hub.end_streams)
 
 
 def _provide(service: object) -> Provide:

@@ -21,12 +21,14 @@ from shared.contracts.jobs import AsyncGenerateRequest, JobState
 from shared.contracts.service import ForgetRequest, Forgotten
 from shared.contracts.training import TrainingRequest, TrainingState
 from shared.http_client import CONNECT_SECONDS, PooledTransport
+from shared.replicas import Rotation
 
 _READY_SECONDS = 2.0
 # What is asked about jobs is answered from the queue, not by the model.
 _JOB_SECONDS = 5.0
 # A training's samples are some ten megabytes at most.
 _SAMPLES_SECONDS = 60.0
+_ELSEWHERE = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 _RETRY_SECONDS = 5
 _LONGEST_RETRY_SECONDS = 3600
 
@@ -35,16 +37,16 @@ _logger = structlog.get_logger(__name__)
 
 
 class MlClient:
-    """Talks to the ML service over pooled connections.
+    """Talks to the ML service's replicas over pooled connections. What one cannot do now is asked of the next.
 
     Every method but `is_ready` raises `Unavailable` when the service is away, busy, slow or answers what nobody expects. Cancelling a
     call closes its connection, which makes the service abort the generation.
     """
 
-    def __init__(self, url: str, token: str, timeout_seconds: float) -> None:
+    def __init__(self, urls: Sequence[str], token: str, timeout_seconds: float) -> None:
+        self._rotation = Rotation(urls)
         self._timeout_seconds = timeout_seconds
         self._client = httpx.AsyncClient(
-            base_url=url,
             headers={"Authorization": f"Bearer {token}"} if token else {},
             timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),  # httpx knows no timeout for a whole call: see `_ask`
             transport=PooledTransport(),
@@ -61,7 +63,7 @@ class MlClient:
             BadRequest: the message alone is longer than the model's context window.
             Unavailable: see the class.
         """
-        return _decoded(await self._ask("POST", "/generate", request), GenerateResponse)
+        return _decoded(await self._ask("POST", "/generate", request, scope=request.scope), GenerateResponse)
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent | GenerateResponse, None]:
         """Generate: the tokens as they come, then the whole answer, which is always the last.
@@ -130,15 +132,18 @@ class MlClient:
         return _decoded(await self._ask("GET", f"/adapters?scope={account_id}", seconds=_JOB_SECONDS), AdapterList).adapters
 
     async def is_ready(self) -> bool:
-        """Whether it can generate now."""
+        """Whether one of them can generate now."""
+        return any(await asyncio.gather(*map(self._is_ready, self._rotation.order(""))))
+
+    async def _is_ready(self, url: str) -> bool:
         try:
             async with asyncio.timeout(_READY_SECONDS):
-                return (await self._client.get("/health")).status_code == HTTPStatus.OK
+                return (await self._client.get(f"{url}/health")).status_code == HTTPStatus.OK
         except (TimeoutError, httpx.RequestError):
             return False
 
     async def _ask(
-        self, method: str, path: str, body: object = None, *, also: Sequence[int] = (), seconds: float | None = None
+        self, method: str, path: str, body: object = None, *, also: Sequence[int] = (), seconds: float | None = None, scope: str = ""
     ) -> httpx.Response:
         """The whole answer to a call, if it is good or has one of the statuses in `also`.
 
@@ -147,7 +152,7 @@ class MlClient:
         """
         with _foreign_errors():
             async with asyncio.timeout(seconds or self._timeout_seconds):
-                response = await self._client.send(self._request(method, path, body))
+                response = await self._send(method, path, body, scope)
         if not response.is_success and response.status_code not in also:
             raise _refusal(response.status_code, response.content, response.headers.get("Retry-After"))
         return response
@@ -157,7 +162,7 @@ class MlClient:
         deadline = asyncio.get_running_loop().time() + self._timeout_seconds
         with _foreign_errors():
             async with asyncio.timeout_at(deadline):
-                response = await self._client.send(self._request("POST", "/generate", request), stream=True)
+                response = await self._send("POST", "/generate", request, request.scope, stream=True)
             async with aclosing(response):
                 if not response.is_success:
                     async with asyncio.timeout_at(deadline):
@@ -170,12 +175,31 @@ class MlClient:
                         return
                     yield chunk
 
-    def _request(self, method: str, path: str, body: object) -> httpx.Request:
+    async def _send(self, method: str, path: str, body: object, scope: str, *, stream: bool = False) -> httpx.Response:
+        """What a replica answers that can do it, else the last one. Every call may be made twice: what has an id is made once.
+
+        Raises:
+            httpx.RequestError: the last one is not reachable either.
+        """
+        *others, last = self._rotation.order(scope)
+        for url in others:
+            try:
+                response = await self._client.send(self._request(method, url + path, body), stream=stream)
+            except httpx.RequestError as error:
+                _logger.warning("ml replica away", url=url, error=type(error).__name__)
+                self._rotation.leave(url)
+                continue
+            if response.status_code not in _ELSEWHERE:
+                return response
+            await response.aclose()
+        return await self._client.send(self._request(method, last + path, body), stream=stream)
+
+    def _request(self, method: str, url: str, body: object) -> httpx.Request:
         headers = {"Content-Type": "application/json"}
         if (request_id := current_request_id()) is not None:
             headers["X-Request-Id"] = request_id
         content = msgspec.json.encode(body) if body is not None else None
-        return self._client.build_request(method, path, content=content, headers=headers)
+        return self._client.build_request(method, url, content=content, headers=headers)
 
 
 @contextmanager

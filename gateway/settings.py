@@ -27,7 +27,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ]
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535, description="Port to listen on.")] = 3100
-    ml_service_url: Annotated[str, Meta(description="Where the ML service answers.")] = "http://127.0.0.1:8100"
+    ml_service_url: Annotated[
+        list[str],
+        Meta(description="Where the ML service answers: its replicas, separated by commas. An account keeps to one while it is there."),
+    ] = msgspec.field(default_factory=lambda: ["http://127.0.0.1:8100"])
     ml_service_token: Annotated[str, Meta(description="The token that the ML service asks for; the same value on both sides.")] = ""
     ml_timeout_seconds: Annotated[float, Meta(gt=0, description="How long a draft may take before the client is told to try again.")] = (
         120.0

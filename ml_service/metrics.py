@@ -8,7 +8,9 @@ from prometheus_client.registry import Collector
 
 from ml_service.engine.fair_queue import FairQueue
 from ml_service.engine.supervisor import STATES, EngineSupervisor
+from shared.asgi import AsgiScope
 from shared.background import FAILURES
+from shared.metrics import observe_request, request_durations
 
 Outcome = Literal["completed", "cached", "failed", "refused", "unavailable", "abandoned"]
 SECONDS_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -20,6 +22,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(FAILURES)
+        self._durations = request_durations("ml", self._registry)
         self.requests = Counter("ml_generation_requests", "Generation requests by how they ended.", ["outcome"], registry=self._registry)
         self.cache = Counter("ml_cache_lookups", "Lookups of cached answers.", ["result"], registry=self._registry)
         self.rebuilds = Counter("ml_engine_rebuilds", "Engines given up and started again.", ["reason"], registry=self._registry)
@@ -44,6 +47,12 @@ class Metrics:
         self.adapter_fallbacks = Counter(
             "ml_adapter_fallbacks", "Requests answered by the base model because their adapter could not be used.", registry=self._registry
         )
+
+    def observe_request(self, asgi_scope: AsgiScope, status: int, seconds: float) -> None:
+        """Note one request that is over; its `status` is 0 if nothing was answered."""
+        route = asgi_scope.get("route")  # the framework writes it where it found a handler
+        path = "/v1" if asgi_scope["path"].startswith("/v1/") else getattr(route, "path", None)
+        observe_request(self._durations, asgi_scope["method"], path, status, seconds)
 
     def add(self, collector: Collector) -> None:
         """Report what it collects, too."""

@@ -187,6 +187,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     training_stall_seconds: Annotated[
         PositiveSeconds, Meta(description="A training process of which nothing was heard for so long is killed and started again.")
     ] = 300.0
+    metrics_port: Annotated[
+        Annotated[int, Meta(ge=0, le=65_535)],
+        Meta(
+            description="Port at which a worker serves its own metrics on HOST, to whoever can reach it; 0: at none. The service has "
+            "its own at `/metrics`."
+        ),
+    ] = 0
     shutdown_grace_seconds: Annotated[
         Annotated[int, Meta(ge=0)], Meta(description="How long open requests may finish after a stop signal, in seconds.")
     ] = 3

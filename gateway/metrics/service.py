@@ -2,34 +2,29 @@
 
 import hmac
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 
 from gateway.database import Database
 from gateway.events.hub import EventHub
 from gateway.metrics.collectors import PoolCollector, TrainingCollector
+from gateway.responses.schemas import ActionName
 from shared.asgi import AsgiScope
 from shared.background import FAILURES
-
-_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
-# A client may send any word as its method; only these become labels.
-_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+from shared.metrics import observe_request, request_durations
 
 
 class Metrics:
-    """Counts and durations of requests by method, route template and status, and how the connection pool is used.
-
-    Raw paths are never labels: they carry ids, and each would be a time series of its own.
-    """
+    """Requests, what becomes of drafts, and how the connection pool is used."""
 
     def __init__(self, database: Database, hub: EventHub, token: str) -> None:
         """`token` is what a reader has to send; nobody may read without one."""
         self._registry = registry = CollectorRegistry()
         self._token = token
-        self._durations = Histogram(
-            "gateway_request_duration_seconds",
-            "How long requests took until their answer was sent; its count is the number of requests",
-            ["method", "route", "status"],
-            buckets=_BUCKETS,
+        self._durations = request_durations("gateway", registry)
+        self._judged = Counter(
+            "gateway_drafts_judged",
+            "Drafts that were accepted, edited or rejected, by the base model and whether a personal adapter wrote them",
+            ["action", "base_model", "personal"],
             registry=registry,
         )
         registry.register(PoolCollector(database))
@@ -41,9 +36,13 @@ class Metrics:
 
     def observe(self, asgi_scope: AsgiScope, status: int, seconds: float) -> None:
         """Note one request that is over; its `status` is 0 if nothing was answered."""
-        method = asgi_scope["method"] if asgi_scope["method"] in _METHODS else "other"
-        route = asgi_scope.get("path_template") or "none"  # the framework writes it where it found a handler
-        self._durations.labels(method, route, str(status)).observe(seconds)
+        # The framework writes the template where it found a handler.
+        observe_request(self._durations, asgi_scope["method"], asgi_scope.get("path_template"), status, seconds)
+
+    def judged(self, action: ActionName, model_version: str) -> None:
+        """Note what an owner did with a draft. An adapter's id is no label: each would be a time series of its own."""
+        base_model, plus, _ = model_version.partition("+")
+        self._judged.labels(action, base_model, "yes" if plus else "no").inc()
 
     def admits(self, authorization: str) -> bool:
         """Whether an `Authorization` header allows to read them."""

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from gateway.database import Database, Db
@@ -16,9 +16,11 @@ _NAMES: dict[type[Action], ActionName] = {Accept: "accept", Edit: "edit", Reject
 class FeedbackService:
     """What the owner does with a draft, and the sample that comes of it."""
 
-    def __init__(self, database: Database, samples: SampleService) -> None:
+    def __init__(self, database: Database, samples: SampleService, judged: Callable[[ActionName, str], None]) -> None:
+        """`judged` is told of each action and the model version that wrote the draft."""
         self._database = database
         self._samples = samples
+        self._judged = judged
 
     async def act(self, account_id: UUID, draft_id: UUID, action: Action) -> ActionResult:
         """Accept, edit or reject a draft; doing the same again gives the same answer and no second sample.
@@ -64,6 +66,7 @@ class FeedbackService:
                 rejection_reason=action.rejection_reason if isinstance(action, Reject) else None,
                 sample_id=sample_id,
             )
+        self._judged(_NAMES[type(action)], draft.model_version or "")
         return ActionResult(response_id=draft_id, action=_NAMES[type(action)], sample_id=sample_id)
 
     async def chosen_drafts(self, db: Db, account_id: UUID, conversation_ids: Sequence[UUID]) -> list[ChosenDraft]:

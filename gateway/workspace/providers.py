@@ -129,9 +129,9 @@ class Provider:
 
 
 def chosen_provider(settings: Settings) -> Provider:
-    """What the workspace assistant asks: the ML service's base model, or the provider that the operator has chosen."""
+    """What the workspace assistant asks: the base model of the ML service's first replica, or the provider that the operator has chosen."""
     if not settings.workspace_provider:
-        return Provider("local", f"{settings.ml_service_url.rstrip('/')}/v1", settings.ml_service_token, parameters=_REPETITION)
+        return Provider("local", f"{settings.ml_service_url[0].rstrip('/')}/v1", settings.ml_service_token, parameters=_REPETITION)
     models = {provider.name: provider for provider in map(parse_provider, settings.workspace_providers)}
     keys = dict(key.partition("=")[::2] for key in settings.workspace_provider_keys)
     chosen = models[settings.workspace_provider]

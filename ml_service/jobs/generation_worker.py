@@ -29,7 +29,9 @@ async def run_generation_worker(settings: Settings) -> None:
     """Work until a signal comes: at the first one hand the jobs back and end, at the second end at once."""
     replicas = Replicas(settings.ml_service_url, settings.ml_service_token, settings.job_stall_seconds)
     try:
-        await GenerationWorker(worker_redis(settings.redis_url), settings, replicas, stop_signal()).run()
+        worker = GenerationWorker(worker_redis(settings.redis_url), settings, replicas, stop_signal())
+        worker.metrics.serve(settings)
+        await worker.run()
     finally:
         await replicas.close()
 

@@ -226,7 +226,9 @@ function commands.depth()
 end
 
 function commands.totals()
-  return {redis.call('ZCARD', QUEUE), redis.call('ZCARD', OPEN), redis.call('HGETALL', TOTALS)}
+  local next = redis.call('ZRANGE', QUEUE, 0, 0)[1]
+  local created = next and get(string.sub(next, #ARQ_ID + 1), 'created')
+  return {redis.call('ZCARD', QUEUE), redis.call('ZCARD', OPEN), created and now - created or 0, redis.call('HGETALL', TOTALS)}
 end
 
 return commands[ARGV[1]](unpack(ARGV, 2))

@@ -1,12 +1,21 @@
-"""The queues' metrics. They are counted in Redis, so every replica of the service reports the same: take one, or the maximum."""
+"""The metrics of queues and of workers.
+
+A queue's are counted in Redis, so every replica of the service reports the same: take one, or the maximum.
+"""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final, Literal
 
+from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
 from ml_service.jobs.queue import JobQueue, QueueAway, Totals
+from ml_service.settings import Settings
+from shared.background import FAILURES
+
+RunEnd = Literal["completed", "failed", "stopped"]
+_JOB_SECONDS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14_400)
 
 
 class JobMetrics(Collector):
@@ -46,6 +55,7 @@ class JobMetrics(Collector):
         open_jobs.add_metric(["queued"], totals.queued)
         open_jobs.add_metric([self._queue.spec.running], totals.running)
         yield open_jobs
+        yield GaugeMetricFamily(f"{self._prefix}_next_age_seconds", "Age of the job that begins next; 0: none waits.", totals.next_age)
         finished = CounterMetricFamily(f"{self._prefix}s_finished", f"{self._noun} by how they ended.", labels=["status"])
         for status, count in totals.ended.items():
             finished.add_metric([status], count)
@@ -55,3 +65,34 @@ class JobMetrics(Collector):
             ("seconds", "From a job's first start to its end.", totals.run_count, totals.run_sum),
         ):
             yield SummaryMetricFamily(f"{self._prefix}_{name}", description, count_value=count, sum_value=seconds)
+
+
+class WorkerMetrics:
+    """What one worker counts of itself.
+
+    A run is stopped when its job was cancelled or went to another worker, or the worker itself stops.
+    """
+
+    def __init__(self, queue: str) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(FAILURES)
+        ProcessCollector(registry=self._registry)
+        self.running = Gauge("ml_worker_jobs_running", "Jobs that this worker works on.", ["queue"], registry=self._registry).labels(queue)
+        self._runs = Histogram(
+            "ml_worker_run_seconds", "How long this worker worked on jobs, by how its run ended.", ["queue", "end"], buckets=_JOB_SECONDS,
+            registry=self._registry,
+        )  # fmt: skip
+        self._queue = queue
+
+    def ended(self, end: RunEnd, seconds: float) -> None:
+        """Note a run that is over."""
+        self._runs.labels(self._queue, end).observe(seconds)
+
+    def serve(self, settings: Settings) -> None:
+        """Answer Prometheus from a thread, at `/metrics` of the port that the settings name, if they do.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        if settings.metrics_port:
+            start_http_server(settings.metrics_port, addr=settings.host, registry=self._registry)

@@ -127,11 +127,13 @@ class Job(Generic[RequestT]):
 class Totals:
     """A queue at one moment, and what has been counted since it exists.
 
-    `wait_sum` are seconds from acceptance to the first start, `run_sum` from there to the end.
+    `next_age` is how many seconds ago the job was accepted that begins next; 0 while none waits. `wait_sum` are seconds from acceptance to
+    the first start, `run_sum` from there to the end.
     """
 
     queued: int
     running: int
+    next_age: float
     ended: dict[EndStatus, int]
     wait_count: int
     wait_sum: float
@@ -283,11 +285,12 @@ class JobQueue(ABC, Generic[RequestT, ResultT, StateT]):
 
     async def totals(self) -> Totals:
         """What the metrics are made of."""
-        queued, open_jobs, counters = await self._call("totals")
+        queued, open_jobs, next_age_ms, counters = await self._call("totals")
         counted = {name.decode(): float(value) for name, value in zip(counters[::2], counters[1::2], strict=True)}
         return Totals(
             queued=queued,
             running=max(open_jobs - queued, 0),
+            next_age=next_age_ms / 1000,
             ended={status: int(counted.get(status, 0)) for status in get_args(EndStatus)},
             wait_count=int(counted.get("wait_count", 0)),
             wait_sum=counted.get("wait_sum", 0.0),

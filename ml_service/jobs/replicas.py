@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from hashlib import blake2b
 from http import HTTPStatus
 from typing import Final
 
@@ -15,6 +14,7 @@ from shared import sse
 from shared.contracts.generation import GenerateRequest, GenerateResponse, TokenEvent
 from shared.errors import ErrorBody
 from shared.http_client import CONNECT_SECONDS, PooledTransport
+from shared.replicas import Rotation
 
 PASSING: Final = frozenset({401, 403, 408, 421, 429, 502, 503, 504})
 """Refusals that are not the request's fault and will pass; a wrong token too, once someone has put it right."""
@@ -51,7 +51,7 @@ class Replicas:
     """
 
     def __init__(self, urls: Sequence[str], token: str, stall_seconds: float) -> None:
-        self._urls = {url: httpx.URL(f"{url.rstrip('/')}/generate") for url in urls}
+        self._rotation = Rotation(urls)
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(None, connect=CONNECT_SECONDS, read=stall_seconds),
             transport=PooledTransport(),
@@ -75,10 +75,10 @@ class Replicas:
         """
         body = _encode(replace(request, stream=True))
         reason = ModelAway("The model is not reachable")
-        for url in by_preference(request.scope, list(self._urls)):
+        for url in self._rotation.order(request.scope):
             begun = False
             try:
-                async with aclosing(self._generate_on(self._urls[url], body)) as pieces:
+                async with aclosing(self._generate_on(url, body)) as pieces:
                     async for piece in pieces:
                         begun = True
                         yield piece
@@ -89,9 +89,9 @@ class Replicas:
                 reason = error
         raise reason
 
-    async def _generate_on(self, url: httpx.URL, body: bytes) -> AsyncGenerator[TokenEvent | GenerateResponse, None]:
+    async def _generate_on(self, url: str, body: bytes) -> AsyncGenerator[TokenEvent | GenerateResponse, None]:
         try:
-            async with self._client.stream("POST", url, content=body) as response:
+            async with self._client.stream("POST", f"{url}/generate", content=body) as response:
                 if response.status_code != HTTPStatus.OK:
                     raise _translated(response.status_code, await response.aread())
                 async for event in sse.parse(response.aiter_raw()):
@@ -104,15 +104,11 @@ class Replicas:
                         case "failed":
                             raise _translated(_errors.decode(event.data).statusCode, event.data)
         except httpx.HTTPError as error:
+            self._rotation.leave(url)
             raise ModelAway("The model is not reachable") from error
         except msgspec.MsgspecError as error:
             raise GenerationBroke("The model gave an unusable answer") from error
         raise ModelAway("The model stopped in the middle of the answer")
-
-
-def by_preference(scope: str, urls: Sequence[str]) -> list[str]:
-    """All replicas, a scope's own first (rendezvous hashing; Thaler and Ravishankar, 1998): when one leaves, only its scopes move."""
-    return sorted(urls, key=lambda url: blake2b(f"{scope} {url}".encode(), digest_size=8).digest())
 
 
 def _translated(status: int, body: bytes) -> GenerationError:

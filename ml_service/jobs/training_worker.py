@@ -58,7 +58,9 @@ async def run_training_worker(settings: Settings, trainer: str = MODULE) -> None
     redis = worker_redis(settings.redis_url, REDIS_SECONDS)
     try:
         async with EngineSleep(settings.ml_service_url, settings.ml_service_token) as engines:
-            await TrainingWorker(redis, settings, store, catalogue, engines, stop_signal(), trainer).run()
+            worker = TrainingWorker(redis, settings, store, catalogue, engines, stop_signal(), trainer)
+            worker.metrics.serve(settings)
+            await worker.run()
     finally:
         store.close()
 

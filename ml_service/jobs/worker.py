@@ -19,6 +19,7 @@ from arq.connections import ArqRedis
 from arq.worker import Function, Worker, func
 from redis.asyncio import Redis
 
+from ml_service.jobs.metrics import RunEnd, WorkerMetrics
 from ml_service.jobs.queue import (
     FUNCTION,
     REDIS_ERRORS,
@@ -73,6 +74,7 @@ class JobWorker(ABC, Generic[RequestT, ResultT]):
         self._queue = queue
         self._stop = stop
         self._jobs = jobs
+        self.metrics = WorkerMetrics(queue.spec.name)
         self._held: dict[str, tuple[str, asyncio.Task[None]]] = {}
         """By lease: the job, and what works on it."""
 
@@ -151,14 +153,19 @@ class JobWorker(ABC, Generic[RequestT, ResultT]):
     async def _work_and_end(self, job: Job[RequestT]) -> None:
         """Do the job and end it in the ledger."""
         began = time.monotonic()
-        finish = await self._outcome(job)
+        run_end: RunEnd = "stopped"
+        try:
+            with self.metrics.running.track_inprogress():
+                run_end, finish = await self._outcome(job)
+        finally:
+            seconds = time.monotonic() - began
+            self.metrics.ended(run_end, seconds)
         self._held.pop(job.lease, None)  # whoever ends it, this run is not to be stopped any more
         ended = await self.until_answered(finish)
-        seconds = round(time.monotonic() - began, 3)
-        log.info("job run", queue=self._queue.spec.name, job_id=job.job_id, ended=ended, waited=job.age_seconds, seconds=seconds)
+        log.info("job run", queue=self._queue.spec.name, job_id=job.job_id, ended=ended, waited=job.age_seconds, seconds=round(seconds, 3))
 
-    async def _outcome(self, job: Job[RequestT]) -> Callable[[], Awaitable[bool]]:
-        """Do the job; returns the call that ends it."""
+    async def _outcome(self, job: Job[RequestT]) -> tuple[RunEnd, Callable[[], Awaitable[bool]]]:
+        """Do the job; returns how that went and the call that ends it."""
         try:
             result = await self.work(job)
         except JobFailed as failure:
@@ -167,8 +174,8 @@ class JobWorker(ABC, Generic[RequestT, ResultT]):
             log.exception("job broke", queue=self._queue.spec.name, job_id=job.job_id)
             message = f"The {self._queue.spec.name} failed"
         else:
-            return lambda: self._queue.complete(job.job_id, result)
-        return lambda: self._queue.fail(job.job_id, message)
+            return "completed", lambda: self._queue.complete(job.job_id, result)
+        return "failed", lambda: self._queue.fail(job.job_id, message)
 
     async def _keep_leases(self) -> None:
         """Renew leases until cancelled, stop what has lost its job, and put back what dead workers held.

@@ -13,6 +13,7 @@ from gateway.ml_client import MlClient
 from shared.contracts.generation import GenerateRequest, GenerateResponse, TokenEvent, Turn
 from shared.contracts.jobs import AsyncGenerateRequest
 from shared.contracts.service import ForgetRequest
+from shared.replicas import by_preference
 from tests.fixtures.ports import free_port
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.waiting import eventually
@@ -71,7 +72,7 @@ async def client_of(answer: bytes, timeout_seconds: float = 5, *, hang_up: bool 
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    ml = MlClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "", timeout_seconds)
+    ml = MlClient([f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"], "", timeout_seconds)
     try:
         yield ml
     finally:
@@ -81,7 +82,7 @@ async def client_of(answer: bytes, timeout_seconds: float = 5, *, hang_up: bool 
 
 @asynccontextmanager
 async def client_at(url: str) -> AsyncIterator[MlClient]:
-    ml = MlClient(url, "", 5)
+    ml = MlClient([url], "", 5)
     try:
         yield ml
     finally:
@@ -257,3 +258,90 @@ async def test_a_state_that_cannot_be_read_is_unavailable() -> None:
     async with client_of(NOT_JSON) as ml:
         with pytest.raises(Unavailable):
             await ml.job_state(JOB_ID)
+
+
+class Replica:
+    """A server that gives one answer to everything, and counts how often it was asked; None hangs up without a word."""
+
+    def __init__(self, answer: bytes | None) -> None:
+        self.answer = answer
+        self.asked = 0
+
+    async def start(self) -> str:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        self.asked += 1
+        writer.write(self.answer or b"")
+        await writer.drain()
+        writer.close()
+
+    def stop(self) -> None:
+        self._server.close()
+
+
+@asynccontextmanager
+async def client_of_two(answer: bytes, first: bytes | None) -> AsyncIterator[tuple[MlClient, Replica, Replica]]:
+    """A client of two replicas: the one that the account of `REQUEST` prefers, which answers `first`, and another."""
+    replicas = {await replica.start(): replica for replica in (Replica(answer), Replica(answer))}
+    own, other = (replicas[url] for url in by_preference(REQUEST.scope, list(replicas)))
+    own.answer = first
+    ml = MlClient(list(replicas), "", 5)
+    try:
+        yield ml, own, other
+    finally:
+        await ml.close()
+        for replica in replicas.values():
+            replica.stop()
+
+
+@pytest.mark.parametrize("call", [generate, stream])
+@pytest.mark.parametrize("first", [None, refusal(503, headers="retry-after: 1\r\n"), refusal(502)], ids=["dead", "busy", "behind a proxy"])
+async def test_what_one_replica_cannot_do_another_does(call: Call, first: bytes | None) -> None:
+    answer = events(TOKEN, COMPLETED) if call is stream else whole(COMPLETED)
+    async with client_of_two(answer, first) as (ml, own, other):
+        await call(ml)
+        assert (own.asked, other.asked) == (1, 1)
+
+
+async def test_a_dead_replica_is_out_of_rotation_at_once_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.replicas.AWAY_SECONDS", 0.2)
+    async with client_of_two(whole(COMPLETED), None) as (ml, own, other):
+        for _ in range(5):
+            await generate(ml)
+        assert (own.asked, other.asked) == (1, 5)
+        own.answer = whole(COMPLETED)
+        await asyncio.sleep(0.3)
+        await generate(ml)
+        assert (own.asked, other.asked) == (2, 5)
+
+
+async def test_an_account_keeps_to_its_replica() -> None:
+    async with client_of_two(whole(COMPLETED), whole(COMPLETED)) as (ml, own, other):
+        for _ in range(5):
+            await generate(ml)
+        assert (own.asked, other.asked) == (5, 0)
+
+
+async def test_half_a_stream_is_not_begun_anew_elsewhere() -> None:
+    async with client_of_two(events(TOKEN, COMPLETED), events(TOKEN)) as (ml, own, other):
+        with pytest.raises(Unavailable):
+            await stream(ml)
+        assert (own.asked, other.asked) == (1, 0)
+
+
+async def test_what_no_replica_can_do_is_refused_as_by_one() -> None:
+    busy = refusal(503, headers="retry-after: 7\r\n")
+    async with client_of_two(busy, busy) as (ml, own, other):
+        with pytest.raises(Unavailable) as refused:
+            await generate(ml)
+        assert refused.value.retry_after == 7
+        assert (own.asked, other.asked) == (1, 1)
+
+
+def whole(completed: bytes) -> bytes:
+    """The whole answer instead of its stream."""
+    body = completed.removeprefix(b"event: completed\ndata: ").strip()
+    return b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)

@@ -46,7 +46,7 @@ def stand_in() -> Iterator[str]:
 
 @pytest.fixture(params=["real", "stand_in"])
 async def ml(request: pytest.FixtureRequest) -> AsyncIterator[MlClient]:
-    client = MlClient(request.getfixturevalue(request.param), "", 5)
+    client = MlClient([request.getfixturevalue(request.param)], "", 5)
     yield client
     await client.close()
 
@@ -121,7 +121,7 @@ async def test_what_an_account_has_can_be_listed_and_deleted(ml: MlClient) -> No
 
 
 async def test_nobody_there(anyio_backend: str) -> None:
-    ml = MlClient(f"http://127.0.0.1:{free_port()}", "", 5)
+    ml = MlClient([f"http://127.0.0.1:{free_port()}"], "", 5)
     try:
         for call in (ml.training_state(uuid4()), ml.adapters(uuid4()), ml.forget(ForgetRequest(scope="a"))):
             with pytest.raises(Unavailable):

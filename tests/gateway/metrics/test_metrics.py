@@ -3,11 +3,13 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.factories import NO_TLS, own_rows, paired_device
+from tests.factories import NO_TLS, Device, own_rows, paired_device
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
+from tests.fixtures.scripted_ml_service import MODEL
 from tests.fixtures.waiting import eventually
 from tests.gateway.conftest import METRICS_TOKEN
+from tests.gateway.responses.situations import drafted, received
 
 
 def metrics(gateway: GatewayProcess, authorization: str = f"Bearer {METRICS_TOKEN}") -> httpx.Response:
@@ -65,6 +67,18 @@ def test_trainings_and_adapters_in_use_are_counted_over_all_gateways(
     grown = {name: after[name] - before[name] for name in after if name.startswith(("gateway_training", "gateway_active"))}
     assert {name for name, growth in grown.items() if growth} == {'gateway_training_jobs{status="completed"}', "gateway_active_adapters"}
     assert len(grown) == 7
+
+
+def test_what_owners_do_with_drafts_is_counted_by_the_base_model_once(owner: Device, second_gateway: GatewayProcess) -> None:
+    response_id = drafted(owner, received(owner))["responseId"]
+    url = f"{second_gateway.url}/api/responses/{response_id}/action"
+    before = figures(metrics(second_gateway).text)
+
+    for _ in range(2):
+        httpx.post(url, json={"action": "accept"}, headers=owner.client.headers, verify=NO_TLS).raise_for_status()
+
+    name = f'gateway_drafts_judged_total{{action="accept",base_model="{MODEL}",personal="no"}}'
+    assert figures(metrics(second_gateway).text)[name] == before.get(name, 0) + 1
 
 
 def figures(text: str) -> dict[str, float]:

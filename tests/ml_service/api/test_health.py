@@ -75,3 +75,14 @@ async def test_metrics_count_what_happened(service: InProcess) -> None:
     assert samples["ml_cache_lookups_total", "hit"] == 1
     assert samples["ml_first_token_seconds_count",] == 1
     assert samples["ml_engine_state", "ready"] == 1
+
+
+async def test_requests_are_counted_by_route_and_status(service: InProcess) -> None:
+    await service.client.post("/generate", json={"prompt": "Hello"})
+    await service.client.get("/generate/status/nobody")
+    await service.client.get("/nowhere/at/all")
+    text = (await service.client.get("/metrics")).text
+    count = "ml_request_duration_seconds_count"
+    assert f'{count}{{method="POST",route="/generate",status="200"}} 1.0' in text
+    assert f'{count}{{method="GET",route="/generate/status/{{job_id:path}}",status="404"}} 1.0' in text
+    assert f'{count}{{method="GET",route="none",status="404"}} 1.0' in text

@@ -142,5 +142,6 @@ async def test_metrics_tell_of_the_queue(service: InProcess) -> None:
 
     assert samples["ml_jobs", "queued"] == 1
     assert samples["ml_jobs", "generating"] == 0
+    assert samples["ml_job_next_age_seconds",] >= 0
     assert samples["ml_jobs_finished_total", "cancelled"] == 1
     assert samples["ml_job_wait_seconds_count",] == 0

@@ -7,8 +7,9 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from ml_service.jobs.replicas import GenerationBroke, GenerationError, ModelAway, Replicas, RequestRefused, by_preference
+from ml_service.jobs.replicas import GenerationBroke, GenerationError, ModelAway, Replicas, RequestRefused
 from shared.contracts.generation import Candidate, GenerateRequest, GenerateResponse, TokenEvent
+from shared.replicas import by_preference
 from tests.fixtures.ports import free_port
 
 pytestmark = pytest.mark.anyio

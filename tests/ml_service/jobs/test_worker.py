@@ -14,9 +14,9 @@ import pytest
 from redis.asyncio import Redis as AsyncRedis
 
 from ml_service.jobs.generation_queue import GenerationQueue
-from ml_service.jobs.replicas import by_preference
 from ml_service.settings import Settings
 from shared.contracts.jobs import AsyncGenerateRequest
+from shared.replicas import by_preference
 from tests.fixtures.ports import free_port
 from tests.fixtures.redis_client import Redis
 from tests.fixtures.scripted_ml_service import ScriptedMlService
@@ -46,6 +46,24 @@ def test_a_job_completes_and_says_what_generate_would(client: httpx.Client, jobs
     assert (done.result.response, done.result.confidence) == (direct["response"], direct["confidence"])
     assert [(event.type, event.scope) for event in events(jobs_redis, job_id)] == [("generating", "anna"), ("completed", "anna")]
     assert events(jobs_redis, job_id)[-1].result == done.result
+
+
+def test_a_worker_serves_its_own_metrics(client: httpx.Client, model: ScriptedMlService, start_worker: StartWorker) -> None:
+    port = free_port()
+    start_worker(metrics_port=str(port))
+    wait_for_status(client, ask(client), "completed")
+    model.pace(0.5)
+    running = ask(client, prompt="Something else")  # the answer to the first is kept
+    wait_for_status(client, running, "generating")
+
+    def told(line: str) -> bool:
+        return line in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+
+    eventually(lambda: told('ml_worker_jobs_running{queue="generation"} 1.0'))
+    client.post(f"/generate/cancel/{running}").raise_for_status()
+    eventually(lambda: told('ml_worker_jobs_running{queue="generation"} 0.0'))
+    assert told('ml_worker_run_seconds_count{end="completed",queue="generation"} 1.0')
+    assert told('ml_worker_run_seconds_count{end="stopped",queue="generation"} 1.0')
 
 
 def test_tokens_are_published_if_asked_for(
