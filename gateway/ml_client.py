@@ -22,6 +22,7 @@ from shared.contracts.service import ForgetRequest, Forgotten
 from shared.contracts.training import TrainingRequest, TrainingState
 from shared.http_client import CONNECT_SECONDS, PooledTransport
 from shared.replicas import Rotation
+from shared.tracing import trace_headers
 
 _READY_SECONDS = 2.0
 # What is asked about jobs is answered from the queue, not by the model.
@@ -195,7 +196,7 @@ class MlClient:
         return await self._client.send(self._request(method, last + path, body), stream=stream)
 
     def _request(self, method: str, url: str, body: object) -> httpx.Request:
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", **trace_headers()}
         if (request_id := current_request_id()) is not None:
             headers["X-Request-Id"] = request_id
         content = msgspec.json.encode(body) if body is not None else None

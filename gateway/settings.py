@@ -127,6 +127,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, Meta(description="The provider whose model the workspace assistant asks. Empty: the ML service's own base model.")
     ] = ""
     metrics_token: Annotated[str, Meta(description="Bearer token for `/metrics`. Empty: `/metrics` is not served.")] = ""
+    otel_exporter_otlp_endpoint: Annotated[
+        str,
+        Meta(description="Where traces are sent (OpenTelemetry, OTLP over HTTP), such as http://127.0.0.1:4318. Empty: nothing is traced."),
+    ] = ""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="The least important log line to write.")] = "info"
     log_format: Annotated[Literal["json", "console"], Meta(description="`json` for machines, `console` for people.")] = "json"
 

@@ -12,6 +12,7 @@ from ml_service.app import create_app
 from ml_service.models.catalogue import CatalogueError
 from ml_service.settings import Settings
 from shared.settings import SettingsError, load
+from shared.tracing import configure_tracing
 
 
 class Server(uvicorn.Server):
@@ -27,6 +28,7 @@ def main() -> int:
     try:
         settings = load(Settings, os.environ)
         logs.configure(settings)
+        configure_tracing("ml_service", settings.otel_exporter_otlp_endpoint)
         app = create_app(settings)
     except (SettingsError, CatalogueError) as error:
         print(f"The ML service cannot start:\n{error}", file=sys.stderr)

@@ -8,7 +8,7 @@ from prometheus_client.registry import Collector
 
 from ml_service.engine.fair_queue import FairQueue
 from ml_service.engine.supervisor import STATES, EngineSupervisor
-from shared.asgi import AsgiScope
+from shared.asgi import AsgiScope, route_of
 from shared.background import FAILURES
 from shared.metrics import observe_request, request_durations
 
@@ -50,9 +50,7 @@ class Metrics:
 
     def observe_request(self, asgi_scope: AsgiScope, status: int, seconds: float) -> None:
         """Note one request that is over; its `status` is 0 if nothing was answered."""
-        route = asgi_scope.get("route")  # the framework writes it where it found a handler
-        path = "/v1" if asgi_scope["path"].startswith("/v1/") else getattr(route, "path", None)
-        observe_request(self._durations, asgi_scope["method"], path, status, seconds)
+        observe_request(self._durations, asgi_scope["method"], route_of(asgi_scope), status, seconds)
 
     def add(self, collector: Collector) -> None:
         """Report what it collects, too."""

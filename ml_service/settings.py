@@ -194,6 +194,10 @@ class Settings(Struct, frozen=True, kw_only=True):
             "its own at `/metrics`."
         ),
     ] = 0
+    otel_exporter_otlp_endpoint: Annotated[
+        str,
+        Meta(description="Where traces are sent (OpenTelemetry, OTLP over HTTP), such as http://127.0.0.1:4318. Empty: nothing is traced."),
+    ] = ""
     shutdown_grace_seconds: Annotated[
         Annotated[int, Meta(ge=0)], Meta(description="How long open requests may finish after a stop signal, in seconds.")
     ] = 3

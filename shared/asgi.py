@@ -7,14 +7,17 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
 import msgspec
 import structlog
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode
 
 from shared.errors import AppError, error_body, error_headers
 from shared.ids import new_id
+from shared.tracing import TRACEPARENT, span
 
 AsgiScope: TypeAlias = Mapping[str, Any]
 """What is known of a request when it begins: its type, method, path and headers."""
@@ -109,10 +112,6 @@ async def send_error(asgi_scope: AsgiScope, send: Send, error: AppError, *, clos
     await send({"type": f"{kind}.body", "body": body, "more_body": False})
 
 
-def _observe_nothing(_scope: AsgiScope, _status: int, _seconds: float) -> None:
-    """For a service that measures no requests."""
-
-
 class RequestContext:
     """The outermost layer: an id on everything that a request makes, one log line and one measurement of each.
 
@@ -120,16 +119,24 @@ class RequestContext:
     own line has its path, never its query string. An error that nothing below has answered is logged and answered with 500.
     """
 
-    def __init__(self, app: App, *, observe: Observe = _observe_nothing, quiet_paths: Container[str] = ()) -> None:
+    def __init__(self, app: App, *, observe: Observe, quiet_paths: Container[str] = (), believe_traces: bool = False) -> None:
         """
         Args:
             app: what comes next.
             observe: measures HTTP requests.
-            quiet_paths: asked for every few seconds by machines; logged only when debugging.
+            quiet_paths: asked for every few seconds by machines; logged only when debugging, and not traced.
+            believe_traces: a request is part of the trace that its caller names. Strangers are not believed.
         """
         self._app = app
         self._observe = observe
         self._quiet_paths = quiet_paths
+        self._believe_traces = believe_traces
+
+    def _span(self, asgi_scope: AsgiScope) -> AbstractContextManager[Span]:
+        if asgi_scope["type"] != "http" or asgi_scope["path"] in self._quiet_paths:  # a WebSocket is open for hours
+            return nullcontext(INVALID_SPAN)
+        parent = header(asgi_scope, TRACEPARENT.encode()) if self._believe_traces else None
+        return span("request", SpanKind.SERVER, parent.decode("latin-1") if parent is not None else None)
 
     async def __call__(self, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
         if asgi_scope["type"] == "lifespan":
@@ -147,7 +154,7 @@ class RequestContext:
                 message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id)]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id.decode()):
+        with structlog.contextvars.bound_contextvars(request_id=request_id.decode()), self._span(asgi_scope) as opened:
             try:
                 await self._app(asgi_scope, receive, send_with_id)
             except ClientGone:
@@ -158,11 +165,29 @@ class RequestContext:
                     await send_error(asgi_scope, send_with_id, unexpected())
             finally:
                 seconds = time.perf_counter() - started
+                _describe(opened, asgi_scope, status, request_id.decode())
                 if asgi_scope["type"] == "http":
                     self._observe(asgi_scope, status, seconds)
                 report = _logger.debug if asgi_scope["path"] in self._quiet_paths else _logger.info
                 method = asgi_scope.get("method", "WS")
                 report("request", method=method, path=asgi_scope["path"], status=status, milliseconds=round(seconds * 1000, 1))
+
+
+def route_of(asgi_scope: AsgiScope) -> str | None:
+    """The template of the route that took a request, as both frameworks write it down; None where none did."""
+    template = asgi_scope.get("path_template") or getattr(asgi_scope.get("route"), "path", None)
+    return str(template) if template is not None else None
+
+
+def _describe(opened: Span, asgi_scope: AsgiScope, status: int, request_id: str) -> None:
+    """Say of a request's span what may be said: no path, which has ids in it."""
+    method, route = asgi_scope.get("method", "WS"), route_of(asgi_scope) or "none"
+    opened.update_name(f"{method} {route}")
+    opened.set_attributes(
+        {"http.request.method": method, "http.route": route, "http.response.status_code": status, "request_id": request_id}
+    )
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        opened.set_status(Status(StatusCode.ERROR))
 
 
 def unexpected() -> AppError:

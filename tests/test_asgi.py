@@ -37,19 +37,23 @@ async def left(scope: Any, receive: Any, send: Any) -> None:
     raise ClientGone
 
 
+def unobserved(_scope: Any, _status: int, _seconds: float) -> None:
+    """Measures nothing."""
+
+
 async def answer_of(app: Any) -> httpx.Response:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         return await client.get("/nothing?secret=1")
 
 
 async def test_the_log_line_of_a_refused_request_has_the_statuss_number(log: LogCapture) -> None:
-    await answer_of(RequestContext(refusing))
+    await answer_of(RequestContext(refusing, observe=unobserved))
 
     assert [repr(entry["status"]) for entry in log.entries if entry["event"] == "request"] == ["404"]
 
 
 async def test_what_nobody_foresaw_is_a_500_with_the_requests_id(log: LogCapture) -> None:
-    answer = await answer_of(RequestContext(failing))
+    answer = await answer_of(RequestContext(failing, observe=unobserved))
 
     assert answer.status_code == 500
     assert answer.json()["requestId"] == answer.headers["x-request-id"]
@@ -69,7 +73,7 @@ async def test_a_client_that_left_is_logged_as_such(log: LogCapture) -> None:
 
 
 async def test_quiet_paths_are_logged_for_debugging_only(log: LogCapture) -> None:
-    await answer_of(RequestContext(refusing, quiet_paths={"/nothing"}))
+    await answer_of(RequestContext(refusing, observe=unobserved, quiet_paths={"/nothing"}))
 
     assert [entry["log_level"] for entry in log.entries] == ["debug"]
 

@@ -8,7 +8,7 @@ from gateway.database import Database
 from gateway.events.hub import EventHub
 from gateway.metrics.collectors import PoolCollector, TrainingCollector
 from gateway.responses.schemas import ActionName
-from shared.asgi import AsgiScope
+from shared.asgi import AsgiScope, route_of
 from shared.background import FAILURES
 from shared.metrics import observe_request, request_durations
 
@@ -36,8 +36,7 @@ class Metrics:
 
     def observe(self, asgi_scope: AsgiScope, status: int, seconds: float) -> None:
         """Note one request that is over; its `status` is 0 if nothing was answered."""
-        # The framework writes the template where it found a handler.
-        observe_request(self._durations, asgi_scope["method"], asgi_scope.get("path_template"), status, seconds)
+        observe_request(self._durations, asgi_scope["method"], route_of(asgi_scope), status, seconds)
 
     def judged(self, action: ActionName, model_version: str) -> None:
         """Note what an owner did with a draft. An adapter's id is no label: each would be a time series of its own."""

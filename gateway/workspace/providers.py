@@ -11,6 +11,7 @@ from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
 from gateway.errors import Unavailable
 from gateway.settings import Settings, parse_provider
 from gateway.workspace.schemas import TokenUsage, usage
+from shared.tracing import trace_headers
 
 MAX_TOKENS: Final = 2048
 """Of a turn."""
@@ -109,7 +110,9 @@ class Provider:
                 "response_format": {"type": "json_schema", "json_schema": {"name": "turn", "schema": schema}},
                 "stream_options": {"include_usage": True},
             }
-            stream = await self._client.chat.completions.create(**request, stream=True, extra_body=self._parameters)
+            stream = await self._client.chat.completions.create(
+                **request, stream=True, extra_body=self._parameters, extra_headers=trace_headers()
+            )
             async with stream:
                 async for chunk in stream:
                     if chunk.usage is not None:

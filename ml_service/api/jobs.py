@@ -1,11 +1,14 @@
 """`/generate/async`, `/generate/status/:job_id`, `/generate/cancel/:job_id`: ask now, get the answer later."""
 
+from dataclasses import replace
+
 from fastapi import APIRouter
 
 from ml_service.api.documentation import errors
 from ml_service.generation import GenerationService
 from ml_service.jobs.generation_queue import GenerationQueue
 from shared.contracts.jobs import AsyncGenerateRequest, JobAccepted, JobState
+from shared.tracing import traceparent
 
 
 def job_routes(service: GenerationService, queue: GenerationQueue) -> APIRouter:
@@ -18,7 +21,7 @@ def job_routes(service: GenerationService, queue: GenerationQueue) -> APIRouter:
         The answer is found under `/generate/status`, and published on the event stream. The model may be away: the job waits for it.
         """
         await service.check(body)
-        return JobAccepted(job_id=await queue.enqueue(body), status="queued")
+        return JobAccepted(job_id=await queue.enqueue(replace(body, traceparent=body.traceparent or traceparent())), status="queued")
 
     @router.get("/generate/status/{job_id:path}", responses=errors(404, 503))
     async def status(job_id: str) -> JobState:

@@ -1,10 +1,13 @@
 """`/training/start`, `/training/status/:job_id`, `/training/cancel/:job_id`: a personal adapter, made of samples."""
 
+from dataclasses import replace
+
 from fastapi import APIRouter
 
 from ml_service.api.documentation import errors
 from ml_service.jobs.training_queue import TrainingQueue, TrainingRequests
 from shared.contracts.training import TrainingAccepted, TrainingRequest, TrainingState
+from shared.tracing import traceparent
 
 
 def training_routes(requests: TrainingRequests, queue: TrainingQueue) -> APIRouter:
@@ -16,7 +19,7 @@ def training_routes(requests: TrainingRequests, queue: TrainingQueue) -> APIRout
 
         How it goes is found under `/training/status`, and published on the event stream. The body may have 32 MiB.
         """
-        return TrainingAccepted(job_id=await requests.start(body), status="queued")
+        return TrainingAccepted(job_id=await requests.start(replace(body, traceparent=body.traceparent or traceparent())), status="queued")
 
     @router.get("/status/{job_id:path}", responses=errors(404, 503))
     async def status(job_id: str) -> TrainingState:

@@ -12,6 +12,7 @@ from ml_service.jobs.generation_worker import run_generation_worker
 from ml_service.jobs.training_worker import run_training_worker
 from ml_service.settings import Settings
 from shared.settings import SettingsError, load
+from shared.tracing import configure_tracing
 
 WORKERS: dict[str, Callable[[Settings], Awaitable[None]]] = {"generation": run_generation_worker, "training": run_training_worker}
 
@@ -26,6 +27,7 @@ def main() -> int:
         print(f"The worker cannot start:\n{error}", file=sys.stderr)
         return 2
     logs.configure(settings)
+    configure_tracing(f"{queue}_worker", settings.otel_exporter_otlp_endpoint)
     uvloop.run(WORKERS[queue](settings))
     return 0
 

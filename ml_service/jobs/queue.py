@@ -41,6 +41,9 @@ class JobRequest(Protocol):
     @property
     def scope(self) -> str: ...
 
+    @property
+    def traceparent(self) -> str | None: ...
+
 
 class HasStatus(Protocol):
     @property

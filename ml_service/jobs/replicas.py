@@ -15,6 +15,7 @@ from shared.contracts.generation import GenerateRequest, GenerateResponse, Token
 from shared.errors import ErrorBody
 from shared.http_client import CONNECT_SECONDS, PooledTransport
 from shared.replicas import Rotation
+from shared.tracing import trace_headers
 
 PASSING: Final = frozenset({401, 403, 408, 421, 429, 502, 503, 504})
 """Refusals that are not the request's fault and will pass; a wrong token too, once someone has put it right."""
@@ -91,7 +92,7 @@ class Replicas:
 
     async def _generate_on(self, url: str, body: bytes) -> AsyncGenerator[TokenEvent | GenerateResponse, None]:
         try:
-            async with self._client.stream("POST", f"{url}/generate", content=body) as response:
+            async with self._client.stream("POST", f"{url}/generate", content=body, headers=trace_headers()) as response:
                 if response.status_code != HTTPStatus.OK:
                     raise _translated(response.status_code, await response.aread())
                 async for event in sse.parse(response.aiter_raw()):

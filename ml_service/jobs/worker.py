@@ -17,6 +17,7 @@ import structlog
 from arq import Retry
 from arq.connections import ArqRedis
 from arq.worker import Function, Worker, func
+from opentelemetry.trace import SpanKind
 from redis.asyncio import Redis
 
 from ml_service.jobs.metrics import RunEnd, WorkerMetrics
@@ -35,6 +36,7 @@ from ml_service.jobs.queue import (
 )
 from shared.background import BackgroundTask, end
 from shared.ids import new_id
+from shared.tracing import span
 
 REDIS_TIMEOUT_SECONDS: Final = 5.0
 HAND_BACK_SECONDS: Final = 2.0
@@ -155,7 +157,7 @@ class JobWorker(ABC, Generic[RequestT, ResultT]):
         began = time.monotonic()
         run_end: RunEnd = "stopped"
         try:
-            with self.metrics.running.track_inprogress():
+            with self.metrics.running.track_inprogress(), span(f"{self._queue.spec.name} job", SpanKind.CONSUMER, job.request.traceparent):
                 run_end, finish = await self._outcome(job)
         finally:
             seconds = time.monotonic() - began

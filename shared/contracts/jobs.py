@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import MaxLen, MinLen
 
 from shared.contracts.generation import GenerateRequest, GenerateResponse
+from shared.contracts.names import TraceParent
 
 JobStatus = Literal["queued", "generating", "completed", "failed", "cancelled"]
 JobId = Annotated[str, MinLen(1), MaxLen(100)]
@@ -19,6 +20,7 @@ class AsyncGenerateRequest(GenerateRequest):
     job_id: JobId | None = None
     publish_tokens: bool = False
     """Put each piece of text on the event stream while it is generated."""
+    traceparent: TraceParent | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
+from annotated_types import MaxLen
+
 _NAME: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")
 
 
@@ -32,3 +34,5 @@ scope is used for another. The gateway gives an account's id."""
 
 BASE_SCOPE: Final = "default"
 """The scope of requests that name none."""
+TraceParent = Annotated[str, MaxLen(100)]
+"""The span that a job belongs to (W3C Trace Context). The service sets it where it traces."""

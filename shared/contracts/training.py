@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
 from shared.contracts.generation import Turn
-from shared.contracts.names import BASE_SCOPE, AdapterId, Name, Scope
+from shared.contracts.names import BASE_SCOPE, AdapterId, Name, Scope, TraceParent
 
 TrainingMethod = Literal["sft", "dpo"]
 """`sft`: learn to say the outputs. `dpo`: learn to prefer the outputs to the rejected ones."""
@@ -71,6 +71,7 @@ class TrainingRequest:
     eval_fraction: Annotated[float, Gt(0), Le(0.5)] = 0.2
     """The share of the samples that is held out; at least one, at most 64, and none of fewer than 4 samples."""
     seed: Annotated[int, Ge(0), Le(2**32 - 1)] = 0
+    traceparent: TraceParent | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
