@@ -126,7 +126,7 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
     document(app, token_needed=bool(settings.ml_service_token))
     errors.install(app)
     app.add_middleware(BodyLimit, larger={"/training/start": MAX_SAMPLES_BYTES})
-    app.add_middleware(ServiceToken, token=settings.ml_service_token)
+    app.add_middleware(ServiceToken, tokens=[settings.ml_service_token, settings.former_ml_service_token])
     app.add_middleware(HostGuard, hosts=_own_hosts(settings))
     app.add_middleware(RequestContext, observe=metrics.observe_request, quiet_paths=QUIET_PATHS, believe_traces=True)
     return app

@@ -1,7 +1,7 @@
 """What every request passes through beside what `shared` has for both services: the service token, and a limit to bodies. Raw ASGI."""
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from shared.asgi import App, AsgiScope, ClientGone, Message, Receive, Send, header, send_error
@@ -16,11 +16,11 @@ QUIET_PATHS: Final = OPEN_PATHS | {"/metrics"}
 
 
 class ServiceToken:
-    """Refuses whoever does not send the service's token; without a token set, everyone may enter (loopback only, see settings)."""
+    """Refuses whoever sends none of the service's tokens; without one, everyone may enter (loopback only, see settings)."""
 
-    def __init__(self, app: App, token: str) -> None:
+    def __init__(self, app: App, tokens: Sequence[str]) -> None:
         self._app = app
-        self._expected = f"Bearer {token}".encode() if token else None
+        self._expected = [f"Bearer {token}".encode() for token in tokens if token]
 
     async def __call__(self, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
         if self._may_enter(asgi_scope):
@@ -29,9 +29,11 @@ class ServiceToken:
             await send_error(asgi_scope, send, Unauthorized("The service token is missing or wrong"))
 
     def _may_enter(self, asgi_scope: AsgiScope) -> bool:
-        if self._expected is None or asgi_scope["type"] == "lifespan" or asgi_scope["path"] in OPEN_PATHS:
+        if not self._expected or asgi_scope["type"] == "lifespan" or asgi_scope["path"] in OPEN_PATHS:
             return True
-        return hmac.compare_digest(header(asgi_scope, b"authorization") or b"", self._expected)
+        sent = header(asgi_scope, b"authorization") or b""
+        matches = [hmac.compare_digest(sent, expected) for expected in self._expected]  # each is compared, whichever matches
+        return any(matches)
 
 
 class BodyLimit:

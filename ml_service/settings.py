@@ -20,6 +20,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     ml_service_token: Annotated[
         str, Meta(description="Secret that callers send as `Authorization: Bearer`. Without it the service listens on loopback only.")
     ] = ""
+    former_ml_service_token: Annotated[
+        str,
+        Meta(description="A token that the service takes, too, while its callers change to the new ML_SERVICE_TOKEN one after the other."),
+    ] = ""
     allowed_hosts: Annotated[list[HostName], Meta(description=f"{ALLOWED_HOSTS} The names in ML_SERVICE_URL are allowed, too.")] = (
         msgspec.field(default_factory=list)
     )
@@ -212,8 +216,11 @@ class Settings(Struct, frozen=True, kw_only=True):
                 "HOST is not a loopback address and ML_SERVICE_TOKEN is not set: anyone who reaches this port could use the model. "
                 "Set ML_SERVICE_TOKEN, or listen on 127.0.0.1"
             )
-        if self.ml_service_token and len(self.ml_service_token) < 16:
-            raise ValueError("ML_SERVICE_TOKEN is shorter than 16 characters: make one with `openssl rand -hex 32`")
+        for name, token in (("ML_SERVICE_TOKEN", self.ml_service_token), ("FORMER_ML_SERVICE_TOKEN", self.former_ml_service_token)):
+            if token and len(token) < 16:
+                raise ValueError(f"{name} is shorter than 16 characters: make one with `openssl rand -hex 32`")
+        if self.former_ml_service_token and not self.ml_service_token:
+            raise ValueError("FORMER_ML_SERVICE_TOKEN is set and ML_SERVICE_TOKEN is not: set the new one, too")
 
 
 def is_loopback(host: str) -> bool:

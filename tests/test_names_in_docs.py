@@ -27,6 +27,7 @@ DOTTED = re.compile(rf"\b(?:{'|'.join(PACKAGES)})(?:\.\w+)+")
 METRIC = re.compile(r"\b(?:gateway|ml|background)_[a-z_]+\b")
 SETTING = re.compile(r"(?:[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?==|$)|[A-Z][A-Z0-9]+(?==)")
 MAKE = re.compile(r"\bmake ([a-z][a-z-]+)")
+TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
 DECISION = re.compile(r"\bdecisions?[ /](\d{4})\b")
 
 
@@ -229,3 +230,14 @@ def test_what_is_there_is_found(name: str) -> None:
 @pytest.mark.parametrize("name", ["gateway.nowhere", "gateway.settings.Setting", "gateway.settings.Settings.no_port", "shared.errors.a.b"])
 def test_what_is_not_there_is_not(name: str) -> None:
     assert not exists(name)
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    missing = [
+        f"{page.relative_to(ROOT)}:{number}: {file}::{name}"
+        for page in PAGES
+        for number, line in lines_of(page)
+        for file, name in TEST.findall(line)
+        if not re.search(rf"def {name}\(", (ROOT / file).read_text() if (ROOT / file).exists() else "")
+    ]
+    assert missing == []

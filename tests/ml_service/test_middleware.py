@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from ml_service.middleware import MAX_BODY_BYTES
-from tests.ml_service.conftest import InProcess
+from tests.ml_service.conftest import InProcess, running, scripted_settings
 
 pytestmark = pytest.mark.anyio
 
@@ -21,6 +21,14 @@ async def test_nothing_but_health_is_open(service: InProcess, path: str, authori
     assert answer.status_code == 401
     assert answer.json()["error"] == "Unauthorized"
     assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_callers_change_to_a_new_token_one_after_the_other(redis_url: str) -> None:
+    settings = scripted_settings(redis_url=redis_url, ml_service_token="n" * 16, former_ml_service_token="f" * 16)
+    async with running(settings) as service:
+        for token, status in (("n" * 16, 200), ("f" * 16, 200), ("x" * 16, 401), ("", 401)):
+            answer = await service.client.get("/models", headers={"Authorization": f"Bearer {token}"})
+            assert answer.status_code == status
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/live"])
