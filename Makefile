@@ -23,8 +23,12 @@ help: ## what there is
 install: .venv/.installed ## make the virtual environment and install everything
 
 .PHONY: run
-run: .venv/.installed ## start everything on this machine; Ctrl-C stops it
+run: .venv/.installed ## start everything on this machine; Ctrl-C stops it; HTTPS=1 lets phones of this network in
 	@exec $(PYTHON) -m deploy.local
+
+.PHONY: pair
+pair: .venv/.installed ## announce a device where registration is closed: make pair ARGS="--name Phone --platform ios"
+	@exec $(PYTHON) -m deploy.local.pair $(ARGS)
 
 .PHONY: demo
 demo: .venv/.installed ## tell the whole story against what runs, or starting it

@@ -1,9 +1,12 @@
 """`python -m deploy.local`: starts everything, says what to do next, and stops everything when told to."""
 
+import hashlib
 import os
 import signal
+import ssl
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -11,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from deploy.local.https import HttpsAddresses, qr_code
 from deploy.local.processes import OWNER_ONLY, StartError
 from deploy.local.settings import LocalSettings
 from deploy.local.stack import LocalStack, Step, exclusive
@@ -56,10 +60,23 @@ def _run(stack: LocalStack, console: Console, begin: float) -> NoReturn:
         f"\n[bold]Ready[/] after {time.monotonic() - begin:.0f} s at {stack.gateway_url} (its API: {stack.gateway_url}/docs)."
         " Next: [bold]make demo[/] in another terminal. Ctrl-C stops everything."
     )
+    if stack.https is not None and stack.authority is not None:
+        _tell_of_https(stack.https, stack.authority, console)
     restarts = stack.restarts(console.print)
     while True:
         restarts.check()
         time.sleep(_CHECK_SECONDS)
+
+
+def _tell_of_https(addresses: HttpsAddresses, authority: Path, console: Console) -> None:
+    """How a phone gets in."""
+    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(authority.read_text())).hexdigest().upper()
+    console.print(
+        f"\nOver HTTPS at [bold]{addresses.gateway}[/]. A phone on this network installs the certificate from [bold]{addresses.page}[/]"
+        f" first (SHA-256 {':'.join(digest[place : place + 2] for place in range(0, len(digest), 2))}):\n"
+    )
+    console.print(qr_code(addresses.page), markup=False)
+    console.print('\n[bold]make pair ARGS="--name Phone"[/] in another terminal announces a device; nobody can register by themselves.')
 
 
 def _perform(step: Step, console: Console) -> None:

@@ -14,4 +14,15 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True):
         str, Meta(description="Address the gateway listens on with `make run`; `0.0.0.0` lets other devices in, by address.")
     ] = "127.0.0.1"
     gateway_port: Annotated[int, Meta(ge=1, le=65535, description="Port of the gateway with `make run`.")] = 3100
+    https: Annotated[
+        bool,
+        Meta(
+            description="`make run HTTPS=1` also serves the gateway over HTTPS, with certificates of its own, to the network that it is in."
+        ),
+    ] = False
+    https_port: Annotated[int, Meta(ge=1, le=65535, description="Port of the gateway over HTTPS with `make run HTTPS=1`.")] = 3443
+    http_port: Annotated[
+        int,
+        Meta(ge=1, le=65535, description="Port of the page that hands out the certificate with `make run HTTPS=1`; nothing else is there."),
+    ] = 3180
     ml_service_port: Annotated[int, Meta(ge=1, le=65535, description="Port of the ML service with `make run`.")] = 8100

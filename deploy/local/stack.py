@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from deploy.local.https import HttpsAddresses, HttpsProxy, own_names
 from deploy.local.processes import ChildProcess, Restarts, StartError
 from deploy.local.servers import EmbeddedPostgres, EmbeddedValkey
 from deploy.local.settings import LocalSettings
@@ -47,6 +48,11 @@ class LocalStack:
         self._ml_service_url = f"http://127.0.0.1:{settings.ml_service_port}"
         self._logs = self.data_dir / "logs"
         self._started: list[ChildProcess] = []
+        self.https = (
+            HttpsAddresses(names=own_names(), https_port=settings.https_port, http_port=settings.http_port) if settings.https else None
+        )
+        self.authority: Path | None = None
+        """The certificate that clients of HTTPS have to believe, once it is there."""
 
     def steps(self) -> Iterator[Step]:
         """The start, one step after the other.
@@ -56,7 +62,10 @@ class LocalStack:
         """
         settings = self._settings
         self.data_dir.chmod(0o700)
-        for port, name in ((settings.gateway_port, "GATEWAY_PORT"), (settings.ml_service_port, "ML_SERVICE_PORT")):
+        ports = {"GATEWAY_PORT": settings.gateway_port, "ML_SERVICE_PORT": settings.ml_service_port}
+        if settings.https:
+            ports |= {"HTTPS_PORT": settings.https_port, "HTTP_PORT": settings.http_port}
+        for name, port in ports.items():
             _check_port_free(port, name)
         postgres = EmbeddedPostgres(self.data_dir / "postgres", self._logs / "postgres.log")
         valkey = EmbeddedValkey(self.data_dir / "valkey", self._logs / "valkey.log")
@@ -70,6 +79,10 @@ class LocalStack:
             "HOST": "127.0.0.1",
             **kept_secrets(self.data_dir / "secrets.json"),
         }
+        if self.https is not None:
+            environment["ALLOWED_HOSTS"] = ",".join(filter(None, [environment.get("ALLOWED_HOSTS"), *self.https.names]))
+            environment.setdefault("REGISTRATION", "closed")  # not for everybody who is in the same network
+            environment["TRUSTED_PROXIES"] = ",".join(filter(None, [environment.get("TRUSTED_PROXIES"), "127.0.0.1"]))
 
         def child(name: str, log_name: str, *module: str, **own: str) -> ChildProcess:
             command = [sys.executable, "-m", *module]
@@ -89,6 +102,10 @@ class LocalStack:
         yield Step("Generation worker", lambda _: self._start(generation_worker))
         yield Step("Training worker", lambda _: self._start(training_worker))
         yield Step("Gateway", lambda _: self._start_gateway(gateway))
+        if self.https is not None:
+            proxy = HttpsProxy(self.data_dir, self.https, settings.gateway_port, self._logs / "https.log")
+            yield Step("HTTPS", lambda _: self._start(proxy))
+            self.authority = proxy.authority
 
     def stop(self) -> Iterator[str]:
         """Stop what was started, last first; yields each name when it has ended."""
