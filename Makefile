@@ -97,6 +97,16 @@ docs: .venv/.installed ## write docs/CONFIGURATION.md and the list of decisions 
 lock: .venv/.installed ## write the lock files anew from pyproject.toml
 	@bash deploy/lock.sh
 
+.PHONY: sbom
+sbom: .venv/.installed ## what is in each lock, as CycloneDX: .sbom/*.json
+	@mkdir -p .sbom
+	@for lock in gateway cpu gpu; do .uv/bin/uv tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements deploy/locks/$$lock.txt --output-format JSON --output-file .sbom/$$lock.json; done
+	@ls -l .sbom
+
+.PHONY: audit
+audit: .venv/.installed ## which locked packages have known holes, as the package index knows them
+	@for lock in gateway cpu gpu; do .uv/bin/uv tool run --quiet pip-audit==2.10.1 --disable-pip --require-hashes --requirement deploy/locks/$$lock.txt; done
+
 .PHONY: clean
 clean: ## remove the environment and caches (never .data)
 	rm -rf .venv .venv-gateway .uv .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
