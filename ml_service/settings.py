@@ -96,6 +96,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     pipeline_parallel_size: Annotated[
         Annotated[int, Meta(ge=1)], Meta(description="Groups of GPUs that share the model's layers in turn.")
     ] = 1
+    distributed_executor_backend: Annotated[
+        Literal["auto", "ray"],
+        Meta(
+            description="What runs a model on several GPUs: `auto` is processes of this machine, `ray` a Ray cluster of several machines."
+        ),
+    ] = "auto"
     reload_mode: Annotated[
         Literal["auto", "beside", "replace"],
         Meta(

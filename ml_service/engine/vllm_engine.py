@@ -291,7 +291,7 @@ def _engine_args(entry: ModelEntry, model: str, settings: Settings) -> AsyncEngi
         max_cpu_loras=settings.max_loaded_adapters,  # vLLM never evicts one by itself: the registry keeps to this number
         max_lora_rank=settings.max_lora_rank,
         enable_prefix_caching=True,
-        distributed_executor_backend=UniProcExecutor if _in_one_process(settings) else None,
+        distributed_executor_backend=_executor(settings),
         worker_cls="ml_service.engine.cpu_worker.EngineCpuWorker" if on_cpu else "auto",
         enforce_eager=on_cpu,  # with LoRA vLLM's CPU path is eager anyway, and starts sooner when told so
         kv_cache_memory_bytes=settings.cpu_kv_cache_gib * GIB if on_cpu else None,
@@ -309,6 +309,13 @@ def _engine_args(entry: ModelEntry, model: str, settings: Settings) -> AsyncEngi
 
 def _step_tokens(settings: Settings) -> int:
     return max(CPU_STEP_TOKENS[cpu_number_format(settings.cpu_number_format)], settings.max_num_seqs)  # a step has a token of each answer
+
+
+def _executor(settings: Settings) -> type[UniProcExecutor] | str | None:
+    """What runs the model; None leaves it to vLLM."""
+    if _in_one_process(settings):
+        return UniProcExecutor  # type: ignore[no-any-return]
+    return "ray" if settings.distributed_executor_backend == "ray" else None
 
 
 def _in_one_process(settings: Settings) -> bool:

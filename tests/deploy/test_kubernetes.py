@@ -47,8 +47,6 @@ FOREIGN_KINDS = {"ScaledObject", "TriggerAuthentication", "RayCluster"}
 """Kinds that an operator brings; Kubernetes has no schema of them."""
 OF_LIBRARIES = {"HOME", "HF_HOME", "HF_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "RAY_ADDRESS", "VLLM_HOST_IP"}
 """Variables that are no settings of ours: what reads them is Python, the hub's client, the bucket's, Ray and vLLM."""
-NOT_YET_SETTINGS = {"DISTRIBUTED_EXECUTOR_BACKEND"}
-"""What overlays/multi-node needs of the ML service and README.md says is missing."""
 OLDEST_KUBERNETES = "1.30"  # the first whose containers can sleep before they are stopped, without a program for it
 LONGEST_DNS_SECONDS = 30  # kubeadm's CoreDNS lets names be remembered for so long
 
@@ -118,7 +116,7 @@ def test_variables_are_settings(manifests: Manifests, secrets: dict[str, str]) -
         for container in pod.containers:
             if container["image"].startswith(OURS):
                 image = container["image"].removeprefix(OURS).partition(":")[0]
-                assert set(manifests.environment(container, secrets)) - known[image] - NOT_YET_SETTINGS == set(), pod.owner
+                assert set(manifests.environment(container, secrets)) - known[image] == set(), pod.owner
 
 
 def test_services_start_with_these_settings(manifests: Manifests, secrets: dict[str, str]) -> None:
