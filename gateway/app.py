@@ -102,7 +102,7 @@ def create_app(settings: Settings) -> Gateway:
     publisher = EventPublisher(journal, listeners)
     hub = EventHub(events_redis, journal, listeners, authenticator, allowances)
 
-    deletions = Reconciler("deletions", database, deletion_queries.take_due, Deletions(database, ml))
+    deletions = Reconciler("deletions", database, deletion_queries.DUE, Deletions(database, ml))
     trainings = TrainingService(database, ml, publisher, settings.min_training_samples, allowances)
     samples = SampleService(database, [trainings])
     metrics = Metrics(database, hub, settings.metrics_token)
@@ -112,7 +112,7 @@ def create_app(settings: Settings) -> Gateway:
     training_results = TrainingResults(database, publisher, allowances)
     lost_trainings = TrainingReconciliation(database, ml, training_results, settings.min_training_samples)
     draft_results = DraftResults(database, ml, publisher)
-    drafts = Reconciler("drafts", database, draft_queries.take_due, DraftReconciliation(database, ml, draft_results))
+    drafts = Reconciler("drafts", database, draft_queries.DUE, DraftReconciliation(database, ml, draft_results))
     abandoned = AbandonedDrafts(database, publisher, longest_draft=timedelta(seconds=settings.ml_timeout_seconds + 60))
     pairing_limit = PairingRateLimit(redis, settings.max_registrations_per_address)
     devices = DeviceService(database, keys, tokens, pairing_limit, settings.registration, publisher, [trainings], allowances)
@@ -145,7 +145,7 @@ def create_app(settings: Settings) -> Gateway:
         StreamConsumer(redis, TRAINING_EVENTS, TrainingEvent, training_results),
         deletions,
         drafts,
-        Reconciler("trainings", database, training_queries.take_due, lost_trainings, at_once=4),
+        Reconciler("trainings", database, training_queries.DUE, lost_trainings, at_once=4),
         hub,
         statements,
     ]

@@ -1,14 +1,14 @@
 """The loop that finds what got lost between this service and another."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
 import structlog
 from asyncpg import Record
 
-from gateway.database import Database, Db
+from gateway.background.due_rows import DueRows
+from gateway.database import Database
 from gateway.errors import Unavailable
 from shared.background import BackgroundTask
 
@@ -32,12 +32,8 @@ class ReconcilesRows(Protocol):
         """
         ...
 
-    async def reset_attempts(self, row: Record) -> None:
-        """Note that the last attempt did not fail."""
-        ...
-
     async def give_up(self, row: Record) -> None:
-        """Say of the row that it failed, so that it does not come again."""
+        """Say of the row that it failed, and see that it does not come again soon; if it comes, it is attempted as often again."""
         ...
 
 
@@ -52,20 +48,15 @@ class Reconciler:
         self,
         name: str,
         database: Database,
-        take_due: Callable[[Db, int], Awaitable[list[Record]]],
+        due: DueRows,
         rows: ReconcilesRows,
         *,
         at_once: int = 32,
     ) -> None:
-        """
-        Args:
-            take_due: takes up to so many due rows, so that no other gateway gets them now, and counts the attempt in each (`attempts`).
-            rows: does what there is to do about one.
-            at_once: how many rows are reconciled side by side.
-        """
+        """`rows` does what there is to do about a due row; `at_once`: how many are reconciled side by side."""
         self._name = name
         self._database = database
-        self._take_due = take_due
+        self._due = due
         self._rows = rows
         self._at_once = at_once
         self._awake = asyncio.Event()
@@ -104,7 +95,7 @@ class Reconciler:
             Unavailable: of one of them; it comes again later.
         """
         async with self._database.transaction() as db:
-            rows = await self._take_due(db, self._at_once)
+            rows = await self._due.take(db, self._at_once)
         outcomes = await asyncio.gather(*(self._attempt(row) for row in rows), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
@@ -117,12 +108,16 @@ class Reconciler:
             if row["attempts"] > MOST_ATTEMPTS:
                 logger.error("row given up")
                 await self._rows.give_up(row)
-                return
-            await self._rows.reconcile(row)
+            else:
+                await self._rows.reconcile(row)
         except Unavailable:
-            await self._rows.reset_attempts(row)  # it says nothing against the row
+            await self._reset_attempts(row)  # it says nothing against the row
             raise
         except Exception as error:
             logger.error("reconciling failed", exc_info=error)
-            return
-        await self._rows.reset_attempts(row)
+        else:
+            await self._reset_attempts(row)
+
+    async def _reset_attempts(self, row: Record) -> None:
+        async with self._database.connection() as db:
+            await self._due.reset_attempts(db, row["id"])

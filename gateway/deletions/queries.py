@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from asyncpg import Record
-
+from gateway.background.due_rows import DueRows
 from gateway.database import Db
 from shared.ids import new_id
 
@@ -12,14 +11,8 @@ ADD = """
     insert into deletion_order (account_id, id, job_ids, training_ids, adapter_ids, everything, created_at, look_at)
     values ($1, $2, $3, $4, $5, $6, now(), now())
 """
-# For all accounts, also those that are gone: whichever gateway gets to it first.
-TAKE_DUE = """
-    update deletion_order set attempts = attempts + 1,
-        look_at = now() + greatest(interval '10 seconds', least((now() - created_at) / 2, interval '10 minutes'))
-    where id in (select id from deletion_order where look_at <= now() order by look_at limit $1 for update skip locked)
-    returning account_id, id, job_ids, training_ids, adapter_ids, everything, attempts
-"""
-RESET_ATTEMPTS = "update deletion_order set attempts = 0 where account_id = $1 and id = $2 and attempts > 0"
+# Also of accounts that are gone.
+DUE = DueRows("deletion_order", since="created_at", most="10 minutes", returning="job_ids, training_ids, adapter_ids, everything")
 PUT_OFF = "update deletion_order set look_at = now() + interval '1 day' where account_id = $1 and id = $2"
 REMOVE = "delete from deletion_order where account_id = $1 and id = $2"
 
@@ -41,16 +34,6 @@ async def order_deletion(
         adapter_ids: adapters; one that is only being made is not made.
     """
     await db.execute(ADD, account_id, new_id(), job_ids, training_ids, adapter_ids, everything)
-
-
-async def take_due(db: Db, limit: int) -> list[Record]:
-    """Orders that are to be carried out now; no other gateway gets them meanwhile."""
-    return list(await db.fetch(TAKE_DUE, limit))
-
-
-async def reset_attempts(db: Db, account_id: UUID, order_id: UUID) -> None:
-    """Note that the last attempt did not fail."""
-    await db.execute(RESET_ATTEMPTS, account_id, order_id)
 
 
 async def put_off(db: Db, account_id: UUID, order_id: UUID) -> None:

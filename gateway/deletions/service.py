@@ -19,7 +19,7 @@ class Deletions:
         self._ml = ml
 
     async def reconcile(self, row: Record) -> None:
-        """Carry out an order of `queries.take_due`.
+        """Carry out an order of `queries.DUE`.
 
         Raises:
             Unavailable: the ML service or the database is away; the order stays.
@@ -34,10 +34,6 @@ class Deletions:
         if await self._ml.forget(wanted):
             async with self._database.connection() as db:
                 await queries.remove(db, row["account_id"], row["id"])
-
-    async def reset_attempts(self, row: Record) -> None:
-        async with self._database.connection() as db:
-            await queries.reset_attempts(db, row["account_id"], row["id"])
 
     async def give_up(self, row: Record) -> None:
         """What somebody wanted deleted is not forgotten: it is tried again each day, and the log says that it failed."""

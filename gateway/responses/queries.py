@@ -7,6 +7,7 @@ import msgspec
 from asyncpg import Record
 from msgspec import Struct
 
+from gateway.background.due_rows import DueRows
 from gateway.conversations.prompt import Prompt
 from gateway.database import Db
 from gateway.responses.schemas import Candidate, DraftDetails, ResponseStatus
@@ -104,17 +105,15 @@ IS_WANTED = """
 WAITING = "select count(*) from (select from response where account_id = $1 and request is not null limit $2) as waiting"
 QUEUED_PROMPT = "select messages, message_ids, request from response where account_id = $1 and id = $2 and request is not null"
 SETTLE = "update response set request = null where account_id = $1 and id = $2 and request is not null"
-# For all accounts: what nobody asked about comes to whichever gateway gets to it first. A draft that waits long is looked at less and less.
-TAKE_DUE = f"""
-    update response set attempts = attempts + 1,
-        look_at = now() + greatest(interval '10 seconds', least((now() - created_at) / 2, interval '60 seconds'))
-    where id in (
-        select id from response where request is not null and look_at <= now() order by look_at limit $1 for update skip locked
-    )
-    returning account_id, id, attempts, created_at, messages, request, {OPEN} as open
-"""
-WENT_WELL = "update response set attempts = 0 where account_id = $1 and id = $2 and attempts > 0"
-# For all accounts, too: whoever wrote these was killed.
+# Drafts that may have a job and of which nothing was heard for long, or that nobody wants any more.
+DUE = DueRows(
+    "response",
+    condition="request is not null",
+    since="created_at",
+    most="60 seconds",
+    returning=f"created_at, messages, request, {OPEN} as open",
+)
+# For all accounts: whoever wrote these was killed.
 FAIL_ABANDONED = f"""
     update response set status = 'failed', completed_at = now(), error = 'The gateway that wrote this draft was stopped; ask for a new one'
     where status = 'generating' and request is null and created_at < now() - $1::interval
@@ -227,16 +226,6 @@ async def queued_prompt(db: Db, account_id: UUID, draft_id: UUID) -> Prompt | No
 async def settle(db: Db, account_id: UUID, draft_id: UUID) -> None:
     """Note that the ML service has no open job for a draft."""
     await db.execute(SETTLE, account_id, draft_id)
-
-
-async def take_due(db: Db, limit: int) -> list[Record]:
-    """Drafts that may have a job and of which nothing was heard for long, or that nobody wants any more; no other gateway gets them now."""
-    return list(await db.fetch(TAKE_DUE, limit))
-
-
-async def went_well(db: Db, account_id: UUID, draft_id: UUID) -> None:
-    """Note that the draft was not looked at in vain."""
-    await db.execute(WENT_WELL, account_id, draft_id)
 
 
 async def fail_abandoned(db: Db, longest: timedelta) -> list[StoredDraft]:

@@ -100,7 +100,7 @@ class DraftReconciliation:
         self._results = results
 
     async def reconcile(self, row: Record) -> None:
-        """Do what there is to do about a row of `queries.take_due`.
+        """Do what there is to do about a row of `queries.DUE`.
 
         Raises:
             Unavailable: the ML service, the database or Redis is away; the row comes again.
@@ -113,17 +113,12 @@ class DraftReconciliation:
         else:
             await self._catch_up(account_id, draft_id, row)
 
-    async def reset_attempts(self, row: Record) -> None:
-        async with self._database.connection() as db:
-            await queries.went_well(db, row["account_id"], row["id"])
-
     async def give_up(self, row: Record) -> None:
         """An open draft fails, and is looked at as often again to end its job. If that cannot be done either, it is left as it is: the job
         ends by itself, and nobody takes what it brings.
         """
         if row["open"]:
             await self._fail(row["account_id"], row["id"], _GIVEN_UP)
-            await self.reset_attempts(row)
             return
         async with self._database.connection() as db:
             await queries.settle(db, row["account_id"], row["id"])

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from asyncpg import Record
 
+from gateway.background.due_rows import DueRows
 from gateway.database import Db
 from gateway.training.schemas import StoredJob, TrainingJob, TrainingStart
 from shared.contracts.training import DraftComparison, LossPoint, TrainingStatus
@@ -82,16 +83,8 @@ COUNT_ADAPTERS = f"""
     select (select count(*) from adapter where account_id = $1) + (select count(*) from training_job where account_id = $1 and {_OPEN})
 """
 
-# For all accounts: what nobody asked about comes to whichever gateway gets to it first.
-TAKE_DUE = f"""
-    update training_job set attempts = attempts + 1,
-        look_at = now() + greatest(interval '10 seconds', least((now() - heard_at) / 2, interval '60 seconds'))
-    where id in (
-        select id from training_job where look_at <= now() order by look_at limit $1 for update skip locked
-    )
-    returning account_id, id, attempts, {_OPEN} as open, heard_at
-"""
-RESET_ATTEMPTS = "update training_job set attempts = 0 where account_id = $1 and id = $2 and attempts > 0"
+# Jobs of which nothing was heard for long, or that nobody wants any more.
+DUE = DueRows("training_job", since="heard_at", most="60 seconds", returning=f"{_OPEN} as open, heard_at")
 COUNT_BY_STATUS = "select status, count(*) from training_job group by status"
 
 
@@ -186,16 +179,6 @@ async def trained(db: Db, account_id: UUID) -> tuple[float, float]:
 async def count_adapters(db: Db, account_id: UUID) -> int:
     """Those that are there, and those that may come of trainings that have not ended."""
     return int(await db.fetchval(COUNT_ADAPTERS, account_id))
-
-
-async def take_due(db: Db, limit: int) -> list[Record]:
-    """Jobs of which nothing was heard for long, or that nobody wants any more; no other gateway gets them now."""
-    return list(await db.fetch(TAKE_DUE, limit))
-
-
-async def reset_attempts(db: Db, account_id: UUID, job_id: UUID) -> None:
-    """Note that the last attempt did not fail."""
-    await db.execute(RESET_ATTEMPTS, account_id, job_id)
 
 
 async def count_by_status(db: Db) -> dict[str, int]:

@@ -209,7 +209,7 @@ class TrainingReconciliation:
         self._fewest_samples = fewest_samples
 
     async def reconcile(self, row: Record) -> None:
-        """Do what there is to do about a row of `queries.take_due`.
+        """Do what there is to do about a row of `queries.DUE`.
 
         Raises:
             Unavailable: the ML service, the database or Redis is away; the row comes again.
@@ -224,17 +224,12 @@ class TrainingReconciliation:
         else:
             await self._ask_anew(account_id, job_id)
 
-    async def reset_attempts(self, row: Record) -> None:
-        async with self._database.connection() as db:
-            await queries.reset_attempts(db, row["account_id"], row["id"])
-
     async def give_up(self, row: Record) -> None:
         """An open job fails, and gets as many attempts again to be withdrawn. One that cannot be withdrawn either is left as it is: what
         comes of it is put away when it comes.
         """
         if row["open"]:
             await self._fail(row["account_id"], row["id"], _GIVEN_UP)
-            await self.reset_attempts(row)
             return
         async with self._database.connection() as db:
             await queries.settle(db, row["account_id"], row["id"])
