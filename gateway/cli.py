@@ -12,9 +12,9 @@ from gateway.auth.tokens import KeyRing
 from gateway.database import Database, migrate
 from gateway.devices.pairing import announce
 from gateway.devices.schemas import Pairing, Platform
-from gateway.errors import AppError
 from gateway.server import serve
 from gateway.settings import Settings
+from shared.errors import AppError
 from shared.settings import SettingsError, load
 
 

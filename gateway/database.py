@@ -19,7 +19,7 @@ import structlog
 from asyncpg import Connection, Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 
-from gateway.errors import Conflict, Unavailable
+from shared.errors import Conflict, Unavailable
 
 Db: TypeAlias = "PoolConnectionProxy[Record]"
 """What a query runs on: a connection of the pool, inside a transaction or not."""

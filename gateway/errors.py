@@ -7,63 +7,29 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
+from gateway.wire import camel
 from shared.asgi import CLIENT_CLOSED_REQUEST, ClientGone, current_request_id, unexpected
-from shared.errors import (
-    AppError,
-    BadRequest,
-    Conflict,
-    ErrorBody,
-    FieldProblem,
-    Forbidden,
-    NotFound,
-    PayloadTooLarge,
-    RequestTimeout,
-    TooManyRequests,
-    Unauthorized,
-    Unavailable,
-    UnprocessableEntity,
-    error_body,
-    error_headers,
-)
-
-__all__ = [
-    "EXCEPTION_HANDLERS",
-    "AppError",
-    "BadRequest",
-    "Conflict",
-    "ErrorBody",
-    "FieldProblem",
-    "Forbidden",
-    "NotFound",
-    "PayloadTooLarge",
-    "RequestTimeout",
-    "TooManyRequests",
-    "Unauthorized",
-    "Unavailable",
-    "UnprocessableEntity",
-]
+from shared.errors import AppError, FieldProblem, error_body, error_headers
 
 _logger = structlog.get_logger(__name__)
 
 
-def _respond(
-    request: Request[Any, Any, Any], status: int, message: str, details: list[FieldProblem], headers: dict[str, str]
-) -> Response[Any]:
+def _respond(status: int, message: str, details: list[FieldProblem] | None = None, headers: dict[str, str] | None = None) -> Response[Any]:
     body = error_body(status, message, current_request_id(), details)
     return Response(body, status_code=status, headers=headers, media_type="application/json")
 
 
-def _render_app_error(request: Request[Any, Any, Any], error: AppError) -> Response[Any]:
-    return _respond(request, error.status, error.message, error.details, error_headers(error))
+def _render_app_error(_: Request[Any, Any, Any], error: AppError) -> Response[Any]:
+    return _respond(error.status, error.message, error.details, error_headers(error))
 
 
-def _render_validation_error(request: Request[Any, Any, Any], error: ValidationException) -> Response[Any]:
+def _render_validation_error(_: Request[Any, Any, Any], error: ValidationException) -> Response[Any]:
     """Bad parameters and bodies: 400 with each offending field in `details`."""
     problems = [_problem(entry) for entry in error.extra or []] if isinstance(error.extra, list) else []
     if not problems:
-        return _respond(request, 400, _split(error.detail)[0], [], {})
+        return _respond(400, _split(error.detail)[0])
     message = "; ".join(f"{problem.field}: {problem.message}" if problem.field else problem.message for problem in problems)
-    return _respond(request, 400, message, [problem for problem in problems if problem.field], {})
+    return _respond(400, message, [problem for problem in problems if problem.field])
 
 
 def _problem(entry: Any) -> FieldProblem:
@@ -73,13 +39,7 @@ def _problem(entry: Any) -> FieldProblem:
     key = str(entry.get("key", ""))
     if entry.get("source") == "body" or key.startswith("data"):
         return FieldProblem(field=inner or key.removeprefix("data").lstrip("."), message=what)
-    return FieldProblem(field=_on_the_wire(key), message=what)
-
-
-def _on_the_wire(parameter: str) -> str:
-    """A parameter as clients write it: `pageSize` for our `page_size`."""
-    first, *others = parameter.split("_")
-    return first + "".join(word.capitalize() for word in others)
+    return FieldProblem(field=camel(key), message=what)
 
 
 def _split(message: str) -> tuple[str, str]:
@@ -91,13 +51,13 @@ def _split(message: str) -> tuple[str, str]:
 
 
 def _render_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
-    """What the framework itself refuses: unknown routes, wrong methods, bodies that are no JSON or too large."""
+    """What the framework itself refuses: unknown routes, wrong methods, bodies that are no JSON."""
     status = error.status_code
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return _render_unexpected(request, error)
     headers = {key: value for key, value in (error.headers or {}).items() if key.lower() in {"allow", "retry-after"}}
     message, details = _explain(status, error.detail)
-    return _respond(request, status, message, details, headers)
+    return _respond(status, message, details, headers)
 
 
 def _explain(status: int, detail: str) -> tuple[str, list[FieldProblem]]:
@@ -109,8 +69,6 @@ def _explain(status: int, detail: str) -> tuple[str, list[FieldProblem]]:
             return "There is nothing at this address", []
         case HTTPStatus.METHOD_NOT_ALLOWED:
             return "This address does not take this method; see the Allow header", []
-        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            return "The body is larger than this address takes; send it in smaller parts", []
         case _:
             return detail, []
 
@@ -118,10 +76,10 @@ def _explain(status: int, detail: str) -> tuple[str, list[FieldProblem]]:
 def _render_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """A fault of ours. The log gets the trace; the client gets the request id to report."""
     _logger.error("request failed", exc_info=error, path=request.scope["path"])
-    return _respond(request, 500, unexpected().message, [], {})
+    return _respond(500, unexpected().message)
 
 
-def _render_client_gone(_request: Request[Any, Any, Any], _error: ClientGone) -> Response[bytes]:
+def _render_client_gone(_: Request[Any, Any, Any], __: ClientGone) -> Response[bytes]:
     """For the log and the metrics."""
     return Response(b"", status_code=CLIENT_CLOSED_REQUEST)
 

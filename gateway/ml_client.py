@@ -12,7 +12,6 @@ import httpx
 import msgspec
 import structlog
 
-from gateway.errors import AppError, BadRequest, Conflict, ErrorBody, Unavailable
 from shared import sse
 from shared.asgi import current_request_id
 from shared.contracts.adapters import AdapterInfo, AdapterList
@@ -20,6 +19,7 @@ from shared.contracts.generation import GenerateRequest, GenerateResponse, Token
 from shared.contracts.jobs import AsyncGenerateRequest, JobState
 from shared.contracts.service import ForgetRequest, Forgotten
 from shared.contracts.training import TrainingRequest, TrainingState
+from shared.errors import AppError, BadRequest, Conflict, ErrorBody, Unavailable
 from shared.http_client import CONNECT_SECONDS, PooledTransport
 from shared.replicas import Rotation
 from shared.tracing import trace_headers

@@ -18,6 +18,12 @@ class Wire(Struct, frozen=True, kw_only=True, rename="camel"):
     """A public body: camelCase on the wire, snake_case in code. Unknown fields of a request are ignored."""
 
 
+def camel(name: str) -> str:
+    """A name as clients write it: `pageSize` for our `page_size`."""
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)
+
+
 def utc_now() -> datetime:
     """The current time with its zone; times leave as RFC 3339 with `Z`."""
     return datetime.now(UTC)

@@ -9,8 +9,8 @@ import structlog
 from litestar import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from gateway.errors import AppError
 from shared.asgi import ClientGone, while_connected
+from shared.errors import AppError
 
 # A client that takes nothing for so long is as good as gone, and holds what others wait for.
 _SEND_SECONDS = 60.0

@@ -7,6 +7,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from gateway.database import Db
+from gateway.wire import camel
 
 BATCH_ROWS = 500
 # Large accounts take longer than the pool's usual limit for a statement.
@@ -163,13 +164,8 @@ async def rows_of(db: Db, account_id: UUID, kind: str) -> AsyncIterator[list[Rec
 async def export_statement(db: Db, export: Export) -> str:
     """The query of a file, for the columns that the table has now."""
     columns = [row["attname"] for row in await db.fetch(COLUMNS, export.table) if row["attname"] not in export.left_out]
-    named = [f'"{column}" as "{export.renamed.get(column) or _in_the_api(column)}"' for column in columns]
+    named = [f'"{column}" as "{export.renamed.get(column) or camel(column)}"' for column in columns]
     return f"select {', '.join([*named, *export.further])} from {export.table} where {export.where}"
-
-
-def _in_the_api(column: str) -> str:
-    first, *others = column.split("_")
-    return first + "".join(word.capitalize() for word in others)
 
 
 async def hold_devices(db: Db, account_id: UUID) -> None:

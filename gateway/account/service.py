@@ -14,11 +14,11 @@ from gateway.auth.principal import Principal
 from gateway.auth.tokens import VerifiedToken
 from gateway.database import Database
 from gateway.deletions.service import order_deletion
-from gateway.errors import BadRequest, Unavailable
 from gateway.events.publisher import EventPublisher
 from gateway.limits.places import Places
 from gateway.sync.forgetting import Wakes
 from gateway.wire import utc_now
+from shared.errors import BadRequest, Unavailable
 
 _EXPORTS_AT_ONCE = 2
 """In this process: each holds one of the connections for heavy reads for as long as its client reads."""

@@ -16,8 +16,8 @@ from gateway.adapters.queries import mark_stale as mark_stale
 from gateway.adapters.schemas import Adapter, AdapterState, TrainedAdapter
 from gateway.database import Database, Db
 from gateway.deletions.service import order_deletion
-from gateway.errors import Conflict, NotFound, Unavailable
 from gateway.ml_client import MlClient
+from shared.errors import Conflict, NotFound, Unavailable
 
 _UNKNOWN = "There is no adapter with this id"
 

@@ -17,8 +17,8 @@ from gateway.auth.principal import Principal
 from gateway.auth.tokens import DeviceTokens, VerifiedToken
 from gateway.auth.websockets import offered_token
 from gateway.database import Database
-from gateway.errors import AppError, Forbidden, Unauthorized, Unavailable
 from shared.asgi import send_error
+from shared.errors import AppError, Forbidden, Unauthorized, Unavailable
 
 _LOOK_UP_SECONDS = 2.0
 _TOUCH_SECONDS = 0.5

@@ -10,8 +10,8 @@ from uuid import UUID
 import jwt
 
 from gateway.auth.principal import Principal
-from gateway.errors import Unauthorized
 from gateway.wire import utc_now
+from shared.errors import Unauthorized
 from shared.ids import new_id
 
 LIFETIME = timedelta(days=7)

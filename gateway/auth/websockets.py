@@ -12,8 +12,8 @@ import structlog
 from litestar import WebSocket
 from litestar.types import Scope
 
-from gateway.errors import AppError
 from shared.asgi import send_error, unexpected
+from shared.errors import AppError
 
 BEARER = "bearer"
 

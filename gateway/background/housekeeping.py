@@ -8,8 +8,8 @@ from typing import TypeAlias
 import structlog
 
 from gateway.database import Database
-from gateway.errors import Unavailable
 from shared.background import BackgroundTask
+from shared.errors import Unavailable
 
 _EVERY_SECONDS = 60
 # Any number that only this task uses: who holds it sweeps, the other replicas skip their turn.

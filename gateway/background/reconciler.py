@@ -9,8 +9,8 @@ from asyncpg import Record
 
 from gateway.background.due_rows import DueRows
 from gateway.database import Database
-from gateway.errors import Unavailable
 from shared.background import BackgroundTask
+from shared.errors import Unavailable
 
 _EVERY_SECONDS = 1.0
 _AWAY_SECONDS = 2.0

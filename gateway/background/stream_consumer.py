@@ -14,8 +14,8 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from gateway.errors import Unavailable
 from shared.background import BackgroundTask
+from shared.errors import Unavailable
 from shared.redis_events import EVENT_FIELD, JOB_EVENTS_GROUP
 
 _AT_ONCE = 200

@@ -9,7 +9,7 @@ from gateway.conversations import queries
 from gateway.conversations.prompt import Line, Thread, bursts
 from gateway.conversations.queries import AnsweredMessage, PastReply
 from gateway.database import Db
-from gateway.errors import NotFound
+from shared.errors import NotFound
 
 __all__ = ["LONGEST_TEXT", "Exchange", "PastReply", "exchanges", "hold_threads", "past_replies"]
 

@@ -12,11 +12,11 @@ from gateway.conversations.prompt import LONGEST_LINE, Prompt, render
 from gateway.conversations.queries import ListedConversation
 from gateway.conversations.schemas import Conversation, ConversationPage, FoundPage, Message, MessagePage, Participant, Reaction
 from gateway.database import Database, Db
-from gateway.errors import BadRequest, NotFound
 from gateway.events.publisher import EventPublisher
 from gateway.message_text.blank import shown
 from gateway.message_text.search_words import search_query
 from gateway.sync.forgetting import MadeFromMessages, Wakes
+from shared.errors import BadRequest, NotFound
 
 _PREVIEW = 140  # characters
 # Apple's numbers of reactions, which are kept as they came; with 3 in front a reaction is taken back.

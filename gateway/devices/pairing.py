@@ -8,8 +8,8 @@ from gateway.auth.tokens import KeyRing
 from gateway.database import Database, Db
 from gateway.devices import queries
 from gateway.devices.schemas import DeviceRegistration, Pairing, Platform
-from gateway.errors import NotFound
 from gateway.wire import utc_now
+from shared.errors import NotFound
 from shared.ids import new_id
 
 CODE_LIFETIME = timedelta(minutes=10)

@@ -9,7 +9,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gateway.errors import TooManyRequests, Unavailable
+from shared.errors import TooManyRequests, Unavailable
 from shared.ids import new_id
 
 WINDOW_SECONDS = 15 * 60

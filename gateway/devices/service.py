@@ -12,11 +12,11 @@ from gateway.devices import queries
 from gateway.devices.pairing import add_device, new_account
 from gateway.devices.rate_limit import Attempt, PairingRateLimit
 from gateway.devices.schemas import Device, DeviceRegistration, Pairing, Refresh, Tokens, Verification
-from gateway.errors import Forbidden, NotFound, Unauthorized
 from gateway.events.publisher import EventPublisher
 from gateway.events.schemas import DeviceDeactivated, DeviceTokenReused
 from gateway.limits.allowances import Allowances
 from gateway.wire import utc_now
+from shared.errors import Forbidden, NotFound, Unauthorized
 from shared.ids import new_id
 
 REFRESH_LIFETIME = timedelta(days=90)

@@ -13,13 +13,13 @@ from redis.exceptions import RedisError
 
 from gateway.auth.authentication import Authenticator
 from gateway.auth.tokens import VerifiedToken
-from gateway.errors import Unavailable
 from gateway.events.journal import ANSWER_SECONDS, TOKEN_LISTENERS, Journal, Position, account_of, channel_of, parse_message
 from gateway.events.subscription import STOPPING, TOKEN_VOID, Subscription, ending_of
 from gateway.events.token_listeners import NAMED_EVERY_SECONDS, TokenListeners
 from gateway.limits.allowances import Allowances
 from gateway.wire import utc_now
 from shared.background import BackgroundTask
+from shared.errors import Unavailable
 
 _LOOK_EVERY_SECONDS = 0.5
 _JOIN_SECONDS = 2.0

@@ -15,8 +15,8 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gateway.errors import Unavailable
 from gateway.wire import utc_now
+from shared.errors import Unavailable
 
 KEPT_SECONDS = 3600
 """For how long an event can be replayed."""

@@ -9,11 +9,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from gateway.errors import Unavailable
 from gateway.events.journal import KEPT_SECONDS, ONCE_SECONDS, TOKEN, Entry, Journal, body_of
 from gateway.events.schemas import DraftToken, EventType
 from gateway.events.token_listeners import TokenListeners
 from shared.background import BackgroundTask
+from shared.errors import Unavailable
 
 WAITING_EVENTS = 10_000
 """How many may wait for Redis; the oldest make way."""

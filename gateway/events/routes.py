@@ -8,14 +8,13 @@ from litestar.params import HeaderParameter, QueryParameter
 
 from gateway.auth.authentication import CallerToken
 from gateway.auth.websockets import refusals
-from gateway.errors import BadRequest
 from gateway.events.hub import EventHub
 from gateway.events.journal import Position, parse_position
 from gateway.events.schemas import Event
 from gateway.events.streaming import EventStream, serve_socket
 from gateway.http.openapi import errors
 from shared.asgi import current_request_id
-from shared.errors import error_body
+from shared.errors import BadRequest, error_body
 
 _POSITION = r"^[0-9]{1,15}(-[0-9]{1,15})?$"
 

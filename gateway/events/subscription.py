@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gateway.auth.tokens import VerifiedToken
-from gateway.errors import Forbidden, Unauthorized, Unavailable
 from gateway.events.journal import BEGINNING, TOKEN, Journal, Position, PublishedEvent, body_of
 from gateway.events.schemas import Nothing
+from shared.errors import Forbidden, Unauthorized, Unavailable
 
 WAITING_EVENTS = 1_000
 WAITING_BYTES = 1024 * 1024

@@ -5,9 +5,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.database import Database
-from gateway.errors import Unavailable
 from gateway.health.schemas import Readiness
 from gateway.ml_client import MlClient
+from shared.errors import Unavailable
 
 
 class HealthService:

@@ -13,8 +13,8 @@ from litestar import Request
 from litestar.datastructures import State
 from litestar.exceptions import ClientException
 
-from gateway.errors import BadRequest
 from gateway.http.lone_surrogates import place_of_lone_surrogate
+from shared.errors import BadRequest
 
 _LARGEST_DECODED_TWICE = 64 * 1024
 """Bytes of a body that is decoded once more where it has 1.0 for 1. A large one would take seconds, and many times its memory."""

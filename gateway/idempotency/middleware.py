@@ -17,8 +17,8 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.auth.principal import Principal
 from gateway.database import Database
-from gateway.errors import BadRequest, Conflict, Unavailable, UnprocessableEntity
 from gateway.idempotency import queries, sealing
+from shared.errors import BadRequest, Conflict, Unavailable, UnprocessableEntity
 
 IDEMPOTENT = {"idempotent": True}
 """`opt` of a handler that creates something and so honours `Idempotency-Key`."""

@@ -5,10 +5,10 @@ from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
 from gateway.database import Db
-from gateway.errors import AppError, PayloadTooLarge, TooManyRequests
 from gateway.limits import queries
 from gateway.limits.places import Places
 from gateway.settings import Settings
+from shared.errors import AppError, PayloadTooLarge, TooManyRequests
 
 _MIB: Final = 2**20
 _EXPORT_SECONDS: Final = 30

@@ -8,7 +8,7 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from gateway.errors import PayloadTooLarge, RequestTimeout
+from shared.errors import PayloadTooLarge, RequestTimeout
 
 SMALL_BODY: Final = {"small_body": True}
 """`opt` of a handler that anybody may call: strangers get less room and less time."""

@@ -7,9 +7,8 @@ from typing import Final
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.errors import Unavailable
 from shared.asgi import App, AsgiScope, Receive, Send, send_error
-from shared.errors import error_body
+from shared.errors import Unavailable, error_body
 
 HEADER_SECONDS: Final = 10.0
 """A request's line and headers must be there so long after the connection was made, or after they could begin to come."""

@@ -3,7 +3,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from gateway.errors import AppError
+from shared.errors import AppError
 
 
 class Places:

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from gateway.errors import BadRequest
 from gateway.message_text.blank import is_pictorial
 from gateway.message_text.comparing import folded
+from shared.errors import BadRequest
 
 # Thai, Lao; Myanmar; Hangul; Khmer; Tai Tham; Han, Kana, Bopomofo, Yi; half-width forms; the planes of more Kana and Han.
 _WITHOUT_SPACES = (

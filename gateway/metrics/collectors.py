@@ -8,9 +8,9 @@ from prometheus_client.registry import Collector
 
 from gateway.adapters.service import count_active
 from gateway.database import Database
-from gateway.errors import Unavailable
 from gateway.training.service import count_by_status
 from shared.contracts.training import TrainingStatus
+from shared.errors import Unavailable
 
 
 class TrainingCollector(Collector):

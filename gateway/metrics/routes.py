@@ -5,8 +5,8 @@ from litestar.di import NamedDependency
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from gateway.auth.authentication import PUBLIC
-from gateway.errors import NotFound
 from gateway.metrics.service import Metrics
+from shared.errors import NotFound
 
 
 class MetricsController(Controller):

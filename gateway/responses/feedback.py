@@ -2,13 +2,13 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from gateway.database import Database, Db
-from gateway.errors import BadRequest, Conflict, NotFound
 from gateway.message_text.blank import is_blank
 from gateway.message_text.comparing import same_words
 from gateway.responses import queries
 from gateway.responses.schemas import Accept, Action, ActionName, ActionResult, DraftDetails, Edit, Reject
 from gateway.samples.history_import import ChosenDraft
 from gateway.samples.service import NewSample, SampleService
+from shared.errors import BadRequest, Conflict, NotFound
 
 _NAMES: dict[type[Action], ActionName] = {Accept: "accept", Edit: "edit", Reject: "reject"}
 

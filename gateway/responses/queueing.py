@@ -5,7 +5,6 @@ import structlog
 
 from gateway.auth.principal import Principal
 from gateway.database import Database
-from gateway.errors import BadRequest, Unavailable
 from gateway.events.publisher import EventPublisher
 from gateway.limits.allowances import Allowances
 from gateway.ml_client import MlClient
@@ -15,6 +14,7 @@ from gateway.responses.schemas import GenerateBody, QueuedDraft
 from gateway.responses.service import begin
 from shared.contracts.generation import GenerateRequest
 from shared.contracts.jobs import AsyncGenerateRequest
+from shared.errors import BadRequest, Unavailable
 from shared.ids import new_id
 
 _NO_ROOM = "Too many drafts are waiting, or the queue is away; try again in a moment"

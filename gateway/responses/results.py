@@ -11,7 +11,6 @@ from asyncpg import Record
 
 from gateway.conversations.prompt import Prompt
 from gateway.database import Database, Db
-from gateway.errors import AppError, BadRequest
 from gateway.events.publisher import EventPublisher
 from gateway.events.schemas import DraftToken
 from gateway.ml_client import MlClient
@@ -20,6 +19,7 @@ from gateway.responses.queries import QueuedRequest, StoredDraft
 from gateway.responses.service import complete, events_of, without_oldest
 from gateway.wire import storable, utc_now
 from shared.contracts.generation import GenerateResponse, Turn
+from shared.errors import AppError, BadRequest
 from shared.redis_events import JobEvent
 
 _NO_REASON = "The model could not write this draft; ask for a new one"

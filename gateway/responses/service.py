@@ -14,7 +14,6 @@ from gateway.auth.principal import Principal
 from gateway.conversations.prompt import Prompt
 from gateway.conversations.service import DraftContext, current_conversation, draft_context
 from gateway.database import Database, Db
-from gateway.errors import BadRequest, Conflict, NotFound, Unavailable
 from gateway.events.publisher import EventPublisher, PendingEvent
 from gateway.events.schemas import DraftToken, EventType
 from gateway.limits.places import Places
@@ -27,6 +26,7 @@ from gateway.wire import storable
 from shared.background import end
 from shared.contracts.generation import Candidate as GeneratedCandidate
 from shared.contracts.generation import GenerateRequest, GenerateResponse, TokenEvent
+from shared.errors import BadRequest, Conflict, NotFound, Unavailable
 from shared.ids import new_id
 
 _UNEXPECTED = "Something went wrong while this draft was written; ask for a new one"

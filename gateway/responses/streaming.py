@@ -10,12 +10,11 @@ import structlog
 from litestar import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from gateway.errors import AppError
 from gateway.responses.schemas import Draft
 from shared import sse
 from shared.asgi import ClientGone, current_request_id, unexpected, while_connected
 from shared.contracts.generation import TokenEvent
-from shared.errors import error_body
+from shared.errors import AppError, error_body
 
 # A client that takes nothing for so long is as good as gone, and blocks the engine.
 _SEND_SECONDS = 20.0

@@ -12,13 +12,13 @@ from uuid import UUID
 from gateway.conversations.history import Exchange, PastReply, exchanges, hold_threads, past_replies
 from gateway.conversations.prompt import render
 from gateway.database import Database, Db
-from gateway.errors import BadRequest
 from gateway.limits.allowances import Allowances
 from gateway.samples import queries
 from gateway.samples.personal_data import mask, mask_turns, says_something
 from gateway.samples.queries import SampleRow
 from gateway.samples.schemas import HistoryImport, ImportedHistory, SkippedReplies
 from gateway.wire import utc_now
+from shared.errors import BadRequest
 from shared.ids import new_id
 
 HISTORY_QUALITY = 0.75

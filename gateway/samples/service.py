@@ -7,7 +7,6 @@ from msgspec import Struct
 from gateway.adapters.service import mark_stale
 from gateway.database import Database, Db
 from gateway.deletions.service import order_deletion
-from gateway.errors import NotFound
 from gateway.idempotency.service import forget_answers
 from gateway.samples import queries
 from gateway.samples.queries import SampleRow
@@ -18,6 +17,7 @@ from gateway.samples.queries import taught as taught
 from gateway.samples.schemas import SamplePage, SampleSource
 from gateway.wire import utc_now
 from shared.contracts.generation import Turn
+from shared.errors import NotFound
 from shared.ids import new_id
 
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from gateway.errors import BadRequest
 from gateway.message_text.blank import shown
 from gateway.message_text.phone_reports import emoji_of
 from gateway.sync.handles import handle_of, is_group_identifier, peer_of
 from gateway.sync.merging import Content
 from gateway.sync.schemas import MessageBatch, SyncedMessage
+from shared.errors import BadRequest
 
 _FIRST_YEAR, _LAST_YEAR = 1970, 2199
 

@@ -7,7 +7,6 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from gateway.database import Database, Db
-from gateway.errors import Unavailable
 from gateway.events.publisher import EventPublisher
 from gateway.events.schemas import SyncCompleted
 from gateway.limits.allowances import Allowances
@@ -18,6 +17,7 @@ from gateway.sync.forgetting import Forgotten, MadeFromMessages, Wakes
 from gateway.sync.merging import Content, merge, text_went
 from gateway.sync.queries import LockedConversation
 from gateway.sync.schemas import MessageBatch, MessageId, SyncedMessages, SyncState
+from shared.errors import Unavailable
 from shared.ids import new_id
 
 

@@ -16,7 +16,6 @@ from gateway.adapters.schemas import TrainedAdapter
 from gateway.adapters.service import add_trained, hold_account
 from gateway.database import Database, Db
 from gateway.deletions.service import order_deletion
-from gateway.errors import BadRequest, Conflict
 from gateway.events.publisher import EventPublisher
 from gateway.events.schemas import EventType
 from gateway.limits.allowances import Allowances
@@ -29,6 +28,7 @@ from gateway.training.training_set import training_set
 from gateway.wire import storable, utc_now
 from shared.contracts.service import ForgetRequest
 from shared.contracts.training import MOST_SAMPLES, DraftComparison, TrainingState, TrainingStatus
+from shared.errors import BadRequest, Conflict
 from shared.redis_events import TrainingEvent
 
 _ORDER: Final = {"queued": 0, "training": 1, "evaluating": 2}

@@ -8,7 +8,6 @@ from gateway.adapters.service import active_adapter, hold_account
 from gateway.auth.principal import Principal
 from gateway.database import Database, Db
 from gateway.deletions.service import order_deletion
-from gateway.errors import BadRequest, Conflict, NotFound, Unavailable
 from gateway.events.publisher import EventPublisher
 from gateway.limits.allowances import Allowances
 from gateway.ml_client import MlClient
@@ -20,6 +19,7 @@ from gateway.training.queries import count_by_status as count_by_status
 from gateway.training.schemas import StoredJob, TrainingJob, TrainingJobPage, TrainingStart
 from gateway.training.training_set import training_set
 from shared.contracts.training import MOST_SAMPLES, TrainingRequest, TrainingSample
+from shared.errors import BadRequest, Conflict, NotFound, Unavailable
 from shared.ids import new_id
 
 _NO_ROOM = "Too many trainings are waiting, or training is away; try again in a moment"

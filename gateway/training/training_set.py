@@ -8,13 +8,13 @@ from uuid import UUID
 import msgspec
 
 from gateway.database import Db
-from gateway.errors import BadRequest
 from gateway.message_text.blank import is_blank
 from gateway.message_text.comparing import same_words
 from gateway.samples.personal_data import mask, mask_turns, says_something
 from gateway.samples.schemas import TaughtSample
 from gateway.samples.service import existing, taught
 from shared.contracts.training import TrainingMethod, TrainingSample
+from shared.errors import BadRequest
 
 MOST_BYTES = 24 * 2**20
 """Of a training's samples as they go to the ML service, which takes 32 MiB."""

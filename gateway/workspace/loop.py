@@ -10,7 +10,6 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from gateway.errors import Unavailable
 from gateway.workspace.files.changes import ChangeRefused
 from gateway.workspace.files.project import PathRefused
 from gateway.workspace.prompt import CHARACTERS_PER_TOKEN, RESULT, Prompt, result_text, turn_schema
@@ -18,6 +17,7 @@ from gateway.workspace.providers import Model, PromptTooLong, Provider, Said, pa
 from gateway.workspace.schemas import ErrorCode, TokenUsage
 from gateway.workspace.tools.base import Tool, ToolContext, ToolFailed, ToolResult
 from gateway.workspace.tools.patterns import PatternRefused
+from shared.errors import Unavailable
 
 MOST_TURNS: Final = 25
 SAME_CALLS: Final = 3

@@ -8,9 +8,9 @@ from typing import Any, Final
 import openai
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
 
-from gateway.errors import Unavailable
 from gateway.settings import Settings, parse_provider
 from gateway.workspace.schemas import TokenUsage, usage
+from shared.errors import Unavailable
 from shared.tracing import trace_headers
 
 MAX_TOKENS: Final = 2048

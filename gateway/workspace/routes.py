@@ -9,7 +9,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from gateway.auth.authentication import PUBLIC, Authenticator, Caller, CallerToken
 from gateway.auth.websockets import refusals
-from gateway.errors import EXCEPTION_HANDLERS, AppError, BadRequest
+from gateway.errors import EXCEPTION_HANDLERS
 from gateway.http.openapi import NO_TOKEN
 from gateway.workspace.files.project import PathRefused
 from gateway.workspace.schemas import (
@@ -34,7 +34,7 @@ from gateway.workspace.schemas import (
 from gateway.workspace.service import WorkspaceService
 from gateway.workspace.websocket import ConversationSocket
 from shared.asgi import while_connected
-from shared.errors import error_headers
+from shared.errors import AppError, BadRequest, error_headers
 
 Service = NamedDependency[WorkspaceService]
 StartDir = Annotated[str | None, QueryParameter(name="startDir", max_length=4_000, description="A folder of the project; needed.")]

@@ -9,7 +9,6 @@ from uuid import UUID
 import msgspec
 
 from gateway.database import Database, Db
-from gateway.errors import BadRequest, Conflict, Forbidden, NotFound, Unavailable
 from gateway.workspace import queries
 from gateway.workspace.files import changes
 from gateway.workspace.files.changes import ChangedSince
@@ -38,6 +37,7 @@ from gateway.workspace.tools.base import ToolFailed
 from gateway.workspace.tools.fetch_web_page import FetchWebPageInput
 from gateway.workspace.tools.request_files import RequestFilesInput
 from gateway.workspace.tools.run_command import RunCommandInput
+from shared.errors import BadRequest, Conflict, Forbidden, NotFound, Unavailable
 from shared.ids import new_id
 
 LOOK_SECONDS: Final = 0.5

@@ -16,7 +16,6 @@ import msgspec
 import structlog
 
 from gateway.database import Database, Db
-from gateway.errors import AppError, Conflict, TooManyRequests, Unavailable
 from gateway.limits.places import Places
 from gateway.wire import storable, storable_json
 from gateway.workspace import queries
@@ -30,6 +29,7 @@ from gateway.workspace.queries import Conversation
 from gateway.workspace.schemas import Counts, ErrorCode, LogEntry, TokenUsage, conversation_usage
 from gateway.workspace.tools.base import Tool
 from shared.background import BackgroundTask
+from shared.errors import AppError, Conflict, TooManyRequests, Unavailable
 from shared.ids import new_id
 
 _ALIVE_SECONDS: Final = 1.0

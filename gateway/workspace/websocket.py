@@ -15,13 +15,13 @@ from msgspec import Meta, Struct
 from gateway.auth.authentication import Authenticator
 from gateway.auth.tokens import VerifiedToken
 from gateway.auth.websockets import accepted_subprotocol
-from gateway.errors import AppError, BadRequest, Conflict, Forbidden, Unavailable
 from gateway.events.subscription import TOKEN_VOID, Ending, ending_of
 from gateway.wire import utc_now
 from gateway.workspace.files.project import Project
 from gateway.workspace.queries import Conversation, Entry
 from gateway.workspace.schemas import ErrorCode, conversation_usage
 from gateway.workspace.service import LOOK_SECONDS, WorkspaceService, message_meta
+from shared.errors import AppError, BadRequest, Conflict, Forbidden, Unavailable
 from shared.ids import new_id
 
 SEND_SECONDS: Final = 20.0

@@ -11,7 +11,7 @@ from structlog.testing import LogCapture
 
 from deploy.local.servers import EmbeddedPostgres
 from gateway.database import Database
-from gateway.errors import Unavailable
+from shared.errors import Unavailable
 from tests.fixtures.servers import kill_with_sessions
 
 pytestmark = pytest.mark.anyio

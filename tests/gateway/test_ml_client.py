@@ -8,11 +8,11 @@ from uuid import uuid4
 import pytest
 import structlog
 
-from gateway.errors import AppError, BadRequest, Unavailable
 from gateway.ml_client import MlClient
 from shared.contracts.generation import GenerateRequest, GenerateResponse, TokenEvent, Turn
 from shared.contracts.jobs import AsyncGenerateRequest
 from shared.contracts.service import ForgetRequest
+from shared.errors import AppError, BadRequest, Unavailable
 from shared.replicas import by_preference
 from tests.fixtures.ports import free_port
 from tests.fixtures.scripted_ml_service import ScriptedMlService

@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from deploy.local.servers import EmbeddedValkey
-from gateway.errors import BadRequest, Conflict, Unavailable
 from gateway.ml_client import MlClient
 from shared.contracts.service import ForgetRequest
 from shared.contracts.training import TrainingRequest, TrainingSample
+from shared.errors import BadRequest, Conflict, Unavailable
 from tests.fixtures.ports import free_port
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.training_system import MODEL, StandInMlService

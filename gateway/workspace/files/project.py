@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from gateway.errors import BadRequest, Forbidden
+from shared.errors import BadRequest, Forbidden
 
 MARKERS: Final = (".bbai", ".git")
 """Folders that make the folder they are in a project; nothing in them is ever read or changed."""

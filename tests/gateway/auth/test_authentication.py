@@ -17,8 +17,8 @@ from gateway.auth.principal import Principal
 from gateway.auth.queries import DeviceState
 from gateway.auth.tokens import DeviceTokens, KeyRing
 from gateway.database import Database, migrate
-from gateway.errors import AppError, Forbidden, Unauthorized, Unavailable
 from gateway.wire import utc_now
+from shared.errors import AppError, Forbidden, Unauthorized, Unavailable
 from shared.ids import new_id
 from tests.factories import Device, paired_device
 from tests.fixtures.database import rows

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from gateway.background import stream_consumer
 from gateway.background.stream_consumer import StreamConsumer
-from gateway.errors import Unavailable
+from shared.errors import Unavailable
 from shared.redis_events import EVENT_FIELD, JOB_EVENTS, JOB_EVENTS_GROUP, JobEvent
 from tests.fixtures.waiting import PATIENCE_SECONDS
 

@@ -9,7 +9,7 @@ import pytest
 from gateway.conversations.prompt import LONGEST_LINE
 from gateway.conversations.service import DraftContext, draft_context
 from gateway.database import Database
-from gateway.errors import NotFound
+from shared.errors import NotFound
 from tests.factories import Device, message, paired_device, sync
 from tests.fixtures.gateway import GatewayProcess
 

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from gateway.errors import Unavailable
 from gateway.events import publisher as module
 from gateway.events.journal import BEGINNING, Entry, Journal
 from gateway.events.publisher import EventPublisher
 from gateway.events.token_listeners import TokenListeners
+from shared.errors import Unavailable
 from tests.factories import unheard_publisher
 from tests.fixtures.servers import Server, running_valkey
 

@@ -5,8 +5,8 @@ import asyncio
 import asyncpg
 import pytest
 
-from gateway.errors import BadRequest
 from gateway.message_text.search_words import search_document, search_query
+from shared.errors import BadRequest
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ import pytest
 from redis.asyncio import Redis as AsyncRedis
 
 from gateway.database import Database
-from gateway.errors import Unavailable
 from gateway.events.journal import Journal
 from gateway.events.publisher import EventPublisher
 from gateway.events.token_listeners import TokenListeners
 from gateway.training.results import TrainingResults
 from shared.contracts.generation import GenerateRequest
 from shared.contracts.training import LossPoint
+from shared.errors import Unavailable
 from shared.redis_events import TRAINING_EVENTS, TrainingEvent
 from tests.factories import Device, allowances
 from tests.fixtures.redis_client import Redis

@@ -10,10 +10,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from gateway.database import Database
-from gateway.errors import BadRequest
 from gateway.training import training_set as training_set_module
 from gateway.training.training_set import TrainingSet, training_set
 from shared.contracts.training import TrainingMethod, TrainingSample
+from shared.errors import BadRequest
 from tests.factories import Device, own_rows, paired_device
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess

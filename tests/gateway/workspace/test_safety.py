@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import BadRequest, Forbidden
 from gateway.workspace.files.changes import ChangeRefused
 from gateway.workspace.files.project import PathRefused, open_project
 from gateway.workspace.tools.base import ToolFailed
 from gateway.workspace.tools.patterns import PatternRefused
+from shared.errors import BadRequest, Forbidden
 from tests.gateway.workspace.projects import Context, snapshot, write
 
 REFUSALS = (PathRefused, ChangeRefused, ToolFailed, PatternRefused, OSError)
