@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import NamedTuple
 
 from litestar import Litestar
@@ -15,7 +16,7 @@ from gateway.adapters.routes import AdapterController
 from gateway.adapters.service import AdapterService
 from gateway.auth.authentication import CALLERS, AuthenticationMiddleware, Authenticator
 from gateway.auth.tokens import DeviceTokens, KeyRing
-from gateway.background.housekeeping import Housekeeping
+from gateway.background.housekeeping import housekeeping
 from gateway.background.reconciler import Reconciler
 from gateway.background.stream_consumer import StreamConsumer
 from gateway.contacts.routes import ContactController
@@ -52,7 +53,7 @@ from gateway.responses import queries as draft_queries
 from gateway.responses.feedback import FeedbackService
 from gateway.responses.forgetting import DraftsOfMessages
 from gateway.responses.queueing import DraftQueue
-from gateway.responses.results import AbandonedDrafts, DraftReconciliation, DraftResults
+from gateway.responses.results import DraftReconciliation, DraftResults, fail_abandoned
 from gateway.responses.routes import ResponseController
 from gateway.responses.service import ResponseService
 from gateway.samples.history_import import HistoryImportService
@@ -113,7 +114,8 @@ def create_app(settings: Settings) -> Gateway:
     lost_trainings = TrainingReconciliation(database, ml, training_results, settings.min_training_samples)
     draft_results = DraftResults(database, ml, publisher)
     drafts = Reconciler("drafts", database, draft_queries.DUE, DraftReconciliation(database, ml, draft_results))
-    abandoned = AbandonedDrafts(database, publisher, longest_draft=timedelta(seconds=settings.ml_timeout_seconds + 60))
+    longest_draft = timedelta(seconds=settings.ml_timeout_seconds + 60)
+    end_abandoned = partial(fail_abandoned, database, publisher, longest_draft)
     pairing_limit = PairingRateLimit(redis, settings.max_registrations_per_address)
     devices = DeviceService(database, keys, tokens, pairing_limit, settings.registration, publisher, [trainings], allowances)
     provider = chosen_provider(settings)
@@ -140,7 +142,7 @@ def create_app(settings: Settings) -> Gateway:
     }
     background: list[Background] = [  # started in this order, and ended in the other
         publisher,
-        Housekeeping(database, [idempotency.forget_old, devices.forget_expired, abandoned.fail]),
+        housekeeping([idempotency.forget_old, devices.forget_expired, end_abandoned]),
         StreamConsumer(redis, JOB_EVENTS, JobEvent, draft_results),
         StreamConsumer(redis, TRAINING_EVENTS, TrainingEvent, training_results),
         deletions,

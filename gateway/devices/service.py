@@ -159,7 +159,7 @@ class DeviceService:
 
     async def forget_expired(self) -> None:
         """Of all accounts: forget refresh tokens and codes that have expired, and accounts that nobody ever verified."""
-        async with self._database.transaction() as db:
+        async with self._database.connection() as db:
             await queries.forget_expired(db)
 
     async def _evaluate(self, db: Db, verification: Verification, attempt: Attempt) -> Tokens | str:

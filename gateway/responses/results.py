@@ -149,24 +149,14 @@ class DraftReconciliation:
             await queries.close(db, account_id, draft_id, "failed", error)
 
 
-class AbandonedDrafts:
-    """Drafts that somebody waited for and whose gateway was killed.
-
-    Args:
-        longest_draft: one that has been in work for longer has lost the gateway that wrote it.
+async def fail_abandoned(database: Database, events: EventPublisher, longest_draft: timedelta) -> None:
+    """Close every account's drafts that somebody waited for and whose gateway was killed, and tell their readers. One that has been in
+    work for longer than `longest_draft` has lost the gateway that wrote it.
     """
-
-    def __init__(self, database: Database, events: EventPublisher, longest_draft: timedelta) -> None:
-        self._database = database
-        self._events = events
-        self._longest_draft = longest_draft
-
-    async def fail(self) -> None:
-        """Close those of all accounts as failed, and tell their readers."""
-        async with self._database.transaction() as db:
-            drafts = await queries.fail_abandoned(db, self._longest_draft)
-        for draft in drafts:
-            self._events.publish_all(draft.account_id, events_of(draft))
+    async with database.transaction() as db:
+        drafts = await queries.fail_abandoned(db, longest_draft)
+    for draft in drafts:
+        events.publish_all(draft.account_id, events_of(draft))
 
 
 async def _store(db: Db, account_id: UUID, draft_id: UUID, event: JobEvent) -> StoredDraft | None:

@@ -11,7 +11,7 @@ from websockets.sync.client import ClientConnection
 
 from gateway.database import Database
 from gateway.events.publisher import EventPublisher
-from gateway.responses.results import AbandonedDrafts
+from gateway.responses.results import fail_abandoned
 from tests.factories import Device, own_rows, paired_device
 from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
@@ -200,7 +200,7 @@ def test_a_draft_whose_gateway_was_killed_is_told_when_it_is_found(
     async def sweep(publisher: EventPublisher) -> None:
         database = Database(database_url, 1)
         await database.open()
-        await AbandonedDrafts(database, publisher, timedelta(hours=1)).fail()
+        await fail_abandoned(database, publisher, timedelta(hours=1))
         await database.close()
 
     with_publisher(redis_url, sweep)

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from gateway.database import Database
-from gateway.responses.results import AbandonedDrafts
+from gateway.responses.results import fail_abandoned
 from tests.factories import Device, device_with, paired_device, unheard_publisher
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.scripted_ml_service import ScriptedMlService
@@ -117,5 +117,5 @@ def test_a_killed_gateways_draft_does_not_stay_open(
 async def _sweep(database_url: str, longest_draft: timedelta) -> None:
     database = Database(database_url, 1)
     await database.open()
-    await AbandonedDrafts(database, unheard_publisher(), longest_draft).fail()
+    await fail_abandoned(database, unheard_publisher(), longest_draft)
     await database.close()

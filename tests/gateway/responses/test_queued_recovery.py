@@ -13,7 +13,7 @@ from gateway.database import Database
 from gateway.events.journal import Journal
 from gateway.events.publisher import EventPublisher
 from gateway.events.token_listeners import TokenListeners
-from gateway.responses.results import AbandonedDrafts
+from gateway.responses.results import fail_abandoned
 from shared.redis_events import EVENT_FIELD, JOB_EVENTS, JOB_EVENTS_GROUP
 from tests.factories import Device
 from tests.fixtures.database import rows
@@ -230,5 +230,5 @@ async def _sweep(system: QueueSystem) -> None:
     await database.open()
     async with AsyncRedis.from_url(system.valkey.url) as redis:
         journal = Journal(redis)
-        await AbandonedDrafts(database, EventPublisher(journal, TokenListeners()), timedelta(0)).fail()
+        await fail_abandoned(database, EventPublisher(journal, TokenListeners()), timedelta(0))
     await database.close()
