@@ -91,7 +91,7 @@ def create_app(settings: Settings) -> Gateway:
     database = Database(settings.database_url, settings.database_pool_size)
     redis = Redis.from_url(settings.redis_url, socket_connect_timeout=1, socket_timeout=2)
     ml = MlClient(settings.ml_service_url, settings.ml_service_token, settings.ml_timeout_seconds)
-    allowances = Allowances.of(settings)
+    allowances = Allowances(settings)
     keys = KeyRing(settings.jwt_keys)
     tokens = DeviceTokens(keys)
     authenticator = Authenticator(tokens, database)

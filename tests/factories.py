@@ -4,8 +4,8 @@ import asyncio
 import secrets
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, get_args
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -16,7 +16,8 @@ from redis.asyncio import Redis
 from gateway.events.journal import Journal
 from gateway.events.publisher import EventPublisher
 from gateway.events.token_listeners import TokenListeners
-from gateway.limits.allowances import Allowances
+from gateway.limits.allowances import Allowances, Limited
+from gateway.settings import Settings
 from tests.fixtures.waiting import PATIENCE_SECONDS
 
 # Nothing here speaks TLS; loading the system's certificates for every client would take longer than the tests.
@@ -34,10 +35,10 @@ class Device:
     client: httpx.Client
 
 
-def allowances(**changes: int) -> Allowances:
-    """More than any test uses, but for `changes`."""
-    much = {field.name: 1_000_000 for field in fields(Allowances)}
-    return Allowances(**{**much, **changes})
+def allowances() -> Allowances:
+    """More than any test uses."""
+    much: Any = {f"max_{limited}_per_account": 1_000_000 for limited in get_args(Limited)}
+    return Allowances(Settings(database_url="", redis_url="", jwt_keys=[], **much))
 
 
 def registration(**changes: str) -> dict[str, str]:

@@ -50,7 +50,7 @@ class ContactService:
         await queries.change(db, account_id, [contact.details for contact in changed])
         if not matching.new_handles and not older_of:
             return
-        if await queries.count_handles(db, account_id) + len(matching.new_handles) > self._allowances.contact_handles:
+        if await queries.count_handles(db, account_id) + len(matching.new_handles) > self._allowances["contact_handles"]:
             raise self._allowances.refusal("contact_handles")
         await queries.move_handles(db, account_id, older_of)
         await queries.add_handles(db, account_id, [(handle, owner.final.id) for handle, owner in matching.new_handles])

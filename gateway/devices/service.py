@@ -79,7 +79,7 @@ class DeviceService:
                 account_id = await new_account(db)
             else:
                 account_id = principal.account_id
-                if await queries.other_devices(db, account_id, registration.hardware_id) >= self._allowances.devices:
+                if await queries.other_devices(db, account_id, registration.hardware_id) >= self._allowances["devices"]:
                     raise self._allowances.refusal("devices")
             return await add_device(db, self._keys, account_id, registration)
 

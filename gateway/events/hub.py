@@ -99,7 +99,7 @@ class EventHub:
         """
         account_id = token.principal.account_id
         channel = self._channels.setdefault(account_id, _Channel())
-        if len(channel.subscriptions) >= self._allowances.event_streams:
+        if len(channel.subscriptions) >= self._allowances["event_streams"]:
             raise self._allowances.refusal("event_streams")
         subscription = Subscription(token, self._journal, wants_tokens=wants_tokens)
         channel.subscriptions.add(subscription)

@@ -1,6 +1,5 @@
 """What one account may use, and what it is told when it wants more: docs/LIMITS.md lists it all."""
 
-from dataclasses import dataclass, fields
 from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
@@ -16,7 +15,7 @@ _EXPORT_SECONDS: Final = 30
 Limited = Literal[
     "drafts", "queued_drafts", "devices", "event_streams", "contact_handles", "adapters", "stored_mib", "training_seconds_a_day"
 ]
-"""What is limited, as the fields of `Allowances` and the settings are called."""
+"""What is limited, as the settings are called."""
 
 
 class _Refusal(NamedTuple):
@@ -53,30 +52,15 @@ _REFUSALS: Final[dict[Limited, _Refusal]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Allowances:
-    """How much of each thing an account may have; the settings of the same names say how much that is."""
+    """How much of each thing an account may have, as the settings say."""
 
-    drafts: int
-    """Drafts that one gateway process writes at the same time while somebody waits for them."""
-    queued_drafts: int
-    """Drafts that nobody waits for and that are not written yet."""
-    devices: int
-    """Devices that are active or can be verified now."""
-    event_streams: int
-    """Open WebSockets and event streams at one gateway process."""
-    contact_handles: int
-    """Telephone numbers and addresses of contacts, and an id for each."""
-    adapters: int
-    """Adapters that are there, and those that are being trained."""
-    stored_mib: int
-    """MiB of messages and samples."""
-    training_seconds_a_day: int
-    """Seconds of training within any 24 hours."""
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
 
-    @classmethod
-    def of(cls, settings: Settings) -> "Allowances":
-        return cls(**{field.name: getattr(settings, f"max_{field.name}_per_account") for field in fields(cls)})
+    def __getitem__(self, limited: Limited) -> int:
+        most: int = getattr(self._settings, _setting(limited))
+        return most
 
     async def check_stored(self, db: Db, account_id: UUID, growth: int = 0) -> None:
         """For whoever has just stored messages or samples, or will in a moment (`growth`: at least so many bytes).
@@ -84,19 +68,18 @@ class Allowances:
         Raises:
             PayloadTooLarge: the account stores more than it may.
         """
-        if await queries.stored_bytes(db, account_id) + growth > self.stored_mib * _MIB:
+        if await queries.stored_bytes(db, account_id) + growth > self["stored_mib"] * _MIB:
             raise self.refusal("stored_mib")
 
     def refusal(self, limited: Limited, *, retry_after: int | None = None) -> AppError:
         """What an account is told that wants more; `retry_after` where it is known better than as a rule."""
         refusal = _REFUSALS[limited]
-        have = refusal.have.format(getattr(self, limited))
-        setting = f"MAX_{limited.upper()}_PER_ACCOUNT"
-        message = f"{have}, which is the limit; {refusal.remedy.format(retry_after)}, or ask the operator to raise {setting}"
+        have, remedy = refusal.have.format(self[limited]), refusal.remedy.format(retry_after)
+        message = f"{have}, which is the limit; {remedy}, or ask the operator to raise {_setting(limited).upper()}"
         return refusal.error(message, retry_after=retry_after or refusal.retry_after)
 
     def draft_places(self) -> Places:
-        return Places(self.drafts, lambda: self.refusal("drafts"))
+        return Places(self["drafts"], lambda: self.refusal("drafts"))
 
     def export_places(self) -> Places:
         """One at a time, whatever the settings say: each holds a connection of the database for as long as its client reads."""
@@ -111,6 +94,10 @@ class Allowances:
     def training_took_too_long(self) -> str:
         """The error of a training that was ended while it ran."""
         return (
-            f"This account has trained for {self.training_seconds_a_day} seconds within a day, which is the limit; train with fewer"
+            f"This account has trained for {self['training_seconds_a_day']} seconds within a day, which is the limit; train with fewer"
             " samples or epochs, or ask the operator to raise MAX_TRAINING_SECONDS_A_DAY_PER_ACCOUNT"
         )
+
+
+def _setting(limited: Limited) -> str:
+    return f"max_{limited}_per_account"

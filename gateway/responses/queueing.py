@@ -55,7 +55,7 @@ class DraftQueue:
                 return QueuedDraft(response_id=known.details.response_id)
             if known is not None or draft_id is None:
                 draft_id = new_id()
-            if await queries.waiting(db, account_id, self._allowances.queued_drafts) >= self._allowances.queued_drafts:
+            if await queries.waiting(db, account_id, self._allowances["queued_drafts"]) >= self._allowances["queued_drafts"]:
                 raise self._allowances.refusal("queued_drafts")
             begun = await begin(db, caller, body, draft_id, fresh=fresh, status="queued")
             job = self._job(account_id, draft_id, begun.request)

@@ -102,7 +102,7 @@ class TrainingResults:
         """
         is_behind = (_ORDER[state.status], state.progress) < (_ORDER[stored.job.status], stored.job.progress)
         job = await queries.save(db, account_id, stored if is_behind else _advanced(stored, state, state.status))
-        if job.status != "training" or (await queries.trained(db, account_id))[0] <= self._allowances.training_seconds_a_day:
+        if job.status != "training" or (await queries.trained(db, account_id))[0] <= self._allowances["training_seconds_a_day"]:
             return job
         return await queries.close(db, account_id, job.id, "failed", self._allowances.training_took_too_long()) or job
 

@@ -163,10 +163,10 @@ class TrainingService:
     async def _check_allowances(self, db: Db, account_id: UUID) -> None:
         """The account is held, so that its devices start one after the other."""
         await hold_account(db, account_id)
-        if await queries.count_adapters(db, account_id) >= self._allowances.adapters:
+        if await queries.count_adapters(db, account_id) >= self._allowances["adapters"]:
             raise self._allowances.refusal("adapters")
         seconds, seconds_left = await queries.trained(db, account_id)
-        if seconds >= self._allowances.training_seconds_a_day:
+        if seconds >= self._allowances["training_seconds_a_day"]:
             raise self._allowances.refusal("training_seconds_a_day", retry_after=max(math.ceil(seconds_left), _SHORTEST_WAIT_SECONDS))
 
     def _check_enough(self, count: int, body: TrainingStart) -> None:
