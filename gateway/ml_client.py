@@ -1,7 +1,7 @@
 """The ML service as the gateway sees it: one typed method a call. Foreign errors are translated here and nowhere else."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from http import HTTPStatus
@@ -66,24 +66,26 @@ class MlClient:
         """
         return _decoded(await self._ask("POST", "/generate", request, scope=request.scope), GenerateResponse)
 
-    async def stream(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent | GenerateResponse, None]:
-        """Generate: the tokens as they come, then the whole answer, which is always the last.
-
-        Close the iterator (`contextlib.aclosing`) to abort.
+    async def stream(self, request: GenerateRequest, tell: Callable[[TokenEvent], None]) -> GenerateResponse:
+        """Generate, and tell the tokens as they come.
 
         Raises:
             As `generate`, before the first token or between two.
         """
-        async with aclosing(self._chunks(replace(request, stream=True))) as chunks:
-            async for event in sse.parse(chunks):
-                match event.name:
-                    case "token":
-                        yield _decoded(event.data, TokenEvent)
-                    case "completed":
-                        yield _decoded(event.data, GenerateResponse)
-                        return
-                    case "failed":
-                        raise _refusal(_decoded(event.data, ErrorBody).statusCode, event.data)
+        with _foreign_errors():
+            async with asyncio.timeout(self._timeout_seconds):
+                response = await self._send("POST", "/generate", replace(request, stream=True), request.scope, stream=True)
+                async with aclosing(response):
+                    if not response.is_success:
+                        raise _refusal(response.status_code, await response.aread(), response.headers.get("Retry-After"))
+                    async for event in sse.parse(response.aiter_raw()):
+                        match event.name:
+                            case "token":
+                                tell(_decoded(event.data, TokenEvent))
+                            case "completed":
+                                return _decoded(event.data, GenerateResponse)
+                            case "failed":
+                                raise _refusal(_decoded(event.data, ErrorBody).statusCode, event.data)
         raise Unavailable("The model stopped in the middle of the draft; try again")
 
     async def enqueue(self, request: AsyncGenerateRequest) -> None:
@@ -157,24 +159,6 @@ class MlClient:
         if not response.is_success and response.status_code not in also:
             raise _refusal(response.status_code, response.content, response.headers.get("Retry-After"))
         return response
-
-    async def _chunks(self, request: GenerateRequest) -> AsyncGenerator[bytes, None]:
-        """What is streamed, as it comes. The time that a draft may take holds for all of it."""
-        deadline = asyncio.get_running_loop().time() + self._timeout_seconds
-        with _foreign_errors():
-            async with asyncio.timeout_at(deadline):
-                response = await self._send("POST", "/generate", request, request.scope, stream=True)
-            async with aclosing(response):
-                if not response.is_success:
-                    async with asyncio.timeout_at(deadline):
-                        raise _refusal(response.status_code, await response.aread(), response.headers.get("Retry-After"))
-                chunks: AsyncIterator[bytes | None] = response.aiter_raw()
-                while True:
-                    async with asyncio.timeout_at(deadline):  # not around all: whoever reads must not be cancelled while it does not wait
-                        chunk = await anext(chunks, None)
-                    if chunk is None:
-                        return
-                    yield chunk
 
     async def _send(self, method: str, path: str, body: object, scope: str, *, stream: bool = False) -> httpx.Response:
         """What a replica answers that can do it, else the last one. Every call may be made twice: what has an id is made once.

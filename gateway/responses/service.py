@@ -219,12 +219,8 @@ class ResponseService:
     ) -> None:
         """Put what the model writes into a queue, then None, whatever happened."""
         try:
-            if not in_pieces:
-                pieces.put_nowait(await self._ml.generate(request))
-                return
-            async with aclosing(self._ml.stream(request)) as events:
-                async for event in events:
-                    pieces.put_nowait(event)
+            ml = self._ml
+            pieces.put_nowait(await (ml.stream(request, pieces.put_nowait) if in_pieces else ml.generate(request)))
         finally:
             pieces.put_nowait(None)
 
