@@ -34,7 +34,6 @@ from gateway.events.hub import EventHub
 from gateway.events.journal import Journal
 from gateway.events.publisher import EventPublisher
 from gateway.events.routes import EventController
-from gateway.events.token_listeners import TokenListeners
 from gateway.health.routes import HealthController
 from gateway.health.service import HealthService
 from gateway.http.cors import cors_config
@@ -99,9 +98,8 @@ def create_app(settings: Settings) -> Gateway:
 
     events_redis = Redis.from_url(settings.redis_url, socket_connect_timeout=1)
     journal = Journal(events_redis)
-    listeners = TokenListeners()
-    publisher = EventPublisher(journal, listeners)
-    hub = EventHub(events_redis, journal, listeners, authenticator, allowances)
+    publisher = EventPublisher(journal)
+    hub = EventHub(events_redis, journal, authenticator, allowances)
 
     deletions = Reconciler("deletions", database, deletion_queries.DUE, Deletions(database, ml))
     trainings = TrainingService(database, ml, publisher, settings.min_training_samples, allowances)

@@ -15,7 +15,6 @@ from redis.asyncio import Redis
 
 from gateway.events.journal import Journal
 from gateway.events.publisher import EventPublisher
-from gateway.events.token_listeners import TokenListeners
 from gateway.limits.allowances import Allowances, Limited
 from gateway.settings import Settings
 from tests.fixtures.waiting import PATIENCE_SECONDS
@@ -91,7 +90,7 @@ def wrong_code(code: str) -> str:
 def unheard_publisher() -> EventPublisher:
     """Takes events and sends none."""
     journal = Journal(Redis())
-    return EventPublisher(journal, TokenListeners())
+    return EventPublisher(journal)
 
 
 def own_rows(database_url: str, owner: Device) -> dict[str, UUID]:

@@ -105,7 +105,7 @@ class ConversationService:
             await queries.delete(db, account_id, held_id)
         self._deletions.wake()
         self._events.forget(account_id, held_id)
-        self._events.publish_all(account_id, ended)
+        self._events.publish(account_id, *ended)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from gateway.devices import queries
 from gateway.devices.pairing import add_device, new_account
 from gateway.devices.rate_limit import Attempt, PairingRateLimit
 from gateway.devices.schemas import Device, DeviceRegistration, Pairing, Refresh, Tokens, Verification
-from gateway.events.publisher import EventPublisher
-from gateway.events.schemas import DeviceDeactivated, DeviceTokenReused
+from gateway.events.publisher import EventPublisher, PendingEvent
+from gateway.events.schemas import AboutDevice
 from gateway.limits.allowances import Allowances
 from gateway.wire import utc_now
 from shared.errors import Forbidden, NotFound, Unauthorized
@@ -111,7 +111,7 @@ class DeviceService:
         if isinstance(outcome, Tokens):
             return outcome
         if outcome is not None:
-            self._events.publish(outcome.account_id, "device:token_reused", DeviceTokenReused(device_id=outcome.device_id))
+            self._events.publish(outcome.account_id, PendingEvent("device:token_reused", AboutDevice(device_id=outcome.device_id)))
         raise Unauthorized(_BAD_REFRESH)
 
     async def _exchange(self, db: Db, token_hash: bytes) -> Tokens | Principal | None:
@@ -154,7 +154,7 @@ class DeviceService:
             await queries.revoke_refresh_tokens(db, device_id, utc_now())
             for follower in self._followers:
                 await follower.device_left(db, principal.account_id, device_id)
-        self._events.publish(principal.account_id, "device:deactivated", DeviceDeactivated(device_id=device_id))
+        self._events.publish(principal.account_id, PendingEvent("device:deactivated", AboutDevice(device_id=device_id)))
         return device
 
     async def forget_expired(self) -> None:

@@ -13,9 +13,17 @@ from redis.exceptions import RedisError
 
 from gateway.auth.authentication import Authenticator
 from gateway.auth.tokens import VerifiedToken
-from gateway.events.journal import ANSWER_SECONDS, TOKEN_LISTENERS, Journal, Position, account_of, channel_of, parse_message
+from gateway.events.journal import (
+    ANSWER_SECONDS,
+    NAMED_EVERY_SECONDS,
+    TOKEN_LISTENERS,
+    Journal,
+    Position,
+    account_of,
+    channel_of,
+    parse_message,
+)
 from gateway.events.subscription import STOPPING, TOKEN_VOID, Subscription, ending_of
-from gateway.events.token_listeners import NAMED_EVERY_SECONDS, TokenListeners
 from gateway.limits.allowances import Allowances
 from gateway.wire import utc_now
 from shared.background import BackgroundTask
@@ -47,12 +55,9 @@ class EventHub:
     or not.
     """
 
-    def __init__(
-        self, redis: "Redis", journal: Journal, tokens: TokenListeners, authenticator: Authenticator, allowances: Allowances
-    ) -> None:
+    def __init__(self, redis: "Redis", journal: Journal, authenticator: Authenticator, allowances: Allowances) -> None:
         self._redis = redis
         self._journal = journal
-        self._tokens = tokens
         self._authenticator = authenticator
         self._allowances = allowances
         self._channels: dict[UUID, _Channel] = {}
@@ -184,7 +189,7 @@ class EventHub:
                     _logger.info("live events flow again")
                 self._interrupted = False
             case "message", True:
-                self._tokens.hear(data)
+                self._journal.hear_token_listeners(data)
             case "subscribe", False:
                 self._joined(account_of(channel))
             case "message", False:

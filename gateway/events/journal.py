@@ -6,6 +6,7 @@ that the channel's order is the stream's, and a reader who has seen the stream u
 """
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -27,6 +28,10 @@ ONCE_SECONDS = 24 * 3600
 TOKEN_LISTENERS = "events:token-listeners"  # noqa: S105
 """The channel on which gateways name accounts that have readers of tokens at them."""
 TOKEN = "response:token"  # noqa: S105
+
+NAMED_EVERY_SECONDS = 5.0
+"""How often a gateway names them; an account that was not named for three times as long has none any more."""
+_FORGOTTEN_SECONDS = 3 * NAMED_EVERY_SECONDS
 
 ANSWER_SECONDS = 2.0
 """Redis is away if it does not answer in so long."""
@@ -158,6 +163,8 @@ class Journal:
         """`redis` should have no timeout of its own: redis-py makes a task for each command that has one, which costs as much again."""
         self._redis = redis
         self._publish = redis.register_script(_PUBLISH)
+        self._listeners: dict[UUID, float] = {}
+        """Until when accounts have a reader, at any gateway, that asked for the tokens of drafts; for others no token is published."""
 
     async def publish(self, entries: Sequence[Entry]) -> None:
         """Store and send out, all at once. The same entries again change nothing.
@@ -185,6 +192,17 @@ class Journal:
     async def name_token_listeners(self, account_ids: Iterable[UUID]) -> None:
         """Tell all gateways, this one too, that these accounts have readers of tokens."""
         await _answered(self._redis.publish(TOKEN_LISTENERS, " ".join(map(str, account_ids))))
+
+    def hear_token_listeners(self, message: bytes) -> None:
+        """A gateway has named accounts."""
+        now = time.monotonic()
+        self._listeners = {account_id: until for account_id, until in self._listeners.items() if until > now}
+        for account_id in message.decode().split():
+            self._listeners[UUID(account_id)] = now + _FORGOTTEN_SECONDS
+
+    def tokens_wanted(self, account_id: UUID) -> bool:
+        """Whether anybody listens for the tokens of this account's drafts."""
+        return self._listeners.get(account_id, 0.0) > time.monotonic()
 
 
 async def _answered(command: Any) -> Any:

@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID, uuid4
@@ -11,7 +10,6 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.events.journal import KEPT_SECONDS, ONCE_SECONDS, TOKEN, Entry, Journal, body_of
 from gateway.events.schemas import DraftToken, EventType
-from gateway.events.token_listeners import TokenListeners
 from shared.background import BackgroundTask
 from shared.errors import Unavailable
 
@@ -32,13 +30,15 @@ _logger = structlog.get_logger(__name__)
 
 
 class PendingEvent(NamedTuple):
-    """An event that goes out once the transaction that made it is committed; `about` is the conversation that it tells something of, and
-    `once` the key under which it is published only once."""
+    """An event that goes out once the transaction that made it is committed."""
 
     type: EventType
     data: Any
+    """Its documented body."""
     about: UUID | None = None
+    """The conversation that it tells something of, whose events can be forgotten."""
     once: str = ""
+    """Nothing that is published later under the same key, within a day and by whichever gateway, goes out again."""
 
 
 class EventPublisher:
@@ -48,9 +48,8 @@ class EventPublisher:
     Redis is away. Then they wait for it; what happened is in the database either way.
     """
 
-    def __init__(self, journal: Journal, tokens: TokenListeners) -> None:
+    def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._tokens = tokens
         self._waiting = asyncio.Queue[_Waiting]()
         self._task = BackgroundTask("event publisher", self._run)
         self._dropped = 0
@@ -69,29 +68,19 @@ class EventPublisher:
                 await self.sent()
         await self._task.close()
 
-    def publish(self, account_id: UUID, event_type: EventType, data: Any, *, once: str = "", about: UUID | None = None) -> None:
-        """Publish an event.
-
-        Args:
-            data: its documented body.
-            once: nothing that is published later under the same key, within a day and by whichever gateway, goes out again.
-            about: the conversation that it tells something of, whose events can be forgotten.
-        """
-        self._put(_event(account_id, event_type, data, once, about))
-
-    def publish_all(self, account_id: UUID, events: Iterable[PendingEvent]) -> None:
+    def publish(self, account_id: UUID, *events: PendingEvent) -> None:
         """Publish events, in this order."""
         for event in events:
-            self.publish(account_id, event.type, event.data, once=event.once, about=event.about)
+            self._put(_entry(account_id, event))
 
-    async def deliver(self, account_id: UUID, event_type: EventType, data: Any, *, once: str = "", about: UUID | None = None) -> None:
+    async def deliver(self, account_id: UUID, event: PendingEvent) -> None:
         """Publish an event and wait until it is in Redis: for those who answer for it, such as the reader of a queue.
 
         Raises:
             Unavailable: Redis does not take it now. It may still go out later; with `once` it is safe to try again.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._put(_event(account_id, event_type, data, once, about), done)
+        self._put(_entry(account_id, event), done)
         try:
             async with asyncio.timeout(_CERTAIN_SECONDS):
                 await done
@@ -100,7 +89,7 @@ class EventPublisher:
 
     def tokens_wanted(self, account_id: UUID) -> bool:
         """Whether anybody listens for the tokens of this account's drafts."""
-        return self._tokens.wanted(account_id)
+        return self._journal.tokens_wanted(account_id)
 
     def publish_token(self, account_id: UUID, token: DraftToken) -> None:
         """Tell a piece of a draft to those who listen now; it is not kept. Ask `tokens_wanted` first."""
@@ -169,14 +158,14 @@ class EventPublisher:
             done.set_exception(Unavailable(_AWAY_MESSAGE))
 
 
-def _event(account_id: UUID, event_type: EventType, data: Any, once: str, about: UUID | None) -> Entry:
+def _entry(account_id: UUID, event: PendingEvent) -> Entry:
     """One without a key gets a key of its own: if Redis took it and its answer got lost, it is not published a second time."""
     return Entry(
         kind="event",
         account_id=account_id,
-        type=event_type,
-        body=body_of(event_type, data).decode(),
-        about=str(about) if about else "",
-        once=once or uuid4().hex,
-        once_seconds=ONCE_SECONDS if once else KEPT_SECONDS,
+        type=event.type,
+        body=body_of(event.type, event.data).decode(),
+        about=str(event.about) if event.about else "",
+        once=event.once or uuid4().hex,
+        once_seconds=ONCE_SECONDS if event.once else KEPT_SECONDS,
     )

@@ -73,12 +73,8 @@ class ConversationMerged(Wire, frozen=True, kw_only=True):
     former_id: UUID
 
 
-class DeviceDeactivated(Wire, frozen=True, kw_only=True):
-    device_id: UUID
-
-
-class DeviceTokenReused(Wire, frozen=True, kw_only=True):
-    """A refresh token of this device was used a second time: somebody has a copy. All of its tokens are void."""
+class AboutDevice(Wire, frozen=True, kw_only=True):
+    """A device was deactivated; or a refresh token of it was used a second time: somebody has a copy, and all of its tokens are void."""
 
     device_id: UUID
 

@@ -76,7 +76,7 @@ class DraftResults:
 
     async def _publish(self, stored: StoredDraft) -> None:
         for event in events_of(stored):
-            await self._events.deliver(stored.account_id, event.type, event.data, once=event.once, about=event.about)
+            await self._events.deliver(stored.account_id, event)
 
     def _publish_token(self, account_id: UUID, draft_id: UUID, event: JobEvent) -> None:
         if self._events.tokens_wanted(account_id):
@@ -156,7 +156,7 @@ async def fail_abandoned(database: Database, events: EventPublisher, longest_dra
     async with database.transaction() as db:
         drafts = await queries.fail_abandoned(db, longest_draft)
     for draft in drafts:
-        events.publish_all(draft.account_id, events_of(draft))
+        events.publish(draft.account_id, *events_of(draft))
 
 
 async def _store(db: Db, account_id: UUID, draft_id: UUID, event: JobEvent) -> StoredDraft | None:

@@ -250,7 +250,7 @@ class ResponseService:
         return structs.replace(draft, status=status)
 
     def _publish(self, stored: StoredDraft) -> None:
-        self._events.publish_all(stored.account_id, events_of(stored))
+        self._events.publish(stored.account_id, *events_of(stored))
 
 
 async def begin(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from gateway.database import Database, Db
-from gateway.events.publisher import EventPublisher
+from gateway.events.publisher import EventPublisher, PendingEvent
 from gateway.events.schemas import ConversationMerged
 from gateway.limits.allowances import Allowances
 from gateway.sync import queries
@@ -96,7 +96,7 @@ class DirectChats:
         for merge in merges:
             self._events.forget(account_id, merge.gone)
             event = ConversationMerged(conversation_id=merge.into, former_id=merge.gone)
-            self._events.publish(account_id, "conversation:merged", event, about=merge.into)
+            self._events.publish(account_id, PendingEvent("conversation:merged", event, about=merge.into))
 
 
 def _largest(sizes: dict[UUID, int]) -> UUID:

@@ -7,7 +7,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from gateway.database import Database, Db
-from gateway.events.publisher import EventPublisher
+from gateway.events.publisher import EventPublisher, PendingEvent
 from gateway.events.schemas import SyncCompleted
 from gateway.limits.allowances import Allowances
 from gateway.sync import queries
@@ -213,9 +213,9 @@ class SyncService:
             for conversation_id in outcome.without_text:
                 self._events.forget(account_id, conversation_id)
             for each in outcome.forgotten:
-                self._events.publish_all(account_id, each.events)
+                self._events.publish(account_id, *each.events)
         if synced.created or synced.updated:
             counts = SyncCompleted(
                 conversation_id=synced.conversation_id, created=synced.created, updated=synced.updated, unchanged=synced.unchanged
             )
-            self._events.publish(account_id, "sync:completed", counts, about=synced.conversation_id)
+            self._events.publish(account_id, PendingEvent("sync:completed", counts, about=synced.conversation_id))

@@ -16,7 +16,7 @@ from gateway.adapters.schemas import TrainedAdapter
 from gateway.adapters.service import add_trained, hold_account
 from gateway.database import Database, Db
 from gateway.deletions.service import order_deletion
-from gateway.events.publisher import EventPublisher
+from gateway.events.publisher import EventPublisher, PendingEvent
 from gateway.events.schemas import EventType
 from gateway.limits.allowances import Allowances
 from gateway.ml_client import MlClient
@@ -83,7 +83,7 @@ class TrainingResults:
             if after is not None and after.ended:
                 await self._tell_end(account_id, after)
             elif before is not None and after is not None and _is_worth_an_event(before.job, after):
-                self._events.publish(account_id, "training:progress", after)
+                self._events.publish(account_id, PendingEvent("training:progress", after))
 
     async def announce(self, account_id: UUID, job_id: UUID) -> None:
         """Tell how a job ended, if nobody was told yet.
@@ -107,7 +107,7 @@ class TrainingResults:
         return await queries.close(db, account_id, job.id, "failed", self._allowances.training_took_too_long()) or job
 
     async def _tell_end(self, account_id: UUID, job: TrainingJob) -> None:
-        await self._events.deliver(account_id, _END_EVENTS[job.status], job, once=job.once_key)
+        await self._events.deliver(account_id, PendingEvent(_END_EVENTS[job.status], job, once=job.once_key))
 
 
 def _latest(told: Sequence[TrainingEvent]) -> dict[tuple[UUID, UUID], TrainingState]:

@@ -8,7 +8,7 @@ from gateway.adapters.service import active_adapter, hold_account
 from gateway.auth.principal import Principal
 from gateway.database import Database, Db
 from gateway.deletions.service import order_deletion
-from gateway.events.publisher import EventPublisher
+from gateway.events.publisher import EventPublisher, PendingEvent
 from gateway.limits.allowances import Allowances
 from gateway.ml_client import MlClient
 from gateway.samples.service import existing
@@ -113,7 +113,7 @@ class TrainingService:
             raise NotFound(_UNKNOWN)
         if job.status != "cancelled":
             raise Conflict(f"This training has already {job.status}; there is nothing to cancel")
-        self._events.publish(account_id, "training:cancelled", job, once=job.once_key)
+        self._events.publish(account_id, PendingEvent("training:cancelled", job, once=job.once_key))
         return job
 
     async def device_left(self, db: Db, account_id: UUID, device_id: UUID) -> None:

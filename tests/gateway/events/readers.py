@@ -15,8 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from gateway.events.journal import Journal
-from gateway.events.publisher import EventPublisher
-from gateway.events.token_listeners import TokenListeners
+from gateway.events.publisher import EventPublisher, PendingEvent
 from tests.factories import NO_TLS, Device
 from tests.fixtures.gateway import JWT_KEYS
 from tests.fixtures.waiting import PATIENCE_SECONDS
@@ -93,7 +92,7 @@ def with_publisher(redis_url: str, act: Callable[[EventPublisher], Awaitable[T]]
     async def run() -> T:
         async with Redis.from_url(redis_url) as redis:
             journal = Journal(redis)
-            publisher = EventPublisher(journal, TokenListeners())
+            publisher = EventPublisher(journal)
             publisher.start()
             try:
                 result = await act(publisher)
@@ -111,7 +110,7 @@ def publish(redis_url: str, account_id: UUID, numbers: Sequence[int], *, size: i
 
     async def act(publisher: EventPublisher) -> None:
         for number in numbers:
-            publisher.publish(account_id, "sync:completed", {"number": number, "ballast": "x" * size})
+            publisher.publish(account_id, PendingEvent("sync:completed", {"number": number, "ballast": "x" * size}))
 
     with_publisher(redis_url, act)
 

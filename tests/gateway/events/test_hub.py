@@ -15,9 +15,8 @@ from gateway.auth.principal import Principal
 from gateway.auth.tokens import VerifiedToken
 from gateway.events.hub import EventHub
 from gateway.events.journal import Entry, Journal, Position, PublishedEvent, body_of
-from gateway.events.publisher import EventPublisher
+from gateway.events.publisher import EventPublisher, PendingEvent
 from gateway.events.subscription import SLOW, WAITING_EVENTS, Subscription
-from gateway.events.token_listeners import TokenListeners
 from gateway.wire import utc_now
 from tests.factories import allowances
 from tests.fixtures.waiting import PATIENCE_SECONDS, until
@@ -46,16 +45,15 @@ class House:
 
     async def publish(self, *numbers: int) -> None:
         for number in numbers:
-            await self.publisher.deliver(self.account_id, "sync:completed", {"number": number})
+            await self.publisher.deliver(self.account_id, PendingEvent("sync:completed", {"number": number}))
 
 
 @pytest.fixture
 async def house(redis_url: str) -> AsyncIterator[House]:
     async with Redis.from_url(redis_url) as redis:
         journal = Journal(redis)
-        listeners = TokenListeners()
-        publisher = EventPublisher(journal, listeners)
-        hub = EventHub(redis, journal, listeners, Lenient(), allowances())  # type: ignore[arg-type]
+        publisher = EventPublisher(journal)
+        hub = EventHub(redis, journal, Lenient(), allowances())  # type: ignore[arg-type]
         publisher.start()
         hub.start()
         token = VerifiedToken(principal=Principal(uuid4(), uuid4()), issued_at=utc_now(), expires_at=utc_now() + timedelta(hours=1))
@@ -154,12 +152,11 @@ async def test_a_reader_that_is_up_to_date_and_stops_reading_is_dropped(house: H
 async def test_a_gateway_that_starts_hears_who_wants_tokens(house: House, redis_url: str) -> None:
     async with house.hub.subscribed(house.token, after=None, wants_tokens=True), Redis.from_url(redis_url) as redis:
         journal = Journal(redis)
-        listeners = TokenListeners()
-        hub = EventHub(redis, journal, listeners, Lenient(), allowances())  # type: ignore[arg-type]
+        hub = EventHub(redis, journal, Lenient(), allowances())  # type: ignore[arg-type]
         hub.start()
 
-        await until(lambda: listeners.wanted(house.account_id))
-        assert not listeners.wanted(uuid4())
+        await until(lambda: journal.tokens_wanted(house.account_id))
+        assert not journal.tokens_wanted(uuid4())
         await hub.close()
 
 

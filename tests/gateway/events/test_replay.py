@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from websockets.sync.client import ClientConnection
 
 from gateway.events.journal import KEPT_EVENTS, channel_of
-from gateway.events.publisher import EventPublisher
+from gateway.events.publisher import EventPublisher, PendingEvent
 from gateway.events.schemas import DraftToken
 from tests.factories import Device, paired_device
 from tests.fixtures.gateway import GatewayProcess
@@ -99,7 +99,7 @@ def test_what_was_told_of_a_conversation_can_be_taken_back(gateway: GatewayProce
 
     async def act(publisher: EventPublisher) -> None:
         for number, about in enumerate((gone, stays, gone, None)):
-            publisher.publish(owner.account_id, "sync:completed", {"number": number}, about=about)
+            publisher.publish(owner.account_id, PendingEvent("sync:completed", {"number": number}, about=about))
         publisher.forget(owner.account_id, gone)
 
     with_publisher(redis_url, act)

@@ -12,7 +12,6 @@ from redis.asyncio import Redis as AsyncRedis
 from gateway.database import Database
 from gateway.events.journal import Journal
 from gateway.events.publisher import EventPublisher
-from gateway.events.token_listeners import TokenListeners
 from gateway.responses.results import fail_abandoned
 from shared.redis_events import EVENT_FIELD, JOB_EVENTS, JOB_EVENTS_GROUP
 from tests.factories import Device
@@ -230,5 +229,5 @@ async def _sweep(system: QueueSystem) -> None:
     await database.open()
     async with AsyncRedis.from_url(system.valkey.url) as redis:
         journal = Journal(redis)
-        await fail_abandoned(database, EventPublisher(journal, TokenListeners()), timedelta(0))
+        await fail_abandoned(database, EventPublisher(journal), timedelta(0))
     await database.close()

@@ -13,7 +13,6 @@ from redis.asyncio import Redis as AsyncRedis
 from gateway.database import Database
 from gateway.events.journal import Journal
 from gateway.events.publisher import EventPublisher
-from gateway.events.token_listeners import TokenListeners
 from gateway.training.results import TrainingResults
 from shared.contracts.generation import GenerateRequest
 from shared.contracts.training import LossPoint
@@ -134,7 +133,7 @@ async def _taker(system: TrainingSystem, redis_url: str = "") -> AsyncIterator[T
     await database.open()
     async with AsyncRedis.from_url(redis_url or system.valkey.url) as redis:
         journal = Journal(redis)
-        publisher = EventPublisher(journal, TokenListeners())
+        publisher = EventPublisher(journal)
         publisher.start()
         yield TrainingResults(database, publisher, allowances())
         await publisher.close()
