@@ -1,13 +1,10 @@
 """Reads a stream of the ML service's events, together with all other gateways."""
 
 import asyncio
-import os
-import socket
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
-from uuid import uuid4
 
 import msgspec
 import structlog
@@ -23,7 +20,8 @@ _WAIT_MILLISECONDS = 500
 _LEFT_BEHIND_MILLISECONDS = 5_000
 """An entry that somebody has had for so long is taken over: who has it is dead, or has long been trying in vain."""
 _TAKE_OVER_SECONDS = 2.0
-_DEAD_MILLISECONDS = 60_000
+_NAME = "gateway"
+"""All gateways read under one name: what is left behind is known by its age, whoever had it."""
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 _CLOSE_SECONDS = 3.0
@@ -62,7 +60,6 @@ class StreamConsumer(Generic[E]):
         self._stream = stream
         self._decode = msgspec.json.Decoder(event_type).decode
         self._taker = taker
-        self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         self._task = BackgroundTask(stream, self._run)
         self._stopping = False
         self._interrupted = False
@@ -96,8 +93,7 @@ class StreamConsumer(Generic[E]):
         if time.monotonic() >= self._take_over_at:
             self._take_over_at = time.monotonic() + _TAKE_OVER_SECONDS
             await self._take_over()
-            await self._forget_dead()
-        answer = await self._redis.xreadgroup(JOB_EVENTS_GROUP, self.name, {self._stream: ">"}, count=_AT_ONCE, block=_WAIT_MILLISECONDS)
+        answer = await self._redis.xreadgroup(JOB_EVENTS_GROUP, _NAME, {self._stream: ">"}, count=_AT_ONCE, block=_WAIT_MILLISECONDS)
         for _, entries in answer:
             await self._take(entries)
 
@@ -105,18 +101,13 @@ class StreamConsumer(Generic[E]):
         cursor: Any = "0-0"
         while not self._stopping:
             cursor, entries, *_ = await self._redis.xautoclaim(
-                self._stream, JOB_EVENTS_GROUP, self.name, _LEFT_BEHIND_MILLISECONDS, cursor, count=_AT_ONCE
+                self._stream, JOB_EVENTS_GROUP, _NAME, _LEFT_BEHIND_MILLISECONDS, cursor, count=_AT_ONCE
             )
             if entries:
                 _logger.info("events taken over", stream=self._stream, count=len(entries))
                 await self._take(entries)
             if cursor == b"0-0":
                 return
-
-    async def _forget_dead(self) -> None:
-        for consumer in await self._redis.xinfo_consumers(self._stream, JOB_EVENTS_GROUP):
-            if consumer["pending"] == 0 and consumer["idle"] > _DEAD_MILLISECONDS:
-                await self._redis.xgroup_delconsumer(self._stream, JOB_EVENTS_GROUP, consumer["name"])
 
     async def _take(self, entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> None:
         """Take entries in, however long that takes, and take them off the stream."""
