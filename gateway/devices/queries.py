@@ -34,7 +34,6 @@ SET_CODE = """
 # Whoever changes a device's codes or tokens holds its row first, and looks at them after that, in another statement: one that waited for
 # the row would still see the codes and tokens from before it waited.
 LOCK_DEVICE = "select account_id, status, verified_at, tokens_valid_after from device where id = $1 for no key update"
-LOCK_DEVICE_OF = "select true from device where account_id = $1 and id = $2 for no key update"
 CODE = "select code_hash, expires_at from pairing_code where device_id = $1"
 DROP_CODE = "delete from pairing_code where device_id = $1"
 ACTIVATE = "update device set status = 'active', verified_at = $3, last_seen_at = $3 where account_id = $1 and id = $2"
@@ -99,11 +98,6 @@ async def lock_device(db: Db, device_id: UUID) -> Record | None:
     return await db.fetchrow(LOCK_DEVICE, device_id)
 
 
-async def lock_device_of(db: Db, account_id: UUID, device_id: UUID) -> bool:
-    """As `lock_device`, of this account; False when it has no such device."""
-    return bool(await db.fetchval(LOCK_DEVICE_OF, account_id, device_id))
-
-
 async def code_of(db: Db, device_id: UUID) -> Record | None:
     return await db.fetchrow(CODE, device_id)
 
@@ -162,8 +156,7 @@ async def devices_of(db: Db, account_id: UUID, current_id: UUID) -> list[Device]
     return [Device(**row) for row in await db.fetch(LIST, account_id, current_id)]
 
 
-async def deactivate(db: Db, account_id: UUID, current_id: UUID, device_id: UUID) -> Device:
-    """Shut a device out that is held."""
+async def deactivate(db: Db, account_id: UUID, current_id: UUID, device_id: UUID) -> Device | None:
+    """Shut a device out, which is then held as by `lock_device`; None when the account has no such device."""
     row = await db.fetchrow(DEACTIVATE, account_id, current_id, device_id)
-    assert row is not None
-    return Device(**row)
+    return Device(**row) if row else None

@@ -147,9 +147,9 @@ class DeviceService:
             NotFound: no such device, or another account's.
         """
         async with self._database.transaction() as db:
-            if not await queries.lock_device_of(db, principal.account_id, device_id):
-                raise NotFound("No device with this id; see GET /api/devices")
             device = await queries.deactivate(db, principal.account_id, principal.device_id, device_id)
+            if device is None:
+                raise NotFound("No device with this id; see GET /api/devices")
             await queries.drop_code(db, device_id)
             await queries.revoke_refresh_tokens(db, device_id, utc_now())
             for follower in self._followers:
