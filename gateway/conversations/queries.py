@@ -8,7 +8,6 @@ import msgspec
 from asyncpg import Record
 from msgspec import Struct
 
-from gateway.conversations.cursor import Place
 from gateway.conversations.prompt import Line, Thread
 from gateway.conversations.schemas import FoundMessage, Message, Participant, Reaction
 from gateway.database import Db
@@ -139,16 +138,13 @@ _WITH_SENDER = """
 # A thread that has become part of another one is that.
 _CURRENT = "coalesce((select conversation_id from former_conversation where account_id = $1 and id = $2), $2)"
 FIND = f"select id, message_count from conversation where account_id = $1 and id = {_CURRENT}"
+SENT_AT = "select sent_at from message where account_id = $1 and conversation_id = $2 and id = $3"
 PAGE = f"""
     with page as (
-        select account_id, {_COLUMNS} from message where conversation_id = $2 order by sent_at desc, id desc limit $3 offset $4
-    )
-    {_WITH_SENDER} where page.account_id = $1 order by page.sent_at desc, page.id desc
-"""
-PAGE_BEFORE = f"""
-    with page as (
-        select account_id, {_COLUMNS} from message where conversation_id = $2 and (sent_at, id) < ($4, $5)
-        order by sent_at desc, id desc limit $3
+        select account_id, {_COLUMNS} from message
+        where conversation_id = $2
+          and (sent_at, id) < (coalesce($5::timestamptz, 'infinity'), coalesce($6::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+        order by sent_at desc, id desc limit $3 offset $4
     )
     {_WITH_SENDER} where page.account_id = $1 order by page.sent_at desc, page.id desc
 """
@@ -258,15 +254,14 @@ async def current(db: Db, account_id: UUID, conversation_id: UUID) -> UUID:
     return current_id
 
 
-async def page(db: Db, account_id: UUID, conversation_id: UUID, limit: int, offset: int) -> list[Message]:
-    """Messages of a thread, newest first."""
-    return [_message(Message, row) for row in await db.fetch(PAGE, account_id, conversation_id, limit, offset)]
-
-
-async def page_before(db: Db, account_id: UUID, conversation_id: UUID, limit: int, before: Place) -> list[Message]:
-    """Messages of a thread that are older than a place, newest first. Costs the same at any depth."""
-    rows = await db.fetch(PAGE_BEFORE, account_id, conversation_id, limit, before.sent_at, before.id)
-    return [_message(Message, row) for row in rows]
+async def page(db: Db, account_id: UUID, conversation_id: UUID, limit: int, offset: int, before: UUID | None) -> list[Message] | None:
+    """Messages of a thread, newest first, from the newest or from the one `before` a message on, which costs the same at any depth; None
+    when the thread has no such message.
+    """
+    sent_at = await db.fetchval(SENT_AT, account_id, conversation_id, before) if before is not None else None
+    if before is not None and sent_at is None:
+        return None
+    return [_message(Message, row) for row in await db.fetch(PAGE, account_id, conversation_id, limit, offset, sent_at, before)]
 
 
 async def reactions(db: Db, account_id: UUID, guids: Sequence[str]) -> list[tuple[str, Reaction]]:

@@ -6,8 +6,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from gateway.conversations import cursor, queries
-from gateway.conversations.cursor import Place
+from gateway.conversations import queries
 from gateway.conversations.prompt import LONGEST_LINE, Prompt, render
 from gateway.conversations.queries import ListedConversation
 from gateway.conversations.schemas import Conversation, ConversationPage, FoundPage, Message, MessagePage, Participant, Reaction
@@ -47,7 +46,7 @@ class ConversationService:
         return ConversationPage(conversations=conversations, total=total, page=page, page_size=page_size)
 
     async def messages(self, account_id: UUID, conversation_id: UUID, page: int, page_size: int, before: str | None) -> MessagePage:
-        """Messages of a thread, newest first: a page by its number, or what comes `before` a cursor.
+        """Messages of a thread, newest first: a page by its number, or what comes `before` a cursor, which is the id of a message.
 
         Raises:
             NotFound: no such thread, or another account's.
@@ -55,24 +54,23 @@ class ConversationService:
         """
         if before is not None and page != 1:
             raise BadRequest.field("before", "goes without page; send one of them")
-        place = cursor.decode(before) if before is not None else None
         async with self._database.connection() as db:
             found = await queries.find(db, account_id, conversation_id)
             if found is None:
                 raise NotFound("No conversation with this id")
             conversation_id, total = found
-            if place is None:
-                messages = await queries.page(db, account_id, conversation_id, page_size + 1, (page - 1) * page_size)
-            else:
-                messages = await queries.page_before(db, account_id, conversation_id, page_size + 1, place)
+            offset = (page - 1) * page_size
+            messages = await queries.page(db, account_id, conversation_id, page_size + 1, offset, _cursor(before))
+            if messages is None:
+                raise _no_cursor()
             has_more, messages = len(messages) > page_size, messages[:page_size]
             messages = await _with_reactions(db, account_id, messages)
         return MessagePage(
             messages=messages,
             total=total,
-            page=page if place is None else None,
+            page=page if before is None else None,
             page_size=page_size,
-            next_cursor=cursor.encode(Place(messages[-1].sent_at, messages[-1].id)) if has_more else None,
+            next_cursor=str(messages[-1].id) if has_more else None,
         )
 
     async def search(self, account_id: UUID, words: str, conversation_id: UUID | None, page: int, page_size: int) -> FoundPage:
@@ -148,6 +146,17 @@ async def draft_context(db: Db, account_id: UUID, message_id: UUID, *, max_histo
         has_text=message.has_text,
         prompt=render(message.thread, lines, include_contact_info=include_contact_info),
     )
+
+
+def _cursor(before: str | None) -> UUID | None:
+    try:
+        return UUID(before) if before is not None else None
+    except ValueError:
+        raise _no_cursor() from None
+
+
+def _no_cursor() -> BadRequest:
+    return BadRequest.field("before", "is not a cursor; take nextCursor of the page before")
 
 
 async def _with_reactions(db: Db, account_id: UUID, messages: "Sequence[_AnyMessage]") -> "list[_AnyMessage]":

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -154,7 +153,7 @@ def test_a_cursor_holds_its_place_while_messages_come_in(device: Device) -> None
     assert texts(messages_of(device, conversation, pageSize=5, before=first["nextCursor"])) == ["4", "3", "2", "1", "0"]
 
 
-BAD_CURSORS = ["x", "Ä", "AAAA", urlsafe_b64encode(b"\x7f" + b"\xff" * 23).decode(), urlsafe_b64encode(b"\x80" + b"\0" * 23).decode()]
+BAD_CURSORS = ["x", "Ä", "AAAA", "00000000-0000-0000-0000-000000000000"]
 
 
 @pytest.mark.parametrize("query", [*({"before": cursor} for cursor in BAD_CURSORS), {"page": 0}, {"pageSize": 0}, {"pageSize": 201}])

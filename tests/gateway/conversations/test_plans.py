@@ -26,8 +26,8 @@ STATEMENTS: Mapping[str, tuple[str, Sequence[Any], int]] = {
     "a draft's context": (queries.LINES_BEFORE, (OWNER, ONE, 20, 16000), 1),
     "many contexts": (queries.LINES_BEFORE, (OWNER, FORTY, 20, 4001), 40),
     "what follows": (queries.LINES_FROM, (OWNER, FORTY, 20, 4001), 40),
-    "the first page": (queries.PAGE, (OWNER, THREAD, 50, 0), 1),
-    "a page before": (queries.PAGE_BEFORE, (OWNER, THREAD, 50, "2100-01-01", LAST), 1),
+    "the first page": (queries.PAGE, (OWNER, THREAD, 50, 0, None, None), 1),
+    "a page before": (queries.PAGE, (OWNER, THREAD, 50, 0, "2100-01-01", LAST), 1),
     "a thread to sync": (sync_queries.LOCK_CONVERSATION, (OWNER, "1"), 1),
     "the last message": (sync_queries.COUNT, (OWNER, THREAD, 1, 1), 1),
 }
@@ -92,4 +92,4 @@ async def blocks(url: str, statement: str, arguments: Sequence[Any], settings: s
 
 
 def quoted(argument: Any) -> str:
-    return "'" + str(argument).replace("'", "''") + "'"
+    return "null" if argument is None else "'" + str(argument).replace("'", "''") + "'"
