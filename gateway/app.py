@@ -103,7 +103,7 @@ def create_app(settings: Settings) -> Gateway:
 
     deletions = Reconciler("deletions", database, deletion_queries.DUE, Deletions(database, ml))
     trainings = TrainingService(database, ml, publisher, settings.min_training_samples, allowances)
-    samples = SampleService(database, [trainings])
+    samples = SampleService(database, trainings.samples_deleted)
     metrics = Metrics(database, hub, settings.metrics_token)
     feedback = FeedbackService(database, samples, metrics.judged)
     drafts_of_messages = DraftsOfMessages(samples)
@@ -115,7 +115,7 @@ def create_app(settings: Settings) -> Gateway:
     longest_draft = timedelta(seconds=settings.ml_timeout_seconds + 60)
     end_abandoned = partial(fail_abandoned, database, publisher, longest_draft)
     pairing_limit = PairingRateLimit(redis, settings.max_registrations_per_address)
-    devices = DeviceService(database, keys, tokens, pairing_limit, settings.registration, publisher, [trainings], allowances)
+    devices = DeviceService(database, keys, tokens, pairing_limit, settings.registration, publisher, trainings.device_left, allowances)
     provider = chosen_provider(settings)
     statements = Statements(database, provider, all_tools(WebPages()), settings.workspace_commands)
 
@@ -130,7 +130,7 @@ def create_app(settings: Settings) -> Gateway:
         "events": hub,
         "feedback": feedback,
         "health": HealthService(database, redis, ml),
-        "history_import": HistoryImportService(database, feedback, allowances),
+        "history_import": HistoryImportService(database, feedback.chosen_drafts, allowances),
         "metrics": metrics,
         "responses": ResponseService(database, ml, publisher, drafts, allowances.draft_places()),
         "samples": samples,

@@ -1,8 +1,8 @@
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import TypeAlias
 from uuid import UUID
 
 from gateway.auth.principal import Principal
@@ -26,12 +26,8 @@ _EXPIRED_CODE = "The code has expired; register again for a new one"
 _BAD_REFRESH = "The refresh token is not valid any more; pair the device again"
 
 
-class FollowsDevices(Protocol):
-    """Somebody who runs something for a device, which ends when the device is deactivated."""
-
-    async def device_left(self, db: Db, account_id: UUID, device_id: UUID) -> None:
-        """End, inside the transaction that deactivates it, what runs for a device."""
-        ...
+DeviceLeft: TypeAlias = Callable[[Db, UUID, UUID], Awaitable[None]]
+"""Ends, inside the transaction that deactivates a device of an account, what runs for it."""
 
 
 class DeviceService:
@@ -45,7 +41,7 @@ class DeviceService:
         limit: PairingRateLimit,
         registration: str,
         events: EventPublisher,
-        followers: Sequence[FollowsDevices],
+        device_left: DeviceLeft,
         allowances: Allowances,
     ) -> None:
         """`registration` is the setting: `open` or `closed`."""
@@ -55,7 +51,7 @@ class DeviceService:
         self._tokens = tokens
         self._limit = limit
         self._registration = registration
-        self._followers = followers
+        self._device_left = device_left
         self._allowances = allowances
 
     async def register(self, principal: Principal | None, registration: DeviceRegistration, client_address: str) -> Pairing:
@@ -152,8 +148,7 @@ class DeviceService:
                 raise NotFound("No device with this id; see GET /api/devices")
             await queries.drop_code(db, device_id)
             await queries.revoke_refresh_tokens(db, device_id, utc_now())
-            for follower in self._followers:
-                await follower.device_left(db, principal.account_id, device_id)
+            await self._device_left(db, principal.account_id, device_id)
         self._events.publish(principal.account_id, PendingEvent("device:deactivated", AboutDevice(device_id=device_id)))
         return device
 

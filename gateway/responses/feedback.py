@@ -7,8 +7,10 @@ from gateway.message_text.comparing import same_words
 from gateway.responses import queries
 from gateway.responses.schemas import Accept, Action, ActionName, ActionResult, DraftDetails, Edit, Reject
 from gateway.samples.history_import import ChosenDraft
-from gateway.samples.service import NewSample, SampleService
+from gateway.samples.service import SampleRow, SampleService
+from gateway.wire import utc_now
 from shared.errors import BadRequest, Conflict, NotFound
+from shared.ids import new_id
 
 _NAMES: dict[type[Action], ActionName] = {Accept: "accept", Edit: "edit", Reject: "reject"}
 
@@ -46,14 +48,18 @@ class FeedbackService:
             sample_id = await self._samples.record(
                 db,
                 account_id,
-                NewSample(
+                SampleRow(
+                    id=new_id(),
                     source=_NAMES[type(action)],
                     conversation_id=draft.conversation_id,
                     response_id=draft_id,
-                    turns=prompted.turns,
+                    messages=prompted.turns,
                     message_ids=prompted.message_ids,
+                    answered_id=prompted.message_ids[-1],
                     output=output,
                     rejected_output=rejected_output,
+                    quality=0.0 if output is None else 1.0,
+                    replied_at=utc_now(),
                 ),
             )
             await queries.act(

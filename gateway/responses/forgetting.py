@@ -40,7 +40,7 @@ class DraftsOfMessages:
         """
         ended = await queries.end_of_conversation(db, account_id, conversation_id, _DELETED)
         draft_ids = await queries.recent_of(db, account_id, conversation_id)
-        await self._samples.forget_conversation(db, account_id, conversation_id)
+        await self._samples.forget(db, account_id, conversation_id)
         await order_deletion(db, account_id, job_ids=draft_ids)
         await forget_answers(db, account_id)
         return [event for stored in ended for event in events_of(stored)]

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 from uuid import UUID
 
 from gateway.conversations.history import Exchange, PastReply, exchanges, hold_threads, past_replies
@@ -41,18 +41,16 @@ class ChosenDraft:
     edited: bool
 
 
-class KnowsDrafts(Protocol):
-    """Somebody who knows what became of drafts."""
-
-    async def chosen_drafts(self, db: Db, account_id: UUID, conversation_ids: Sequence[UUID]) -> list[ChosenDraft]: ...
+ChosenDrafts: TypeAlias = Callable[[Db, UUID, Sequence[UUID]], Awaitable[list[ChosenDraft]]]
+"""What an account's owner made of the drafts of these conversations."""
 
 
 class HistoryImportService:
     """Makes samples of what the owner wrote. Importing again, or twice at once, adds nothing that is there."""
 
-    def __init__(self, database: Database, drafts: KnowsDrafts, allowances: Allowances) -> None:
+    def __init__(self, database: Database, chosen_drafts: ChosenDrafts, allowances: Allowances) -> None:
         self._database = database
-        self._drafts = drafts
+        self._chosen_drafts = chosen_drafts
         self._allowances = allowances
         self._places = allowances.import_places()
 
@@ -100,7 +98,7 @@ class HistoryImportService:
                 begun = await queries.known_replies(db, account_id, [line.id for exchange in found for line in exchange.said])
                 new = [exchange for exchange in found if begun.isdisjoint(line.id for line in exchange.said)]
                 threads = list({exchange.reply.conversation_id for exchange in new})
-                drafts = await self._drafts.chosen_drafts(db, account_id, threads)
+                drafts = await self._chosen_drafts(db, account_id, threads)
             samples, outcomes = await asyncio.to_thread(_samples, new, ids, drafts, masked=wanted.mask_personal_data)
             async with self._database.transaction() as db:
                 await hold_threads(db, account_id, threads)

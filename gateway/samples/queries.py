@@ -13,7 +13,7 @@ from shared.contracts.training import TrainingMethod
 
 
 class SampleRow(Struct, frozen=True, kw_only=True):
-    """A sample as it is stored (`tables.Sample`)."""
+    """A sample as it is stored (`tables.Sample`). One without an output has quality 0: it says only what not to write."""
 
     id: UUID
     source: SampleSource
@@ -75,8 +75,7 @@ def _delete(condition: str) -> str:
 
 
 DELETE = _delete("id = $2")
-FORGET = _delete("conversation_id = $2 and message_ids && $3")
-FORGET_CONVERSATION = _delete("conversation_id = $2")
+FORGET = _delete("conversation_id = $2 and ($3::uuid[] is null or message_ids && $3)")
 
 MOVE = "update sample set conversation_id = $3 where account_id = $1 and conversation_id = $2"
 
@@ -135,14 +134,9 @@ async def delete(db: Db, account_id: UUID, sample_id: UUID) -> list[UUID]:
     return await _removed(db, DELETE, account_id, sample_id)
 
 
-async def forget(db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID]) -> list[UUID]:
-    """Remove a conversation's samples that have the text of any of these messages; their ids."""
+async def forget(db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID] | None) -> list[UUID]:
+    """Remove a conversation's samples, those that have the text of any of these messages or all; their ids."""
     return await _removed(db, FORGET, account_id, conversation_id, message_ids)
-
-
-async def forget_conversation(db: Db, account_id: UUID, conversation_id: UUID) -> list[UUID]:
-    """Remove a conversation's samples; their ids."""
-    return await _removed(db, FORGET_CONVERSATION, account_id, conversation_id)
 
 
 async def move(db: Db, account_id: UUID, gone: UUID, into: UUID) -> None:

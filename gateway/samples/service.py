@@ -1,86 +1,43 @@
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 from uuid import UUID
-
-from msgspec import Struct
 
 from gateway.adapters.service import mark_stale
 from gateway.database import Database, Db
 from gateway.deletions.service import order_deletion
 from gateway.idempotency.service import forget_answers
 from gateway.samples import queries
-from gateway.samples.queries import SampleRow
 
-# Trainings use these inside their own transactions.
+# What the owner does with drafts, and trainings, use these inside their own transactions.
+from gateway.samples.queries import SampleRow as SampleRow
 from gateway.samples.queries import existing as existing
 from gateway.samples.queries import taught as taught
-from gateway.samples.schemas import SamplePage, SampleSource
-from gateway.wire import utc_now
-from shared.contracts.generation import Turn
+from gateway.samples.schemas import SamplePage
 from shared.errors import NotFound
-from shared.ids import new_id
 
-
-class NewSample(Struct, frozen=True, kw_only=True):
-    """A sample to be: what the owner did with a draft, and the prompt it was drafted from."""
-
-    source: SampleSource
-    conversation_id: UUID
-    response_id: UUID
-    turns: Sequence[Turn]
-    message_ids: Sequence[UUID]
-    output: str | None = None
-    rejected_output: str | None = None
-
-
-class FollowsSamples(Protocol):
-    """Somebody who keeps what came of samples."""
-
-    async def samples_deleted(self, db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> None:
-        """Remove, inside the transaction that deletes them, what came of these samples."""
-        ...
+SamplesDeleted: TypeAlias = Callable[[Db, UUID, Sequence[UUID]], Awaitable[None]]
+"""Removes, inside the transaction that deletes samples of an account, what came of these samples."""
 
 
 class SampleService:
     """What an account teaches its assistant with."""
 
-    def __init__(self, database: Database, followers: Sequence[FollowsSamples]) -> None:
+    def __init__(self, database: Database, samples_deleted: SamplesDeleted) -> None:
         self._database = database
-        self._followers = followers
+        self._samples_deleted = samples_deleted
 
-    async def record(self, db: Db, account_id: UUID, sample: NewSample) -> UUID:
-        """Store a sample inside the caller's transaction.
+    async def record(self, db: Db, account_id: UUID, sample: SampleRow) -> UUID:
+        """Store a sample inside the caller's transaction."""
+        await queries.add(db, account_id, [sample], sample.replied_at)
+        return sample.id
 
-        A sample without an output has quality 0: it says only what not to write.
-        """
-        now = utc_now()
-        row = SampleRow(
-            id=new_id(),
-            source=sample.source,
-            conversation_id=sample.conversation_id,
-            response_id=sample.response_id,
-            messages=sample.turns,
-            message_ids=sample.message_ids,
-            answered_id=sample.message_ids[-1],
-            output=sample.output,
-            rejected_output=sample.rejected_output,
-            quality=0.0 if sample.output is None else 1.0,
-            replied_at=now,
-        )
-        await queries.add(db, account_id, [row], now)
-        return row.id
-
-    async def forget(self, db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID]) -> UUID | None:
-        """Remove, inside the caller's transaction, a conversation's samples that have the text of any of these messages.
+    async def forget(self, db: Db, account_id: UUID, conversation_id: UUID, message_ids: Sequence[UUID] | None = None) -> UUID | None:
+        """Remove, inside the caller's transaction, a conversation's samples that have the text of any of these messages, by default all.
 
         Returns:
             The account's active adapter, if it was trained with one of them.
         """
         return await self._deleted(db, account_id, await queries.forget(db, account_id, conversation_id, message_ids))
-
-    async def forget_conversation(self, db: Db, account_id: UUID, conversation_id: UUID) -> None:
-        """Remove, inside the transaction that deletes a conversation, the samples that came from it."""
-        await self._deleted(db, account_id, await queries.forget_conversation(db, account_id, conversation_id))
 
     async def conversation_merged(self, db: Db, account_id: UUID, gone: UUID, into: UUID) -> None:
         """Move, inside the transaction that merges conversations, the samples of one to the other."""
@@ -110,6 +67,5 @@ class SampleService:
         """See to what came of samples that are gone; the active adapter, if it was trained with one of them."""
         if not sample_ids:
             return None
-        for follower in self._followers:  # first: a training that ends takes its job and then its adapter, too
-            await follower.samples_deleted(db, account_id, sample_ids)
+        await self._samples_deleted(db, account_id, sample_ids)  # first: a training that ends takes its job and then its adapter, too
         return await mark_stale(db, account_id, sample_ids)

@@ -117,14 +117,14 @@ class TrainingService:
         return job
 
     async def device_left(self, db: Db, account_id: UUID, device_id: UUID) -> None:
-        """Cancel, inside the caller's transaction, what a device has running (devices' `FollowsDevices`).
+        """Cancel, inside the caller's transaction, what a device has running.
 
         The reconciler ends it in the ML service, and tells the readers.
         """
         await queries.close_of_device(db, account_id, device_id, _DEVICE_LEFT)
 
     async def samples_deleted(self, db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> None:
-        """Remove, inside the caller's transaction, what jobs show of these samples (samples' `FollowsSamples`). The ML service forgets the
+        """Remove, inside the caller's transaction, what jobs show of these samples. The ML service forgets the
         trainings that learnt from them when they have ended.
         """
         job_ids = await queries.forget_comparisons(db, account_id, sample_ids)
