@@ -12,7 +12,6 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import NamedTuple
 
 from gateway.message_text.blank import is_pictorial
 from gateway.message_text.comparing import folded
@@ -26,17 +25,11 @@ _WITHOUT_SPACES = (
 )
 _PIECE = re.compile(rf"([{_WITHOUT_SPACES}]+)|([^\W{_WITHOUT_SPACES}]+)|([^\w\s])")
 _RUN, _WORD = 1, 2
+# What is between spaces or quotation marks; the last one may be missing.
+_TYPED = re.compile(r"""(?P<minus>-?)(?:"(?P<quoted>[^"]*)"?|(?P<plain>[^\s"]+))""")
 _ASCII_WORD = re.compile(r"[a-z0-9_]+")
 _LONGEST_WORD = 200  # characters; PostgreSQL takes 2,046 bytes
 _LAST_POSITION = 16_383  # PostgreSQL counts no further; what comes later in a text is not found
-
-
-class _Lexeme(NamedTuple):
-    """A word as it is stored. `is_beginning`: it stands for all words that begin so."""
-
-    text: str
-    position: int
-    is_beginning: bool = False
 
 
 def search_document(text: str | None) -> str | None:
@@ -96,54 +89,26 @@ def _runs(text: str) -> Iterator[tuple[str, bool]]:
 def _groups(words: str) -> Iterator[list[tuple[str, bool]]]:
     """The sides of each `or`: terms that have to be there together, each with whether it is left out. Sides without terms are dropped."""
     group: list[tuple[str, bool]] = []
-    pieces = list(_pieces(words))
-    for place, (text, is_left_out, is_quoted) in enumerate(pieces):
-        if text.lower() == "or" and not is_quoted and not is_left_out and 0 < place < len(pieces) - 1:
+    pieces = list(_TYPED.finditer(words))
+    for place, piece in enumerate(pieces):
+        if piece[0].lower() == "or" and 0 < place < len(pieces) - 1:
             if group:
                 yield group
             group = []
-        elif term := _term(text):
-            group.append((term, is_left_out))
+        elif term := _term(piece["quoted"] or piece["plain"] or ""):
+            group.append((term, piece["minus"] != ""))
     if group:
         yield group
 
 
-def _pieces(words: str) -> Iterator[tuple[str, bool, bool]]:
-    """What is between spaces or quotation marks, with whether a `-` stands before it and whether it was quoted."""
-    place = 0
-    while place < len(words):
-        if words[place].isspace():
-            place += 1
-            continue
-        is_left_out = words[place] == "-"
-        place += is_left_out
-        is_quoted = words[place : place + 1] == '"'
-        place += is_quoted
-        end = place
-        while end < len(words) and words[end] != '"' and (is_quoted or not words[end].isspace()):
-            end += 1
-        yield words[place:end], is_left_out, is_quoted
-        place = end + (is_quoted and end < len(words))
-
-
 def _term(text: str) -> str:
     """A piece as a `tsquery` is written: its words, one right after the other; empty if it has none."""
-    written, before = "", 0
-    for lexeme in _lexemes(text):
-        if written:
-            written += f" <{lexeme.position - before}> "
-        written += f"'{lexeme.text}'" + (":*" if lexeme.is_beginning else "")
-        before = lexeme.position
-    return written
-
-
-def _lexemes(text: str) -> Iterator[_Lexeme]:
-    position = 1
+    written, position, before = "", 1, 0
     for run, has_spaces in _runs(text):
-        if has_spaces:
-            yield _Lexeme(run, position)
-        elif len(run) == 1:  # stored with the character after it, if there is one
-            yield _Lexeme(run, position, is_beginning=True)
-        else:
-            yield from (_Lexeme(run[place : place + 2], position + place) for place in range(len(run) - 1))
+        is_single = not has_spaces and len(run) == 1  # stored with the character after it, if there is one
+        words = [run] if has_spaces or is_single else _pairs(run)[:-1]
+        for place, word in enumerate(words, position):
+            written += (f" <{place - before}> " if written else "") + f"'{word}'" + (":*" if is_single else "")
+            before = place
         position += 1 if has_spaces else len(run)
+    return written
