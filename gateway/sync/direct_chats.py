@@ -40,23 +40,20 @@ class DirectChats:
         Raises:
             PayloadTooLarge: it would be more than the account may store.
         """
-        merges: list[_Merge] = []
         async with self._database.transaction() as db:
             await queries.lock_direct_chats(db, account_id)
             chat = await queries.find_chat(db, account_id, imessage_id)
             if chat.is_known:
                 return
-            own = chat.conversation_id
-            with_peer = await queries.conversations_with_peer(db, account_id, peer)
-            there = await queries.hold_direct(db, account_id, with_peer if own is None else with_peer | {own})
-            if own is not None:
-                await queries.add_known_chat(db, account_id, imessage_id, peer, own)
-            elif there:
+            if chat.conversation_id is not None:  # it was taken for a group so far
+                await queries.add_known_chat(db, account_id, imessage_id, peer, chat.conversation_id)
+                return
+            there = await queries.hold_direct(db, account_id, await queries.conversations_with_peer(db, account_id, peer))
+            if there:
                 await queries.add_chat(db, account_id, imessage_id, peer, _largest(there))
             else:
                 await self._add_conversation(db, account_id, imessage_id, peer, display_name)
-            if own is None or own in there:  # otherwise it was taken for a group
-                merges = await self._merge(db, account_id, there)
+            merges = await self._merge(db, account_id, there)
         self._tell(account_id, merges)
 
     async def _add_conversation(self, db: Db, account_id: UUID, imessage_id: str, peer: str, display_name: str | None) -> None:

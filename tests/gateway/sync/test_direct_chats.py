@@ -255,22 +255,14 @@ def test_a_deleted_conversation_comes_anew_and_is_one_again(device: Device, data
     assert counted(database_url, device) == [(2, 2)]
 
 
-def test_conversations_from_before_are_joined_when_their_chats_are_synced_next(device: Device, database_url: str) -> None:
-    for minute, name in enumerate((BY_NUMBER[0], "other", BY_ADDRESS)):
-        chat(device, name, minute, sender=NUMBER)
-    rows(database_url, "delete from direct_chat where account_id = $1", device.account_id)
-    add_contacts(device, JOHN)
-    assert len(listed(device)) == 3
+def test_a_chat_that_was_taken_for_a_group_keeps_what_came(device: Device) -> None:
+    chat(device, BY_NUMBER[0], 0, isGroup=True)
+    chat(device, BY_NUMBER[0], 1, isGroup=False)
 
-    chat(device, BY_ADDRESS, 10)
-    chat(device, BY_NUMBER[0], 11)
-
-    assert {tuple(each["imessageIds"]): each["messageCount"] for each in listed(device)} == {
-        (BY_ADDRESS, BY_NUMBER[0]): 4,
-        ("other",): 1,
-    }
-    state = device.client.get("/api/sync/state").json()["conversations"]
-    assert {each["conversationImessageId"]: each["messageCount"] for each in state} == {BY_ADDRESS: 2, BY_NUMBER[0]: 2, "other": 1}
+    [conversation] = listed(device)
+    assert (conversation["imessageIds"], conversation["isGroup"], conversation["messageCount"]) == ([BY_NUMBER[0]], False, 2)
+    [state] = device.client.get("/api/sync/state").json()["conversations"]
+    assert (state["conversationImessageId"], state["messageCount"]) == (BY_NUMBER[0], 2)
 
 
 def test_devices_that_sync_everything_at_once_end_with_one_conversation(
