@@ -12,11 +12,11 @@ from gateway.account.archive import StreamedZip
 from gateway.auth.authentication import Authenticator
 from gateway.auth.principal import Principal
 from gateway.auth.tokens import VerifiedToken
+from gateway.background.reconciler import Reconciler
 from gateway.database import Database
 from gateway.deletions.service import order_deletion
 from gateway.events.publisher import EventPublisher
 from gateway.limits.places import Places
-from gateway.sync.forgetting import Wakes
 from gateway.wire import utc_now
 from shared.errors import BadRequest, Unavailable
 
@@ -32,7 +32,9 @@ _logger = structlog.get_logger(__name__)
 class AccountService:
     """All of an account's data, to take along and to delete."""
 
-    def __init__(self, database: Database, deletions: Wakes, events: EventPublisher, authenticator: Authenticator, places: Places) -> None:
+    def __init__(
+        self, database: Database, deletions: Reconciler, events: EventPublisher, authenticator: Authenticator, places: Places
+    ) -> None:
         """`places` are those of exports."""
         self._database = database
         self._deletions = deletions

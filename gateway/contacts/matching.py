@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from gateway.contacts.schemas import Contact, ContactBatch, ContactCard, LeftOut
 from gateway.message_text.comparing import folded
-from gateway.sync.handles import LONGEST_HANDLE, UnusableNumberError, address, handle_of, is_address, other_spellings, phone_number
+from gateway.sync.handles import LONGEST_HANDLE, address, handle_of, is_address, other_spellings, phone_number
 from shared.ids import new_id
 
 _LONGEST_NAME = 500
@@ -156,12 +156,8 @@ def _card(card: ContactCard, region: str | None) -> Card:
     apple_id = kept("appleId", card.apple_id, LONGEST_HANDLE)
     phone = kept("phoneNumber", card.phone_number, LONGEST_HANDLE)
     email = kept("email", card.email, LONGEST_HANDLE)
-    if phone is not None:
-        try:
-            phone = phone_number(phone, region)
-        except UnusableNumberError as error:
-            left_out.append(LeftOut(field="phoneNumber", message=str(error)))
-            phone = None
+    if phone is not None and (phone := phone_number(phone, region)) is None:
+        left_out.append(LeftOut(field="phoneNumber", message="is not a telephone number"))
     if email is not None and not is_address(email := address(email)):
         left_out.append(LeftOut(field="email", message="is not an e-mail address"))
         email = None

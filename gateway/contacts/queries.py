@@ -18,14 +18,11 @@ OWNERS = f"""
     where contact_handle.account_id = $1 and contact_handle.handle = any($2::text[])
     order by contact.id
 """
-ADD = f"""
+STORE = f"""
     insert into contact (account_id, created_at, updated_at, {", ".join(_COLUMNS)})
     select $1, now(), now(), {", ".join(_COLUMNS)} from jsonb_populate_recordset(null::contact, $2)
-"""
-CHANGE = f"""
-    update contact set {", ".join(f"{column} = changed.{column}" for column in _COLUMNS)}, updated_at = now()
-    from jsonb_populate_recordset(null::contact, $2) changed
-    where contact.account_id = $1 and contact.id = changed.id
+    on conflict (id) do update set {", ".join(f"{column} = excluded.{column}" for column in _COLUMNS)}, updated_at = now()
+    where contact.account_id = $1
 """
 ADD_HANDLES = """
     insert into contact_handle (id, account_id, contact_id, handle)
@@ -73,12 +70,9 @@ async def owners(db: Db, account_id: UUID, handles: Sequence[str]) -> dict[str, 
     return found
 
 
-async def add(db: Db, account_id: UUID, contacts: Sequence[Contact]) -> None:
-    await db.execute(ADD, account_id, [asdict(contact) for contact in contacts])
-
-
-async def change(db: Db, account_id: UUID, contacts: Sequence[Contact]) -> None:
-    await db.execute(CHANGE, account_id, [asdict(contact) for contact in contacts])
+async def store(db: Db, account_id: UUID, contacts: Sequence[Contact]) -> None:
+    """Store contacts that are new or have changed."""
+    await db.execute(STORE, account_id, [asdict(contact) for contact in contacts])
 
 
 async def add_handles(db: Db, account_id: UUID, handles: Sequence[tuple[str, UUID]]) -> None:

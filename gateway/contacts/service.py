@@ -33,7 +33,8 @@ class ContactService:
             contacts = list(dict.fromkeys(contact.final for contact in meant if contact is not None))
             added = [contact for contact in contacts if contact.is_new]
             changed = [contact for contact in contacts if contact.changed and not contact.is_new]
-            await self._store(db, account_id, matching, added, changed)
+            await queries.store(db, account_id, [contact.details for contact in (*added, *changed)])
+            await self._store_handles(db, account_id, matching)
         # After the commit, since conversations are locked before contacts are. Of all contacts: the last time may have got no further.
         await self._chats.join(account_id, [contact.id for contact in contacts])
         return SyncedContacts(
@@ -44,10 +45,8 @@ class ContactService:
             results=[_result(card, contact) for card, contact in zip(sent, meant, strict=True)],
         )
 
-    async def _store(self, db: Db, account_id: UUID, matching: Matching, added: list[KnownContact], changed: list[KnownContact]) -> None:
+    async def _store_handles(self, db: Db, account_id: UUID, matching: Matching) -> None:
         older_of = {contact.id: contact.final.id for contact in matching.merged if not contact.is_new}
-        await queries.add(db, account_id, [contact.details for contact in added])
-        await queries.change(db, account_id, [contact.details for contact in changed])
         if not matching.new_handles and not older_of:
             return
         if await queries.count_handles(db, account_id) + len(matching.new_handles) > self._allowances["contact_handles"]:

@@ -76,6 +76,6 @@ def _exchange(reply: PastReply, answered: AnsweredMessage | None, lines: list[Li
     if answered is None or not lines or lines[-1].id != reply.answered_id:
         return None
     following = bursts(answered.thread, after)
-    if not following or following[0].lines[0].id != reply.id:
+    if not following or following[0][0].id != reply.id:
         return None
-    return Exchange(reply=reply, thread=answered.thread, lines=lines, said=following[0].lines, answerable=answered.has_text)
+    return Exchange(reply=reply, thread=answered.thread, lines=lines, said=following[0], answerable=answered.has_text)

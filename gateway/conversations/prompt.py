@@ -72,23 +72,6 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Burst:
-    """What one sender wrote in one go."""
-
-    direction: Direction
-    speaker: str
-    lines: list[Line]
-
-    @property
-    def text(self) -> str:
-        return "\n".join(line.content for line in self.lines)
-
-    @property
-    def message_ids(self) -> tuple[UUID, ...]:
-        return tuple(line.id for line in self.lines)
-
-
-@dataclass(frozen=True, slots=True)
 class Prompt:
     """Chat turns, and beside each the ids of the messages in it; the system turn has none."""
 
@@ -106,15 +89,16 @@ def render(thread: Thread, lines: Sequence[Line], *, include_contact_info: bool)
     prompt = Prompt([Turn(role="system", content=system_text(thread, include_contact_info=include_contact_info))], [()])
     strangers: dict[str, str] = {}
     for burst in bursts(thread, _last(lines)):
-        if burst.direction == "outgoing":
-            turn = Turn(role="assistant", content=burst.text)
+        first, text = burst[0], "\n".join(line.content for line in burst)
+        if first.direction == "outgoing":
+            turn = Turn(role="assistant", content=text)
         elif thread.is_group:
-            name = _name(burst.lines[0].name) if include_contact_info else None
-            turn = Turn(role="user", content=f"{name or _stranger(burst.speaker, strangers)}: {burst.text}")
+            name = _name(first.name) if include_contact_info else None
+            turn = Turn(role="user", content=f"{name or _stranger(first.speaker, strangers)}: {text}")
         else:
-            turn = Turn(role="user", content=burst.text)
+            turn = Turn(role="user", content=text)
         prompt.turns.append(turn)
-        prompt.turn_message_ids.append(burst.message_ids)
+        prompt.turn_message_ids.append(tuple(line.id for line in burst))
     return prompt
 
 
@@ -128,16 +112,16 @@ def _last(lines: Sequence[Line]) -> Sequence[Line]:
     return lines
 
 
-def bursts(thread: Thread, lines: Sequence[Line]) -> list[Burst]:
-    """Lines, oldest first, as bursts; lines that say nothing are dropped."""
-    found: list[Burst] = []
+def bursts(thread: Thread, lines: Sequence[Line]) -> list[list[Line]]:
+    """Lines, oldest first, by what one sender wrote in one go; lines that say nothing are dropped."""
+    found: list[list[Line]] = []
     for line in lines:
         if not line.content:
             continue
-        if found and _continues(thread, found[-1], line):
-            found[-1].lines.append(line)
+        if found and _continues(thread, found[-1][-1], line):
+            found[-1].append(line)
         else:
-            found.append(Burst(line.direction, line.speaker, [line]))
+            found.append([line])
     return found
 
 
@@ -153,10 +137,10 @@ def system_text(thread: Thread, *, include_contact_info: bool) -> str:
     return " ".join(part for part in (opening, rule, _VOICE) if part)
 
 
-def _continues(thread: Thread, burst: Burst, line: Line) -> bool:
-    same_side = burst.direction == line.direction
-    same_sender = same_side and (burst.speaker == line.speaker or burst.direction == "outgoing" or not thread.is_group)
-    return same_sender and line.sent_at - burst.lines[-1].sent_at <= BURST_GAP
+def _continues(thread: Thread, before: Line, line: Line) -> bool:
+    same_side = before.direction == line.direction
+    same_sender = same_side and (before.speaker == line.speaker or before.direction == "outgoing" or not thread.is_group)
+    return same_sender and line.sent_at - before.sent_at <= BURST_GAP
 
 
 def _stranger(speaker: str, strangers: dict[str, str]) -> str:

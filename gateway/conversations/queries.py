@@ -16,20 +16,6 @@ from gateway.sync.schemas import Attachment, Direction
 _AnyMessage = TypeVar("_AnyMessage", bound=Message)
 
 
-class ListedConversation(Struct, frozen=True, kw_only=True):
-    """A conversation of the list, with what its last message says."""
-
-    id: UUID
-    imessage_id: str
-    imessage_ids: list[str]
-    display_name: str | None
-    is_group: bool
-    message_count: int
-    last_message_at: datetime | None
-    last_text: str | None
-    last_attachment: str | None
-
-
 class AnsweredMessage(Struct, frozen=True, kw_only=True):
     """A message that a draft or a past reply answers, and what its prompt may say about its conversation."""
 
@@ -78,35 +64,30 @@ ANSWERED = f"""
            ) as names
     from chosen join conversation on conversation.account_id = $1 and conversation.id = chosen.conversation_id
 """
-# What says nothing is left out before counting; of a text that is too long its end is read.
-LINES_BEFORE = f"""
-    {_CHOSEN}
-    select chosen.id as chosen_id, line.id, line.direction, coalesce(contact.id::text, line.sender_id) as speaker, line.sent_at, line.text,
-           contact.display_name as name, line.attachment
-    from chosen
-    cross join lateral (
-        select account_id, id, direction, sender_id, right(text, $4) as text, sent_at, attachments -> 0 ->> 'mimeType' as attachment
-        from message
-        where conversation_id = chosen.conversation_id and (sent_at, id) <= (chosen.sent_at, chosen.id) and {_SAYS_SOMETHING}
-        order by sent_at desc, id desc limit $3
-    ) line
-    left join participant on participant.conversation_id = chosen.conversation_id and participant.handle = line.sender_id
-    left join contact on contact.account_id = $1 and contact.id = participant.contact_id
-    where line.account_id = $1
-    order by line.sent_at, line.id
-"""
-LINES_FROM = f"""
-    {_CHOSEN}
-    select chosen.id as chosen_id, line.id, line.direction, line.sender_id as speaker, line.sent_at, line.text
-    from chosen
-    cross join lateral (
-        select account_id, id, direction, sender_id, right(text, $4) as text, sent_at from message
-        where conversation_id = chosen.conversation_id and (sent_at, id) >= (chosen.sent_at, chosen.id) and {_SAYS_SOMETHING}
-        order by sent_at, id limit $3
-    ) line
-    where line.account_id = $1
-    order by line.sent_at, line.id
-"""
+
+
+def _lines_next_to(side: str, order: str) -> str:
+    """What says nothing is left out before counting; of a text that is too long its end is read."""
+    return f"""
+        {_CHOSEN}
+        select chosen.id as chosen_id, line.id, line.direction, coalesce(contact.id::text, line.sender_id) as speaker, line.sent_at,
+               line.text, contact.display_name as name, line.attachment
+        from chosen
+        cross join lateral (
+            select account_id, id, direction, sender_id, right(text, $4) as text, sent_at, attachments -> 0 ->> 'mimeType' as attachment
+            from message
+            where conversation_id = chosen.conversation_id and (sent_at, id) {side} (chosen.sent_at, chosen.id) and {_SAYS_SOMETHING}
+            order by sent_at {order}, id {order} limit $3
+        ) line
+        left join participant on participant.conversation_id = chosen.conversation_id and participant.handle = line.sender_id
+        left join contact on contact.account_id = $1 and contact.id = participant.contact_id
+        where line.account_id = $1
+        order by line.sent_at, line.id
+    """
+
+
+LINES_BEFORE = _lines_next_to("<=", "desc")
+LINES_FROM = _lines_next_to(">=", "asc")
 
 # An own message right after somebody else's begins a reply.
 PAST_REPLIES = f"""
@@ -229,9 +210,11 @@ async def count_conversations(db: Db, account_id: UUID, name_part: str | None) -
     return int(await db.fetchval(COUNT_CONVERSATIONS, account_id, name_part))
 
 
-async def conversations(db: Db, account_id: UUID, name_part: str | None, limit: int, offset: int) -> list[ListedConversation]:
-    """Threads, latest first; with `name_part` those whose name, or whose participants' names or handles, contain it."""
-    return [ListedConversation(**row) for row in await db.fetch(CONVERSATIONS, account_id, name_part, limit, offset)]
+async def conversations(db: Db, account_id: UUID, name_part: str | None, limit: int, offset: int) -> list[Record]:
+    """Threads, latest first, each with what its last message says; with `name_part` those whose name, or whose participants' names or
+    handles, contain it.
+    """
+    return list(await db.fetch(CONVERSATIONS, account_id, name_part, limit, offset))
 
 
 async def participants(db: Db, account_id: UUID, conversation_ids: Sequence[UUID]) -> dict[UUID, list[Participant]]:
@@ -312,7 +295,7 @@ async def lines_before(
 
 
 async def lines_from(db: Db, account_id: UUID, message_ids: Sequence[UUID], count: int, longest_text: int) -> defaultdict[UUID, list[Line]]:
-    """By message: it and what comes next in its thread, `count` lines in all, oldest first, without names; at most the end of a text."""
+    """By message: it and what comes next in its thread, `count` lines in all, oldest first; at most the end of a text."""
     return _lines(await db.fetch(LINES_FROM, account_id, message_ids, count, longest_text))
 
 

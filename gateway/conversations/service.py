@@ -4,17 +4,19 @@ from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
+from asyncpg import Record
 from msgspec.structs import replace
 
+from gateway.background.reconciler import Reconciler
 from gateway.conversations import queries
 from gateway.conversations.prompt import LONGEST_LINE, Prompt, render
-from gateway.conversations.queries import ListedConversation
+from gateway.conversations.queries import AnsweredMessage
 from gateway.conversations.schemas import Conversation, ConversationPage, FoundPage, Message, MessagePage, Participant, Reaction
 from gateway.database import Database, Db
 from gateway.events.publisher import EventPublisher
 from gateway.message_text.blank import shown
 from gateway.message_text.search_words import search_query
-from gateway.sync.forgetting import MadeFromMessages, Wakes
+from gateway.sync.forgetting import MadeFromMessages
 from shared.errors import BadRequest, NotFound
 
 _PREVIEW = 140  # characters
@@ -30,7 +32,7 @@ _AnyMessage = TypeVar("_AnyMessage", bound=Message)
 class ConversationService:
     """The threads of an account, read, searched and deleted."""
 
-    def __init__(self, database: Database, deletions: Wakes, events: EventPublisher, made_from_messages: MadeFromMessages) -> None:
+    def __init__(self, database: Database, deletions: Reconciler, events: EventPublisher, made_from_messages: MadeFromMessages) -> None:
         self._database = database
         self._events = events
         self._deletions = deletions
@@ -41,8 +43,8 @@ class ConversationService:
         async with self._database.connection() as db:
             total = await queries.count_conversations(db, account_id, name_part)
             listed = await queries.conversations(db, account_id, name_part, page_size, (page - 1) * page_size)
-            present = await queries.participants(db, account_id, [each.id for each in listed])
-        conversations = [_conversation(each, present.get(each.id, [])) for each in listed]
+            present = await queries.participants(db, account_id, [each["id"] for each in listed])
+        conversations = [_conversation(each, present.get(each["id"], [])) for each in listed]
         return ConversationPage(conversations=conversations, total=total, page=page, page_size=page_size)
 
     async def messages(self, account_id: UUID, conversation_id: UUID, page: int, page_size: int, before: str | None) -> MessagePage:
@@ -108,14 +110,9 @@ class ConversationService:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftContext:
-    """What a draft starts from: facts about the message to answer, and the prompt that ends with it."""
+    """What a draft starts from: the message to answer, and the prompt that ends with it."""
 
-    conversation_id: UUID
-    message_id: UUID
-    direction: str
-    message_type: str
-    retracted: bool
-    has_text: bool
+    message: AnsweredMessage
     prompt: Prompt
 
 
@@ -137,15 +134,7 @@ async def draft_context(db: Db, account_id: UUID, message_id: UUID, *, max_histo
     if message is None:
         raise NotFound("No message with this id; sync it first")
     lines = (await queries.lines_before(db, account_id, [message_id], max_history, LONGEST_LINE))[message_id]
-    return DraftContext(
-        conversation_id=message.conversation_id,
-        message_id=message_id,
-        direction=message.direction,
-        message_type=message.message_type,
-        retracted=message.retracted,
-        has_text=message.has_text,
-        prompt=render(message.thread, lines, include_contact_info=include_contact_info),
-    )
+    return DraftContext(message=message, prompt=render(message.thread, lines, include_contact_info=include_contact_info))
 
 
 def _cursor(before: str | None) -> UUID | None:
@@ -169,18 +158,12 @@ async def _with_reactions(db: Db, account_id: UUID, messages: "Sequence[_AnyMess
     return [replace(message, reactions=about[message.imessage_guid]) for message in messages]
 
 
-def _conversation(listed: ListedConversation, participants: "list[Participant]") -> Conversation:
-    return Conversation(
-        id=listed.id,
-        imessage_id=listed.imessage_id,
-        imessage_ids=listed.imessage_ids or [listed.imessage_id],
-        display_name=listed.display_name or ", ".join(person.display_name for person in participants) or None,
-        is_group=listed.is_group,
-        participants=participants,
-        message_count=listed.message_count,
-        last_message_at=listed.last_message_at,
-        last_message_preview=_preview(listed.last_text, listed.last_attachment),
-    )
+def _conversation(listed: Record, participants: "list[Participant]") -> Conversation:
+    columns = dict(listed)
+    preview = _preview(columns.pop("last_text"), columns.pop("last_attachment"))
+    columns["imessage_ids"] = columns["imessage_ids"] or [columns["imessage_id"]]
+    columns["display_name"] = columns["display_name"] or ", ".join(person.display_name for person in participants) or None
+    return Conversation(**columns, participants=participants, last_message_preview=preview)
 
 
 def _preview(text: str | None, attachment: str | None) -> str | None:

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from gateway.adapters.service import active_adapter
 from gateway.auth.principal import Principal
+from gateway.background.reconciler import Reconciler
 from gateway.conversations.prompt import Prompt
 from gateway.conversations.service import DraftContext, current_conversation, draft_context
 from gateway.database import Database, Db
@@ -21,7 +22,6 @@ from gateway.ml_client import MlClient
 from gateway.responses import queries
 from gateway.responses.queries import StoredDraft
 from gateway.responses.schemas import Candidate, Draft, DraftDetails, DraftPage, GenerateBody, GenerateContext, ResponseStatus
-from gateway.sync.forgetting import Wakes
 from gateway.wire import storable
 from shared.background import end
 from shared.contracts.generation import Candidate as GeneratedCandidate
@@ -69,7 +69,7 @@ class ResponseService:
     `failed` and `cancelled`, whoever dies meanwhile.
     """
 
-    def __init__(self, database: Database, ml: MlClient, events: EventPublisher, reconciler: Wakes, places: Places) -> None:
+    def __init__(self, database: Database, ml: MlClient, events: EventPublisher, reconciler: Reconciler, places: Places) -> None:
         """
         Args:
             reconciler: ends the jobs of queued drafts that were cancelled.
@@ -336,11 +336,12 @@ class _LiveTokens:
 
 
 def _check_answerable(start: DraftContext) -> None:
-    if start.direction != "incoming":
+    message = start.message
+    if message.direction != "incoming":
         raise BadRequest.field("messageId", "this is a message of your own; choose one that you received")
-    if start.retracted:
+    if message.retracted:
         raise BadRequest.field("messageId", "this message was retracted; choose another one")
-    if start.message_type not in ("text", "attachment") or not start.has_text:
+    if message.message_type not in ("text", "attachment") or not message.has_text:
         raise BadRequest.field("messageId", "this message has no text to answer, or one that a phone wrote by itself; choose another one")
 
 

@@ -17,12 +17,6 @@ class Forgotten:
     active_adapter_id: UUID | None = None
 
 
-class Wakes(Protocol):
-    """Somebody who carries out what was ordered; sooner when told that there is something."""
-
-    def wake(self) -> None: ...
-
-
 class MadeFromMessages(Protocol):
     """Drafts and samples: they hold text of messages. Each call is made inside the transaction that changes the messages, while the rows
     of their conversations are locked.

@@ -25,10 +25,6 @@ _GROUP, _DIRECT = "+", "-"
 """How a chat identifier says that it is of a group, or of a chat with one person: `<service>;+;<id>`, `<service>;-;<handle>`."""
 
 
-class UnusableNumberError(ValueError):
-    """What is no telephone number at all."""
-
-
 def handle_of(text: str) -> str:
     """A handle in its stored spelling.
 
@@ -80,12 +76,9 @@ def address(text: str) -> str:
     return lower if len(lower) <= LONGEST_HANDLE else plain  # "İ" is longer in lower case
 
 
-def phone_number(text: str, region: str | None) -> str:
-    """A telephone number as E.164. `region` (ISO 3166-1) is where a number without a country code belongs; where that says nothing, and
-    for short codes, it is the digits.
-
-    Raises:
-        UnusableNumberError: it is no number.
+def phone_number(text: str, region: str | None) -> str | None:
+    """A telephone number as E.164; None for what is none. `region` (ISO 3166-1) is where a number without a country code belongs; where
+    that says nothing, and for short codes, it is the digits.
     """
     plain = _plain(text)
     if (number := _international(plain)) is not None:
@@ -95,7 +88,7 @@ def phone_number(text: str, region: str | None) -> str:
         return _e164(national)
     digits = _digits(plain, more="*#")
     if digits is None or len(digits) > _LONGEST_NUMBER or sum(map(str.isdigit, digits)) < 2:
-        raise UnusableNumberError("is not a telephone number")
+        return None
     return digits
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from gateway.background.reconciler import Reconciler
 from gateway.database import Database, Db
 from gateway.events.publisher import EventPublisher, PendingEvent
 from gateway.events.schemas import SyncCompleted
@@ -13,7 +14,7 @@ from gateway.limits.allowances import Allowances
 from gateway.sync import queries
 from gateway.sync.batch import Batch, checked
 from gateway.sync.direct_chats import DirectChats
-from gateway.sync.forgetting import Forgotten, MadeFromMessages, Wakes
+from gateway.sync.forgetting import Forgotten, MadeFromMessages
 from gateway.sync.merging import Content, merge, text_went
 from gateway.sync.queries import LockedConversation
 from gateway.sync.schemas import MessageBatch, MessageId, SyncedMessages, SyncState
@@ -67,7 +68,7 @@ class SyncService:
     def __init__(
         self,
         database: Database,
-        deletions: Wakes,
+        deletions: Reconciler,
         events: EventPublisher,
         allowances: Allowances,
         chats: DirectChats,

@@ -55,8 +55,13 @@ def test_ends_with_the_message_to_answer_whatever_came_after(device: Device, dat
 
     assert contents(found) == ["u: 0", "a: 10", "u: 20"]
     assert [str(each) for each in found.prompt.message_ids] == ids[:3]
-    assert (str(found.conversation_id), str(found.message_id)) == (answer["conversationId"], ids[2])
-    assert (found.direction, found.message_type, found.retracted, found.has_text) == ("incoming", "text", False, True)
+    assert (str(found.message.conversation_id), str(found.message.id)) == (answer["conversationId"], ids[2])
+    assert (found.message.direction, found.message.message_type, found.message.retracted, found.message.has_text) == (
+        "incoming",
+        "text",
+        False,
+        True,
+    )
 
 
 def test_takes_the_last_messages_that_say_something(device: Device, database_url: str) -> None:
@@ -91,9 +96,9 @@ def test_says_what_is_wrong_with_a_message_that_cannot_be_answered(device: Devic
     answer = sync(device, [at(0, retractedAt="2024-01-01T13:00:00Z"), own(1), at(2, "\ufffc", messageType="attachment")])
     retracted, mine, wordless = (context(database_url, device.account_id, entry["id"]) for entry in answer["messages"])
 
-    assert retracted.retracted
-    assert mine.direction == "outgoing"
-    assert (wordless.message_type, wordless.has_text) == ("attachment", False)
+    assert retracted.message.retracted
+    assert mine.message.direction == "outgoing"
+    assert (wordless.message.message_type, wordless.message.has_text) == ("attachment", False)
 
 
 def test_another_accounts_message_is_as_unknown_as_none(device: Device, gateway: GatewayProcess, database_url: str) -> None:

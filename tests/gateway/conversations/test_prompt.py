@@ -1,6 +1,7 @@
 """The prompt, to the letter."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -162,5 +163,5 @@ def test_every_line_that_says_something_is_in_the_prompt_once_and_in_order(lines
     assert len(prompt.turns) == len(prompt.turn_message_ids)
     assert all(turn.content.strip() for turn in prompt.turns)
     for burst in bursts(thread, ordered):
-        assert all(later.sent_at - earlier.sent_at <= BURST_GAP for earlier, later in zip(burst.lines, burst.lines[1:], strict=False))
-        assert {each.direction for each in burst.lines} == {burst.direction}
+        assert all(later.sent_at - earlier.sent_at <= BURST_GAP for earlier, later in pairwise(burst))
+        assert len({each.direction for each in burst}) == 1

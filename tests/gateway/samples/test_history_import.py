@@ -74,6 +74,16 @@ def test_bursts_of_both_sides_are_one_turn_each(owner: Device) -> None:
     assert said(owner) == [("Seven", "ok"), ("Hey\nDinner?", "yes\ngladly")]
 
 
+def test_a_picture_in_between_ends_what_was_written_in_one_go(owner: Device) -> None:
+    picture = them(2.5, "\ufffc", messageType="attachment", attachments=[{"mimeType": "image/heic"}])
+    sync(owner, [them(0, "Dinner?"), me(2, "yes"), picture, me(3, "looks good")])
+
+    answer = imported(owner)
+
+    assert said(owner) == [("Dinner?", "yes")]
+    assert skipped(answer) == {"answersNoText": 1}
+
+
 def test_the_prompt_is_the_one_that_a_draft_would_have(owner: Device, database_url: str) -> None:
     cards = [{"displayName": "Anna", "phoneNumber": "+14155550100"}]
     owner.client.post("/api/sync/contacts", json={"contacts": cards})
