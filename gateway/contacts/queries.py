@@ -71,12 +71,10 @@ async def owners(db: Db, account_id: UUID, handles: Sequence[str]) -> dict[str, 
 
 
 async def store(db: Db, account_id: UUID, contacts: Sequence[Contact]) -> None:
-    """Store contacts that are new or have changed."""
     await db.execute(STORE, account_id, [asdict(contact) for contact in contacts])
 
 
 async def add_handles(db: Db, account_id: UUID, handles: Sequence[tuple[str, UUID]]) -> None:
-    """Store which contacts have handles."""
     await db.execute(ADD_HANDLES, account_id, [contact_id for _, contact_id in handles], [handle for handle, _ in handles])
 
 
@@ -85,7 +83,6 @@ async def count_handles(db: Db, account_id: UUID) -> int:
 
 
 async def move_handles(db: Db, account_id: UUID, older_of: dict[UUID, UUID]) -> None:
-    """Give the handles of contacts to older ones."""
     await db.execute(MOVE_HANDLES, account_id, list(older_of), list(older_of.values()))
 
 

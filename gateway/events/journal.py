@@ -181,7 +181,6 @@ class Journal:
         return [PublishedEvent(_position(entry_id), fields[b"t"].decode(), fields[b"b"]) for entry_id, fields in entries]
 
     async def newest(self, account_id: UUID) -> Position:
-        """The position of the last event."""
         entries = await _answered(self._redis.xrevrange(channel_of(account_id), "+", "-", 1))
         return _position(entries[0][0]) if entries else BEGINNING
 

@@ -88,7 +88,6 @@ class EventPublisher:
             raise Unavailable(_AWAY_MESSAGE) from None
 
     def tokens_wanted(self, account_id: UUID) -> bool:
-        """Whether anybody listens for the tokens of this account's drafts."""
         return self._journal.tokens_wanted(account_id)
 
     def publish_token(self, account_id: UUID, token: DraftToken) -> None:
@@ -100,7 +99,6 @@ class EventPublisher:
         self._put(Entry("forget", account_id, about=str(conversation_id)))
 
     def forget_account(self, account_id: UUID) -> None:
-        """Forget all of an account's events."""
         self._put(Entry("forget", account_id))
 
     def _put(self, entry: Entry, done: asyncio.Future[None] | None = None) -> None:

@@ -82,7 +82,6 @@ class IdempotencyMiddleware(ASGIMiddleware):
         await recorder.finish()
 
     async def forget_old(self) -> None:
-        """Forget answers that are not kept any longer."""
         async with self._database.connection() as db:
             await queries.forget_old(db)
 

@@ -163,7 +163,6 @@ async def begin(
 
 
 async def discard(db: Db, account_id: UUID, draft_id: UUID) -> None:
-    """Remove a draft that turned out to be impossible."""
     await db.execute(DISCARD, account_id, draft_id)
 
 
@@ -279,7 +278,6 @@ async def end_of_conversation(db: Db, account_id: UUID, conversation_id: UUID, e
 
 
 async def move(db: Db, account_id: UUID, gone: UUID, into: UUID) -> None:
-    """Give the drafts of a conversation to another one."""
     await db.execute(MOVE, account_id, gone, into)
 
 

@@ -140,7 +140,6 @@ async def forget(db: Db, account_id: UUID, conversation_id: UUID, message_ids: S
 
 
 async def move(db: Db, account_id: UUID, gone: UUID, into: UUID) -> None:
-    """Give the samples of a conversation to another one."""
     await db.execute(MOVE, account_id, gone, into)
 
 

@@ -107,12 +107,10 @@ async def start(
 
 
 async def is_running(db: Db, account_id: UUID, device_id: UUID) -> bool:
-    """Whether the device has a job that has not ended."""
     return await db.fetchval(RUNNING, account_id, device_id) is not None
 
 
 async def discard(db: Db, account_id: UUID, job_id: UUID) -> None:
-    """Remove a job that turned out to be impossible."""
     await db.execute(DISCARD, account_id, job_id)
 
 
