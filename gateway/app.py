@@ -36,6 +36,7 @@ from gateway.events.publisher import EventPublisher
 from gateway.events.routes import EventController
 from gateway.health.routes import HealthController
 from gateway.health.service import HealthService
+from gateway.health.stopping import ClosingConnections, Stopping
 from gateway.http.cors import cors_config
 from gateway.http.forwarding import ForwardingNotice
 from gateway.http.openapi import docs_assets, openapi_config, openapi_document
@@ -79,9 +80,10 @@ from shared.redis_events import JOB_EVENTS, TRAINING_EVENTS, JobEvent, TrainingE
 
 
 class Gateway(NamedTuple):
-    """The service, and what its server calls before it stops: streams of events would never end by themselves."""
+    """The service, and what its server calls before it stops: first it says so, last it ends streams that never would by themselves."""
 
     app: App
+    announce_stop: Callable[[], None]
     end_streams: Callable[[], Awaitable[None]]
 
 
@@ -95,6 +97,7 @@ def create_app(settings: Settings) -> Gateway:
     tokens = DeviceTokens(keys)
     authenticator = Authenticator(tokens, database)
     idempotency = IdempotencyMiddleware(database)
+    stopping = Stopping()
 
     events_redis = Redis.from_url(settings.redis_url, socket_connect_timeout=1)
     journal = Journal(events_redis)
@@ -129,7 +132,7 @@ def create_app(settings: Settings) -> Gateway:
         "draft_queue": DraftQueue(database, ml, publisher, allowances),
         "events": hub,
         "feedback": feedback,
-        "health": HealthService(database, redis, ml),
+        "health": HealthService(database, redis, ml, stopping),
         "history_import": HistoryImportService(database, feedback.chosen_drafts, allowances),
         "metrics": metrics,
         "responses": ResponseService(database, ml, publisher, drafts, allowances.draft_places()),
@@ -191,7 +194,8 @@ def create_app(settings: Settings) -> Gateway:
     )
     guarded = HostGuard(app, hosts=AllowedHosts(settings.host, settings.allowed_hosts), origins=settings.cors_origins)
     limited = RequestLimit(guarded, settings.max_connections)
-    return Gateway(RequestContext(SecurityHeaders(ForwardingNotice(limited)), observe=metrics.observe), hub.end_streams)
+    closing_connections = ClosingConnections(SecurityHeaders(ForwardingNotice(limited)), stopping)
+    return Gateway(RequestContext(closing_connections, observe=metrics.observe), stopping.announce, hub.end_streams)
 
 
 def _provide(service: object) -> Provide:

@@ -42,9 +42,9 @@ def main() -> None:
 
 
 def _serve(settings: Settings) -> None:
-    from gateway.main import app, end_streams  # builds it, which the other commands do without
+    from gateway.main import announce_stop, app, end_streams  # builds it, which the other commands do without
 
-    serve(settings, app, end_streams)
+    serve(settings, app, announce_stop, end_streams)
 
 
 def _migrate(settings: Settings) -> None:

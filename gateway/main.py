@@ -11,4 +11,4 @@ from shared.tracing import configure_tracing
 settings = load(Settings, os.environ)
 configure_logging("gateway", settings.log_format, settings.log_level)
 configure_tracing("gateway", settings.otel_exporter_otlp_endpoint)
-app, end_streams = create_app(settings)
+app, announce_stop, end_streams = create_app(settings)

@@ -87,6 +87,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_pool_size: Annotated[
         int, Meta(ge=1, le=200, description="PostgreSQL connections held by this process, and up to 4 more while searches and exports run.")
     ] = 10
+    shutdown_delay_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=300,
+            description="How long the gateway serves on after a stop signal, in seconds, while `/health/ready` says 503 and answers close"
+            " their connections: longer than a load balancer takes to notice. Without one, 0.",
+        ),
+    ] = 0.0
+    shutdown_grace_seconds: Annotated[
+        int, Meta(ge=0, le=3600, description="How long open requests may finish after that, in seconds; a draft may take a minute.")
+    ] = 10
     allowed_hosts: Annotated[list[HostName], Meta(description=ALLOWED_HOSTS)] = []
     cors_origins: Annotated[
         list[Origin],

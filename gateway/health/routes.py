@@ -7,7 +7,9 @@ from gateway.health.schemas import Liveness, Readiness
 from gateway.health.service import HealthService
 from gateway.http.openapi import NO_TOKEN
 
-_UNAVAILABLE = {503: ResponseSpec(data_container=Readiness, description="PostgreSQL is away", generate_examples=False)}
+_UNAVAILABLE = {
+    503: ResponseSpec(data_container=Readiness, description="PostgreSQL is away, or the gateway is stopping", generate_examples=False)
+}
 
 
 class HealthController(Controller):
@@ -22,6 +24,7 @@ class HealthController(Controller):
 
     @get("/ready", summary="Can it serve requests?", security=NO_TOKEN, responses=_UNAVAILABLE)
     async def ready(self, health: NamedDependency[HealthService]) -> Response[Readiness]:
-        """200 while PostgreSQL answers, else 503. Redis and the ML service are reported: without them only some calls fail."""
+        """200 while PostgreSQL answers and nobody has told the gateway to stop, else 503. Redis and the ML service are reported: without
+        them only some calls fail."""
         readiness = await health.readiness()
-        return Response(readiness, status_code=200 if readiness.status != "unavailable" else 503)
+        return Response(readiness, status_code=200 if readiness.status in ("ready", "degraded") else 503)

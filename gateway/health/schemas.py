@@ -1,6 +1,8 @@
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from gateway.wire import Wire
+
+Status: TypeAlias = Literal["ready", "degraded", "unavailable", "stopping"]
 
 
 class Liveness(Wire, frozen=True, kw_only=True):
@@ -10,9 +12,10 @@ class Liveness(Wire, frozen=True, kw_only=True):
 
 
 class Readiness(Wire, frozen=True, kw_only=True):
-    """`degraded`: Redis or the ML service is away; `unavailable`: PostgreSQL is."""
+    """`degraded`: Redis or the ML service is away; `unavailable`: PostgreSQL is; `stopping`: the gateway was told to stop, and serves on
+    for a moment."""
 
-    status: Literal["ready", "degraded", "unavailable"]
+    status: Status
     database: bool
     redis: bool
     ml_service: bool

@@ -1,28 +1,34 @@
 import asyncio
-from typing import Literal
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.database import Database
-from gateway.health.schemas import Readiness
+from gateway.health.schemas import Readiness, Status
+from gateway.health.stopping import Stopping
 from gateway.ml_client import MlClient
 from shared.errors import Unavailable
 
 
 class HealthService:
-    """What the gateway leans on, looked at together."""
+    """What the gateway leans on, looked at together, and whether it will be there."""
 
-    def __init__(self, database: Database, redis: "Redis", ml: MlClient) -> None:
+    def __init__(self, database: Database, redis: "Redis", ml: MlClient, stopping: Stopping) -> None:
         self._database = database
         self._redis = redis
         self._ml = ml
+        self._stopping = stopping
 
     async def readiness(self) -> Readiness:
         database, redis, ml = await asyncio.gather(self._database_answers(), self._redis_answers(), self._ml.is_ready())
-        status: Literal["ready", "degraded", "unavailable"]
-        status = "unavailable" if not database else "ready" if redis and ml else "degraded"
-        return Readiness(status=status, database=database, redis=redis, ml_service=ml)
+        return Readiness(status=self._status(database, redis and ml), database=database, redis=redis, ml_service=ml)
+
+    def _status(self, database: bool, others: bool) -> Status:
+        if self._stopping.announced:
+            return "stopping"
+        if not database:
+            return "unavailable"
+        return "ready" if others else "degraded"
 
     async def _database_answers(self) -> bool:
         try:
