@@ -1,6 +1,7 @@
 """One gateway after the other is stopped and started again behind a load balancer, and nobody notices."""
 
 import asyncio
+import json
 import os
 import signal
 from collections import Counter
@@ -30,15 +31,24 @@ class Traffic:
     def __init__(self, client: httpx.AsyncClient, message_id: str) -> None:
         self._client = client
         self._message_id = message_id
+        self._last_event = "0"
         self.failures: list[str] = []
         self.served_by: Counter[str] = Counter()
         self.sent: set[str] = set()
+        self.told: set[str] = set()
+        """Ids of the events that told of a sync."""
+        self.streams = 0
+        """Streams of events that were opened: a gateway that stops ends them."""
         self.drafts = 0
 
     async def run(self, stop: asyncio.Event) -> None:
+        """Until told to stop; then wait until every sync was told."""
+        listening = asyncio.create_task(self._repeat(self._listen, asyncio.Event()))
         async with asyncio.TaskGroup() as group:
             for step in (self._sync, self._sync, self._list, self._list, *[self._stream] * 4):
                 group.create_task(self._repeat(step, stop))
+        await until(lambda: len(self.told) > len(self.sent))  # one more was synced before
+        listening.cancel()
 
     async def _repeat(self, step: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -65,6 +75,17 @@ class Traffic:
         self.drafts += 1
         if names[-1:] != ["completed"]:
             self.failures.append(f"a draft that was streamed ended with {names[-1:]}")
+
+    async def _listen(self) -> None:
+        async with self._client.stream("GET", "/api/events/stream", headers={"Last-Event-ID": self._last_event}) as answer:
+            self._look(answer)
+            self.streams += 1
+            async for line in answer.aiter_lines():
+                if line.startswith("data: "):
+                    event = json.loads(line.removeprefix("data: "))
+                    self._last_event = event["id"]
+                    if event["type"] == "sync:completed":
+                        self.told.add(event["id"])
 
     def _look(self, answer: httpx.Response) -> None:
         self.served_by[answer.headers.get(SERVED_BY, "nobody")] += 1
@@ -121,6 +142,7 @@ async def test_nobody_notices_a_rolling_restart(
 
     assert traffic.failures == []
     assert traffic.drafts > 0
+    assert traffic.streams > 1
     stored = await asyncio.to_thread(rows, own_database_url, "select imessage_guid from message where account_id = $1", owner.account_id)
     assert traffic.sent - {row["imessage_guid"] for row in stored} == set()
 

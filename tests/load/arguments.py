@@ -11,7 +11,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--url", type=lambda url: url.rstrip("/"), help="a running gateway; without it, a system is started for this")
     parser.add_argument(
         "--token-of",
-        type=Path,
+        type=_token,
         metavar="FILE",
         help="a file with the token of a device: all devices join its account. For a gateway whose registration is closed",
     )
@@ -21,6 +21,13 @@ def parse() -> argparse.Namespace:
     if arguments.devices < 1:
         parser.error("--devices: at least 1")
     return arguments
+
+
+def _token(name: str) -> str:
+    try:
+        return Path(name).read_text().strip()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{name} cannot be read ({error.strerror}): write a device's token into a file") from None
 
 
 def _positive(text: str) -> float:

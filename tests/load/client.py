@@ -17,7 +17,7 @@ from tests.load.listening import Listener
 _CONNECTIONS_A_DAY = 6
 
 
-class Client(FastHttpUser):
+class Client(FastHttpUser):  # type: ignore[misc]  # locust says nothing of its types
     """Takes one of the paired devices, and goes through the day with it."""
 
     abstract = True

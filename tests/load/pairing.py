@@ -1,6 +1,7 @@
 """Accounts with several devices each, and their end. Nothing of this is measured."""
 
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -17,13 +18,12 @@ class PairingRefused(Exception):
     """The gateway lets no more devices in; the message says what to do."""
 
 
-def paired_accounts(url: str, devices: int, token: str | None) -> list[Account]:
-    """So many devices, three to an account; with a token all of them join its account.
+def pair_devices(url: str, devices: int, token: str | None, accounts: list[Account]) -> None:
+    """Add accounts with so many devices, three each; with a token all of them join its account.
 
     Raises:
         PairingRefused: the gateway lets no more in.
     """
-    accounts: list[Account] = []
     with unmeasured(url) as client:
         for number in range(devices):
             if number == 0 or (token is None and number % DEVICES_EACH == 0):
@@ -31,7 +31,6 @@ def paired_accounts(url: str, devices: int, token: str | None) -> list[Account]:
             account = accounts[-1]
             owner = account.devices[0].token if account.devices else token
             account.devices.append(_paired(client, number, owner))
-    return accounts
 
 
 def unmeasured(url: str) -> httpx.Client:
@@ -45,8 +44,9 @@ def authorization(device: PairedDevice) -> dict[str, str]:
 def cleared(url: str, accounts: list[Account], *, joined: bool) -> Iterator[str]:
     """Take away what was made: the accounts or, of an account that was joined, the threads and the devices. Yields what did not work."""
     with unmeasured(url) as client:
-        for account in accounts:
+        for account in (each for each in accounts if each.devices):
             headers = authorization(account.devices[0])
+            calls: list[tuple[str, str, Any]]
             if joined:
                 calls = [("DELETE", f"/api/conversations/{conversation}", None) for conversation in account.conversations]
                 calls += [("POST", f"/api/devices/{device.id}/deactivate", None) for device in reversed(account.devices)]

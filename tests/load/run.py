@@ -7,15 +7,17 @@ import time
 from argparse import Namespace
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 import gevent
+import httpx
 from locust.stats import stats_history
 
 from tests.load.arguments import parse
 from tests.load.day import Day
 from tests.load.device import Device
 from tests.load.ledger import ENDED, Account, broken_promises
-from tests.load.pairing import PairingRefused, authorization, cleared, paired_accounts, unmeasured
+from tests.load.pairing import PairingRefused, authorization, cleared, pair_devices, unmeasured
 from tests.load.report import HTML, JSON, broken_by_requests, percentile_of_reads, table, write
 
 _LINE_SECONDS = 5
@@ -29,17 +31,20 @@ _EVENT_SECONDS = 20
 
 def main() -> int:
     arguments = parse()
-    token = arguments.token_of.read_text().strip() if arguments.token_of else None
+    accounts: list[Account] = []
     try:
-        accounts = paired_accounts(arguments.url, arguments.devices, token)
+        pair_devices(arguments.url, arguments.devices, arguments.token_of, accounts)
+        environment = _live(arguments, accounts)
     except PairingRefused as refusal:
         print(refusal, file=sys.stderr)
         return 2
-    try:
-        environment = _live(arguments, accounts)
+    except httpx.TransportError as error:
+        print(f"{arguments.url} does not answer ({type(error).__name__}): start the gateway, or correct --url", file=sys.stderr)
+        return 2
     finally:
-        for problem in cleared(arguments.url, accounts, joined=token is not None):
-            print(problem, file=sys.stderr)
+        with suppress(httpx.TransportError):  # then there is nobody who could
+            for problem in cleared(arguments.url, accounts, joined=arguments.token_of is not None):
+                print(problem, file=sys.stderr)
     reads = percentile_of_reads(environment, 0.99)
     broken = [*broken_by_requests(environment), *broken_promises(accounts)]
     if arguments.read_p99 and reads > arguments.read_p99:
@@ -95,9 +100,10 @@ def _settle(url: str, accounts: list[Account]) -> None:
         def ended() -> bool:
             for account in accounts:
                 for draft in account.open_drafts:
-                    answer = client.get(f"/api/responses/{draft}", headers=authorization(account.devices[0]))
-                    if answer.status_code == 200:
-                        account.accepted[draft] = answer.json()["status"]
+                    with suppress(httpx.TransportError):
+                        answer = client.get(f"/api/responses/{draft}", headers=authorization(account.devices[0]))
+                        if answer.status_code == 200:
+                            account.accepted[draft] = answer.json()["status"]
             return not any(account.open_drafts for account in accounts)
 
         _wait(ended, lambda: sum(status in ENDED for account in accounts for status in account.accepted.values()), _PATIENCE_SECONDS)

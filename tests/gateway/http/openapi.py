@@ -18,7 +18,7 @@ def document() -> dict[str, Any]:
     """The document as the app gives it; the app opens nothing for that."""
 
     async def fetch() -> dict[str, Any]:
-        app, _ = create_app(Settings(database_url="postgresql://nowhere", redis_url="redis://nowhere", jwt_keys=[JWT_KEYS]))
+        app = create_app(Settings(database_url="postgresql://nowhere", redis_url="redis://nowhere", jwt_keys=[JWT_KEYS])).app
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as client:
             return dict((await client.get("/openapi.json")).json())
 
