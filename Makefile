@@ -81,6 +81,10 @@ bench: .venv/.installed ## measure against the raw limits; the table and .benchm
 test-gpu: .venv/.installed ## what a CUDA machine must show, with figures: make test-gpu ACCELERATOR=gpu
 	@exec $(PYTHON) -m pytest -s --durations=0 tests/gpu $(ARGS)
 
+.PHONY: load
+load: .venv/.installed ## a mixed day of many devices, squeezed into minutes: make load MINUTES=5
+	@exec $(PYTHON) -m tests.load $(or $(MINUTES),5) $(ARGS)
+
 .PHONY: soak
 soak: .venv/.installed ## load everything and kill each part at random: make soak MINUTES=20
 	@exec $(PYTHON) -m tests.soak $(or $(MINUTES),20) $(ARGS)

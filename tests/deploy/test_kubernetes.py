@@ -16,7 +16,6 @@ import pytest
 import yaml
 
 from deploy.local.servers import EmbeddedPostgres, EmbeddedValkey
-from gateway.server import GRACE_SECONDS
 from gateway.settings import Settings as GatewaySettings
 from ml_service.jobs import engine_sleep, training_worker, worker
 from ml_service.settings import Settings as MlServiceSettings
@@ -229,7 +228,10 @@ def test_stopped_services_finish_the_longest_draft(manifests: Manifests, secrets
     gateway, ml = (settings_of(manifests, component, secrets) for component in ("gateway", "ml"))
     pod = manifests.pod("gateway")
     assert seconds_before_stop(pod) >= gateway.ml_timeout_seconds + 5
-    assert pod.spec["terminationGracePeriodSeconds"] >= seconds_before_stop(pod) + GRACE_SECONDS + 20
+    assert (
+        pod.spec["terminationGracePeriodSeconds"]
+        >= seconds_before_stop(pod) + gateway.shutdown_delay_seconds + gateway.shutdown_grace_seconds + 20
+    )
     pod = manifests.pod("ml")
     assert ml.shutdown_grace_seconds >= gateway.ml_timeout_seconds
     assert seconds_before_stop(pod) >= LONGEST_DNS_SECONDS
