@@ -17,7 +17,22 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import formats, gpu, hop, idle, learning, memory, queue, queued, side_by_side, sync, tokens, training, workspace
+from tests.benchmarks import (
+    formats,
+    gpu,
+    hop,
+    idle,
+    learning,
+    memory,
+    queue,
+    queued,
+    side_by_side,
+    storage,
+    sync,
+    tokens,
+    training,
+    workspace,
+)
 from tests.benchmarks.measure import Measurement, spread
 from tests.benchmarks.system import BenchmarkSystem, running_system
 
@@ -61,6 +76,7 @@ PARTS: dict[str, Part] = {
     "idle": lambda bench: idle.measure(bench.folder, watched_seconds=30 if bench.quick else 60),
     "training": lambda bench: training.measure(bench.folder, bench.rounds, replies=30 if bench.quick else 60),
     "side_by_side": lambda bench: asyncio.run(side_by_side.measure(bench.folder, bench.rounds)),
+    "storage": lambda bench: storage.measure(bench.folder),
     "formats": lambda bench: formats.measure(bench.rounds),
     "gpu": lambda bench: asyncio.run(gpu.measure(bench.folder, bench.rounds)),
 }
