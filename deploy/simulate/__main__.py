@@ -1,4 +1,4 @@
-"""`make simulate`: how many replicas it takes at 1,000, 100,000 and 10,000,000 accounts, and what is full first (docs/SCALE.md)."""
+"""`python -m deploy.simulate`: how many replicas it takes, and what is full first, at three sizes or at one (docs/SCALE.md)."""
 
 import argparse
 import sys
@@ -85,7 +85,7 @@ def _headline(inputs: Inputs) -> str:
     return (
         f"\n{load.accounts:,} accounts: {load.accounts * load.messages_per_day:,.0f} messages and {load.drafts_a_day:,.0f} drafts a day, "
         f"{load.drafts_a_day / 86_400:,.1f} drafts a second in the mean and {load.peak_drafts_a_second:,.1f} at the peak; "
-        f"{message_rows(inputs):,.0f} rows of messages after {load.years:g} years"
+        f"{message_rows(inputs):,.0f} rows of messages after {12 * load.years:g} months"
     )
 
 

@@ -142,33 +142,37 @@ line."""
 class Capacity:
     """What one of each part can do, and what things take."""
 
-    gateway_seconds_a_draft: float = 0.0024
-    """Processor time of a gateway for a draft. Decision 0009."""
-    gateway_seconds_a_sync: float = 0.0035
+    gateway_seconds_a_draft: float = 0.0047
+    """Processor time of a gateway for a draft: 6.7 ms for a queued one, 3.8 for another, on a busy machine (`storage`). Decision 0009 has
+    2.4 for the latter on a quiet one."""
+    gateway_seconds_a_sync: float = 0.0028
     """For a sync of one message. `storage`."""
-    gateway_cores_a_socket: float = 0.0001
+    gateway_cores_a_socket: float = 0.000014
     """For an open WebSocket that hears nothing. `storage`."""
-    postgres_seconds_a_draft: float = 0.0007
-    """Processor time of PostgreSQL for a draft. Decision 0003."""
-    postgres_seconds_a_sync: float = 0.0015
+    postgres_seconds_a_draft: float = 0.0023
+    """Processor time of PostgreSQL for a draft: 4.1 ms for a queued one, 1.6 for another, on a busy machine (`storage`). Decision 0003 has
+    0.7 for the latter on a quiet one."""
+    postgres_seconds_a_sync: float = 0.0013
     """For a sync of one message. `storage`."""
-    postgres_cores_a_socket: float = 0.00001
+    postgres_cores_a_socket: float = 0.0000015
     """For an open WebSocket: twice a second a gateway asks for the devices of all its sockets. `storage`."""
-    redis_seconds_a_draft: float = 0.001
-    """Processor time of Valkey for a queued draft. `storage`."""
-    message_bytes: float = 800
+    redis_seconds_a_draft: float = 0.00075
+    """Processor time of Valkey for a draft: 1.6 ms for a queued one, 0.4 for another. `storage`."""
+    redis_seconds_a_sync: float = 0.00016
+    """For a sync of one message. `storage`."""
+    message_bytes: float = 650
     """A message in PostgreSQL, with its indexes. `storage`."""
-    conversation_bytes: float = 1200
+    conversation_bytes: float = 1430
     """A conversation with one person. `storage`."""
-    draft_bytes: float = 2000
+    draft_bytes: float = 2560
     """A draft, with its prompt. `storage`."""
-    sample_bytes: float = 1500
+    sample_bytes: float = 1930
     """A sample, with its prompt. `storage`."""
-    redis_bytes_a_queued_draft: float = 2000
+    redis_bytes_a_queued_draft: float = 1360
     """What stays of a queued draft in Valkey for a day. `storage`."""
-    redis_bytes_a_draft: float = 1500
+    redis_bytes_a_draft: float = 1900
     """A draft's events and its cached answer, for an hour. `storage`."""
-    redis_bytes_a_sync: float = 300
+    redis_bytes_a_sync: float = 360
     """The event of a sync, for an hour. `storage`."""
     max_connections: int = 2000
     """`MAX_CONNECTIONS` of a gateway process."""

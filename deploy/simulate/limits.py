@@ -43,14 +43,15 @@ def limits(inputs: Inputs, accounts_a_replica: float) -> list[Limit]:
     sockets = load.accounts * load.devices * load.online_share
     gateway_cores = drafts * capacity.gateway_seconds_a_draft + messages * capacity.gateway_seconds_a_sync
     gateway_cores += sockets * capacity.gateway_cores_a_socket
-    gateways = max(1, ceil(sockets / capacity.max_connections), ceil(gateway_cores / capacity.spare))
+    gateways = max(sockets / capacity.max_connections, gateway_cores / capacity.spare)  # not rounded, so that it grows with the accounts
     postgres_cores = drafts * capacity.postgres_seconds_a_draft + messages * capacity.postgres_seconds_a_sync
     postgres_cores += sockets * capacity.postgres_cores_a_socket
     trainings_a_day = load.accounts * load.adapter_share / load.days_between_trainings
     trainers = trainings_a_day * replica.training_seconds / SECONDS_A_DAY
+    redis_cores = drafts * capacity.redis_seconds_a_draft + messages * capacity.redis_seconds_a_sync
     workers = drafts * load.queued_share * capacity.p95_seconds
     connections = gateways * (capacity.database_pool_size + 4)
-    apart = "a Redis for each group of accounts"
+    apart = "an installation for each group of accounts"
     found = [
         ("ML replicas", load.accounts, accounts_a_replica, "accounts", "`MAX_LORAS`, then replicas, by account"),
         ("open WebSockets", sockets, capacity.max_connections, "sockets", "`MAX_CONNECTIONS`, more gateways"),
@@ -60,7 +61,7 @@ def limits(inputs: Inputs, accounts_a_replica: float) -> list[Limit]:
         ("PostgreSQL's disk", stored_gib(inputs), capacity.disk_gib, "GiB", "partitions by account, Citus"),
         ("adapter store", adapters_gib(inputs), capacity.disk_gib, "GiB", "a bucket as `ADAPTER_STORE`, `MAX_ADAPTERS_PER_ACCOUNT`"),
         ("Redis' memory", redis_gib(inputs), capacity.redis_gib, "GiB", f"`JOB_TTL_SECONDS`, {apart}"),
-        ("Redis' processor", drafts * capacity.redis_seconds_a_draft, capacity.spare, "cores", apart),
+        ("Redis' processor", redis_cores, capacity.spare, "cores", apart),
         ("generation workers", workers, capacity.worker_jobs, "drafts at once", "`WORKER_JOBS`, more workers"),
         ("training workers", trainers, 1, "trainings at once", "more workers; at night, `TRAINING_GPU`"),
         ("waiting trainings", evening_backlog(trainings_a_day), capacity.max_queued_trainings, "trainings", "`MAX_QUEUED_TRAININGS`"),

@@ -157,10 +157,21 @@ def test_routing_by_account_finds_the_adapter_that_routing_in_turn_does_not() ->
     assert at(inputs, 8).adapter_hits > 2 * at(inputs, 8, route="turn").adapter_hits
 
 
-def test_one_replica_serves_more_accounts_with_more_adapters_in_a_batch() -> None:
-    few, many = Inputs(), Inputs(replica=replace(GPU, max_loras=32, max_loaded_adapters=1_000))
+def test_more_adapters_in_a_batch_write_more_drafts() -> None:
+    few = at(Inputs(load=Load(accounts=100_000)), 1)
+    many = at(Inputs(load=Load(accounts=100_000), replica=replace(GPU, max_loras=32, max_loaded_adapters=1_000)), 1)
 
-    assert accounts_a_replica(many) > 1.5 * accounts_a_replica(few)
+    assert few.refused > 0.1 * few.arrived
+    assert many.refused == 0
+
+
+def test_one_replica_serves_the_accounts_that_the_search_found_and_not_a_tenth_more() -> None:
+    inputs = Inputs(replica=CPU)
+    accounts = accounts_a_replica(inputs)
+
+    enough, more = (at(replace(inputs, load=replace(inputs.load, accounts=round(accounts * share))), 1) for share in (1, 1.1))
+    assert enough.is_enough(3.0)
+    assert not more.is_enough(3.0)
 
 
 def test_limits_grow_with_the_accounts_and_the_first_is_first() -> None:
