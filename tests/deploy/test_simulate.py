@@ -60,6 +60,14 @@ def test_answers_in_one_batch_share_its_steps() -> None:
     assert together == pytest.approx([8 * reading + 10 * (0.0207 + 8 * 0.00206)] * 8)
 
 
+def test_nothing_goes_on_while_a_prompt_is_read() -> None:
+    reads_for_a_second = replace(PLAIN, prompt_tokens_a_second=float(Load().prompt_tokens))
+
+    outcome = ran(reads_for_a_second, [draft(0, 1), draft(0.5, 2)])
+
+    assert outcome.latencies == pytest.approx([12, 11.5])  # both end at 12: two seconds of reading, ten of steps
+
+
 def test_an_adapter_that_finds_no_place_in_the_batch_waits_and_is_overtaken() -> None:
     replica = replace(PLAIN, max_loras=1)
 
