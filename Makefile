@@ -85,6 +85,10 @@ test-gpu: .venv/.installed ## what a CUDA machine must show, with figures: make 
 load: .venv/.installed ## a mixed day of many devices, squeezed into minutes: make load MINUTES=5
 	@exec $(PYTHON) -m tests.load $(or $(MINUTES),5) $(ARGS)
 
+.PHONY: simulate
+simulate: .venv/.installed ## how large it gets, and what is full first: make simulate ARGS="--accounts 5000"
+	@exec $(PYTHON) -m deploy.simulate $(ARGS)
+
 .PHONY: soak
 soak: .venv/.installed ## load everything and kill each part at random: make soak MINUTES=20
 	@exec $(PYTHON) -m tests.soak $(or $(MINUTES),20) $(ARGS)
