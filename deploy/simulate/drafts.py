@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.simulate.inputs import Load
-from ml_service.jobs.replicas import by_preference
+from shared.replicas import by_preference
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
