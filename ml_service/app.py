@@ -49,11 +49,7 @@ SAMPLES_TIMEOUT_SECONDS: Final = 10.0
 
 
 def create_app(settings: Settings, engine_factory: EngineFactory | None = None) -> FastAPI:
-    """Put the service together; nothing is opened before its lifespan begins.
-
-    Args:
-        settings: see `Settings`.
-        engine_factory: loads models; by default what the settings ask for.
+    """Put the service together; nothing is opened before its lifespan begins. The engine is by default what the settings ask for.
 
     Raises:
         CatalogueError: the catalogue, or the model asked for, cannot be used.

@@ -37,13 +37,7 @@ class ServiceToken:
 
 
 class BodyLimit:
-    """Reads the body before the app does, and refuses one that is too large, declared or not.
-
-    Args:
-        app: what comes next.
-        limit: bytes that a body may have.
-        larger: other limits, by path.
-    """
+    """Reads the body before the app does, and refuses one that is too large, declared or not; `larger` are other limits, by path."""
 
     def __init__(self, app: App, limit: int = MAX_BODY_BYTES, larger: Mapping[str, int] | None = None) -> None:
         self._app = app

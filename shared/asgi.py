@@ -92,10 +92,8 @@ def current_request_id() -> str | None:
 async def send_error(asgi_scope: AsgiScope, send: Send, error: AppError, *, close: bool = False) -> None:
     """Answer a request with an error's documented body. A WebSocket's opening request is answered likewise, and never opens.
 
-    A server that knows no such answers to WebSockets (ASGI's extension `websocket.http.response`) closes it with 4000 + status.
-
-    Args:
-        close: have the client close its connection.
+    A server that knows no such answers to WebSockets (ASGI's extension `websocket.http.response`) closes it with 4000 + status. With
+    `close` the client closes its connection.
     """
     kind = "http.response"
     if asgi_scope["type"] == "websocket":
@@ -120,13 +118,8 @@ class RequestContext:
     """
 
     def __init__(self, app: App, *, observe: Observe, quiet_paths: Container[str] = (), believe_traces: bool = False) -> None:
-        """
-        Args:
-            app: what comes next.
-            observe: measures HTTP requests.
-            quiet_paths: asked for every few seconds by machines; logged only when debugging, and not traced.
-            believe_traces: a request is part of the trace that its caller names. Strangers are not believed.
-        """
+        """`observe` measures HTTP requests. `quiet_paths`, which machines ask for every few seconds, are logged only when debugging, and not
+        traced. With `believe_traces` a request is part of the trace that its caller names: strangers are not believed."""
         self._app = app
         self._observe = observe
         self._quiet_paths = quiet_paths

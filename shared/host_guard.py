@@ -32,11 +32,8 @@ _PORTS: Final = {"http": ":80", "https": ":443"}
 
 
 class AllowedHosts:
-    """Which hosts a service is called by: this machine's own names for itself, the address it listens on, and the names it was given.
-
-    Args:
-        listening: the address it listens on; a wildcard address stands for every address.
-        names: as `HostName`.
+    """Which hosts a service is called by: this machine's own names for itself, the address it listens on (a wildcard address stands for
+    every address), and the names it was given.
     """
 
     def __init__(self, listening: str, names: Iterable[str]) -> None:
@@ -57,10 +54,7 @@ class AllowedHosts:
 class HostGuard:
     """Raw ASGI, in front of authentication: refuses what a page of somebody else may have sent.
 
-    Args:
-        app: what comes next.
-        hosts: the names that are answered.
-        origins: pages elsewhere that may ask for more than reading; see `Origin`.
+    Pages of `origins` may ask for more than reading.
     """
 
     def __init__(self, app: App, *, hosts: AllowedHosts, origins: Iterable[str] = ()) -> None:

@@ -21,13 +21,8 @@ def request_durations(service: str, registry: CollectorRegistry) -> Histogram:
 
 
 def observe_request(durations: Histogram, method: str, route: str | None, status: int, seconds: float) -> None:
-    """Note one request that is over.
+    """Note one request that is over; its `status` is 0 if nothing was answered.
 
-    Args:
-        durations: of `request_durations`.
-        method: as the client sent it.
-        route: the template, never the path: that carries ids, and each would be a time series of its own. None: no handler was found.
-        status: 0 if nothing was answered.
-        seconds: until the answer was sent.
+    `route` is the template, never the path: that carries ids, and each would be a time series of its own. None: no handler was found.
     """
     durations.labels(method if method in _METHODS else "other", route or "none", str(status)).observe(seconds)

@@ -40,10 +40,8 @@ def stand_back() -> None:
 
 
 def launching(command: Sequence[str], at_parents_death: signal.Signals, *, standing_back: bool = False) -> list[str]:
-    """A command line that becomes `command`, told by this signal when the thread that starts it ends.
-
-    Args:
-        standing_back: it gets only the processor time that nobody else wants.
+    """A command line that becomes `command`, told by this signal when the thread that starts it ends. One that stands back gets only the
+    processor time that nobody else wants.
     """
     priority = "idle" if standing_back else "normal"
     return [sys.executable, "-I", "-S", __file__, str(at_parents_death.value), str(os.getpid()), priority, *command]

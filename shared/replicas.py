@@ -10,11 +10,7 @@ AWAY_SECONDS: Final = 5.0
 
 
 class Rotation:
-    """The order in which replicas are asked: a scope's own first, because its prompts and adapter are warm there.
-
-    Args:
-        urls: where they answer, at least one.
-    """
+    """The order in which replicas are asked: a scope's own first, because its prompts and adapter are warm there. There is at least one."""
 
     def __init__(self, urls: Sequence[str]) -> None:
         self._urls = [url.rstrip("/") for url in urls]

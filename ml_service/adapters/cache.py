@@ -50,14 +50,8 @@ class _Entry:
 
 
 class AdapterCache:
-    """The adapters in one engine. Belongs to one event loop; between two awaits nothing else happens, so there are no locks.
-
-    Args:
-        engine: holds them.
-        store: where their files come from.
-        numbers: the engine's own numbers for adapters; none comes twice in a process.
-        capacity: how many it holds at most.
-        metrics: counts what happens.
+    """The adapters in one engine, at most `capacity`. Belongs to one event loop; between two awaits nothing else happens, so there are no
+    locks. The `numbers` that the engine is given for adapters never come twice in a process.
     """
 
     def __init__(self, engine: Engine, store: AdapterStore, numbers: "itertools.count[int]", capacity: int, metrics: Metrics) -> None:

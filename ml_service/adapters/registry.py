@@ -42,13 +42,7 @@ class AdapterRegistry:
     """Every replica has one, and all have the store in common.
 
     What an engine holds is bound to that engine: after another model was loaded, or a dead engine replaced, adapters come in anew as they
-    are asked for. A loaded adapter is served without asking the store; `start` begins to look all of them up every so often.
-
-    Args:
-        store: where adapters lie.
-        capacity: how many adapters an engine holds at most.
-        check_seconds: how often the loaded ones are looked up.
-        metrics: counts what happens.
+    are asked for. A loaded adapter is served without asking the store; `start` begins to look all of them up every `check_seconds`.
     """
 
     def __init__(self, store: AdapterStore, *, capacity: int, check_seconds: float, metrics: Metrics) -> None:
@@ -114,10 +108,8 @@ class AdapterRegistry:
         return self._caches[engine].loaded
 
     async def delete(self, scope: str, adapter_id: str) -> bool:
-        """Delete an adapter: nobody finds it any more; when its last user has left, it leaves the engine, and its files go.
-
-        Returns:
-            Whether there was one.
+        """Delete an adapter: nobody finds it any more; when its last user has left, it leaves the engine, and its files go. False if there
+        was none.
 
         Raises:
             StoreAway: the store cannot be reached; ask again.

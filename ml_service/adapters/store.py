@@ -37,12 +37,6 @@ class AdapterExists(Conflict):
 class AdapterStore:
     """Immutable versions of personal adapters, each under its owner's scope. What is no name is not found.
 
-    Args:
-        storage: where they lie.
-        catalogue: the base models that adapters may be made for.
-        data_dir: where bundled models lie.
-        limits: what is accepted.
-
     Every method may raise `StoreAway`: the store cannot be reached, or is full.
     """
 
@@ -69,13 +63,7 @@ class AdapterStore:
     async def publish(self, folder: Path, *, scope: str, adapter_id: str, base_model: str) -> Manifest:
         """Check an adapter as PEFT saved it, and store it: all of it, or nothing.
 
-        Publishing the same bytes again changes nothing and gives the manifest of the first time.
-
-        Args:
-            folder: has `adapter_config.json` and `adapter_model.safetensors`.
-            scope: nobody else finds it.
-            adapter_id: its id, which no adapter of this scope has.
-            base_model: the name, in the catalogue, of the model that it was trained on.
+        Publishing the same bytes again changes nothing and gives the manifest of the first time. `base_model` is a name of the catalogue.
 
         Raises:
             AdapterRefused: it cannot be served; the message says why.

@@ -97,12 +97,7 @@ def check_files(folder: Path, allowed: frozenset[str]) -> None:
 
 
 def validate(folder: Path, limits: Limits, shapes: Shapes | None) -> LoraConfig:
-    """Check configuration and weights against each other, the limits and the base model.
-
-    Args:
-        folder: has passed `check_files`.
-        limits: see `Limits`.
-        shapes: the base model's layers; None leaves that comparison to the engine.
+    """Check a folder that has passed `check_files`; without the base model's shapes, comparing with them is left to the engine.
 
     Raises:
         AdapterRefused: the engine must not be given this.

@@ -88,10 +88,7 @@ class ResponseCache:
             await self._call(self._put, keys, [epoch, msgspec.json.encode(candidates), self._ttl_seconds * 1000])
 
     async def forget(self, scope: str) -> int:
-        """Drop a scope's answers, also those that are being written now.
-
-        Returns:
-            How many were dropped.
+        """Drop a scope's answers, also those that are being written now; returns how many there were.
 
         Raises:
             Unavailable: Redis is away.
@@ -99,11 +96,8 @@ class ResponseCache:
         return int(await self._call(self._forget, [epoch_key(scope), names_key(scope)], [EPOCH_SECONDS]))
 
     async def invalidate(self, pattern: str) -> int:
-        """Drop the answers whose key, after the cache's own prefix, matches a glob pattern. It looks at every key that Redis has, which
-        `forget` does not.
-
-        Returns:
-            How many were dropped.
+        """Drop the answers whose key, after the cache's own prefix, matches a glob pattern; returns how many there were. It looks at every
+        key that Redis has, which `forget` does not.
 
         Raises:
             Unavailable: Redis is away; some may have been dropped.

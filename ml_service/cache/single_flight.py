@@ -40,15 +40,10 @@ class SingleFlight:
         self._running: dict[str, _Generation] = {}
 
     async def subscribe(self, key: str, start: Start, finish: Finish, *, alone: bool = False) -> AsyncGenerator[Delta, None]:
-        """All deltas of the generation for a key, whenever it began; the first who asks starts it.
+        """All deltas of the generation for a key, whenever it began; the first who asks starts it. One that is `alone` is not shared.
 
-        Closing the iterator is leaving: when the last one leaves before the end, the generation is aborted.
-
-        Args:
-            key: what names the answer.
-            start: begins the generation.
-            finish: called with all deltas once the generation has completed, before the iterators end.
-            alone: do not share: neither wait for another's generation nor let others wait for this one.
+        Closing the iterator is leaving: when the last one leaves before the end, the generation is aborted. `finish` is called with all
+        deltas once the generation has completed, before the iterators end.
 
         Raises:
             AppError: what the generation raised.

@@ -1,7 +1,6 @@
 """The engine core's process, forked from one that has imported vLLM already: an engine starts, and comes back, in seconds.
 
-Only without a GPU: there, importing takes longer than loading a model, and no device is in the way of forking. With one, vLLM starts its
-processes as it does by itself. An engine whose core was killed is back after 6 s instead of 25 (decision 0017).
+Only without a GPU; see decision 0017.
 
 Must be light to import: every process of the engine imports it first.
 """
@@ -54,9 +53,6 @@ def core_processes(*, forked: bool) -> Iterator[None]:
 
     vLLM starts its core as `get_mp_context().Process(target=EngineCoreProc.run_engine_core)` and offers no hook in that process, so both
     are replaced while it starts one.
-
-    Args:
-        forked: whether they are forked as `preload` says.
     """
     from vllm.v1.engine import utils
     from vllm.v1.engine.core import EngineCoreProc

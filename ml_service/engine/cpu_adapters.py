@@ -1,10 +1,7 @@
 """LoRA on a CPU: many adapters in one batch, each token through its own one or none.
 
-vLLM 0.32 takes a token's adapter as `weights[index]` there, and the index -1, which means "none", takes the last one: an answer of the
-base model, in one batch with others, is spoken by somebody's adapter (vllm-project/vllm#48421). It also copies an adapter's weights for
-every token. Here all tokens take one product with the first matrices of all adapters of the batch, what is another adapter's is set to
-zero, and one product with the second matrices adds up what is left. Eight answers by four adapters take 19 ms of a core a step so; taking
-one adapter after the other takes 38, beside about 40 that a step takes without adapters.
+vLLM's own way is wrong there (vllm-project/vllm#48421). Here all tokens take one product with the first matrices of all adapters of the
+batch, what is another adapter's is set to zero, and one product with the second matrices adds up what is left; see decision 0017.
 
 Imports vLLM: only the engine's own process imports this, by name.
 """

@@ -47,13 +47,7 @@ class ScriptedRenderer:
 
 
 class ScriptedEngine:
-    """Gives the same words over and over, each answer of `n` beginning one word later; with an adapter its name comes first.
-
-    Args:
-        token_seconds: time between two tokens.
-        context_length: window in tokens.
-        capacity: answers generated or waiting at once before `QueueFull`.
-    """
+    """Gives the same words over and over, each answer of `n` beginning one word later; with an adapter its name comes first."""
 
     def __init__(self, *, token_seconds: float = 0.0, context_length: int = 8192, capacity: int = 256) -> None:
         self._context_length = context_length

@@ -67,13 +67,6 @@ class EngineSupervisor:
     """The one place that knows which model serves now.
 
     An engine sleeps under a lease: whoever put it to sleep must ask again and again, so that nobody's death leaves it asleep.
-
-    Args:
-        factory: loads a model.
-        entry: the model to begin with.
-        timing: see `Timing`.
-        load_beside: whether a new model is loaded while the old one still serves (needs memory for both).
-        on_rebuild: told the reason, `dead` or `stuck`, each time an engine is given up.
     """
 
     def __init__(
@@ -85,6 +78,7 @@ class EngineSupervisor:
         load_beside: bool,
         on_rebuild: Callable[[str], None] = lambda _reason: None,
     ) -> None:
+        """`load_beside` needs memory for two models. `on_rebuild` is told `dead` or `stuck` each time an engine is given up."""
         self._factory = factory
         self._entry = entry
         self._timing = timing
@@ -147,10 +141,9 @@ class EngineSupervisor:
         return self.serving()
 
     async def sleep(self, seconds: float) -> None:
-        """Let the engine sleep: what runs finishes within limits, what comes waits. It wakes by itself when nobody asks again in time.
+        """Let the engine sleep: what runs finishes within limits, what comes waits. It wakes by itself after so many seconds.
 
-        Args:
-            seconds: from now; asking again while it sleeps moves its end on, and never brings it nearer.
+        Asking again while it sleeps moves the end on, and never brings it nearer.
 
         Raises:
             EngineAway: there is no engine at the moment.
@@ -198,12 +191,9 @@ class EngineSupervisor:
         await self._give_up_current()
 
     async def reload(self, entry: ModelEntry) -> bool:
-        """Serve another model.
+        """Serve another model; False if this very model serves already and nothing was done.
 
         The exchange goes on when the caller stops waiting. Generations that run on the old model finish, within limits.
-
-        Returns:
-            False if this very model serves already and nothing was done.
 
         Raises:
             Conflict: another exchange is running.

@@ -21,12 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 class EngineSleep:
-    """Asks engines to sleep and to wake. One that cannot be reached is passed over: it may not be there at all.
-
-    Args:
-        urls: the ML service's replicas.
-        token: their token, if they ask for one.
-    """
+    """Asks the replicas' engines to sleep and to wake. One that cannot be reached is passed over: it may not be there at all."""
 
     def __init__(self, urls: Sequence[str], token: str) -> None:
         self._urls = [url.rstrip("/") for url in urls]

@@ -12,14 +12,10 @@ from shared.redis_events import JOB_EVENTS, JOB_EVENTS_LENGTH, JobEvent
 
 
 class GenerationQueue(JobQueue[AsyncGenerateRequest, GenerateResponse, JobState]):
-    """The ledger of queued generations.
-
-    Args:
-        redis: a client that gives bytes; it is not closed here.
-        settings: the limits, see `Settings`.
-    """
+    """The ledger of queued generations."""
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
+        """`redis` gives bytes, and is not closed here."""
         keep_ms = settings.job_ttl_seconds * 1000
         spec = QueueSpec(
             name="generation",

@@ -19,13 +19,7 @@ _JOB_SECONDS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14
 
 
 class JobMetrics(Collector):
-    """What the last `refresh` has found; nothing while Redis is away.
-
-    Args:
-        queue: which queue.
-        prefix: what the metrics' names begin with.
-        noun: what its jobs are called.
-    """
+    """What the last `refresh` has found; nothing while Redis is away. `noun` is what the queue's jobs are called."""
 
     def __init__(self, queue: JobQueue[Any, Any, Any], prefix: str = "ml_job", noun: str = "Queued generations") -> None:
         self._queue = queue

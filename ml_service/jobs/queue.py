@@ -58,27 +58,21 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueSpec:
-    """What makes one queue different from another.
-
-    Args:
-        name: what its keys are called after.
-        running: the status of a job that a run has begun.
-        stream, stream_length: where its events go, and how many are kept at least.
-        whole_states: an event is a job's whole state, and there is one for jobs that wait, too.
-        max_waiting, max_waiting_of_scope: how many jobs may wait, in all and of one scope.
-        open_ms, keep_ms: how long open and ended jobs are kept, in milliseconds.
-        lease_ms: how long a job is a run's without being renewed.
-    """
+    """What makes one queue different from another."""
 
     name: str
     running: str
+    """The status of a job that a run has begun."""
     stream: str
     stream_length: int
+    """How many events are kept at least."""
     whole_states: bool
+    """An event is a job's whole state, and there is one for jobs that wait, too."""
     max_waiting: int
     max_waiting_of_scope: int
     open_ms: int
     keep_ms: int
+    """How long ended jobs are kept."""
     lease_ms: int
 
     @property
@@ -168,17 +162,10 @@ def connection_pool(redis_url: str, timeout_seconds: float) -> ConnectionPool:
 
 
 class JobQueue(ABC, Generic[RequestT, ResultT, StateT]):
-    """The ledger of one queue's jobs.
-
-    Args:
-        redis: a client that gives bytes; it is not closed here.
-        spec: which queue.
-        request_type, state_type: what is accepted, and a job's state.
-
-    Every method raises `QueueAway` when Redis does not do its part.
-    """
+    """The ledger of one queue's jobs. Every method raises `QueueAway` when Redis does not do its part."""
 
     def __init__(self, redis: Redis, spec: QueueSpec, request_type: type[RequestT], state_type: type[StateT]) -> None:
+        """`redis` gives bytes, and is not closed here."""
         self.spec = spec
         self._script = redis.register_script(spec.script())
         self._decode_request = msgspec.json.Decoder(request_type).decode
@@ -189,10 +176,7 @@ class JobQueue(ABC, Generic[RequestT, ResultT, StateT]):
         """Keep the result and publish it; False if the job was over already, and nothing was done."""
 
     async def enqueue(self, request: RequestT) -> str:
-        """Accept a job: from here on it is finished one day, whatever dies.
-
-        Returns:
-            Its id.
+        """Accept a job, and return its id: from here on it is finished one day, whatever dies.
 
         Raises:
             Conflict: the id is known.
@@ -242,14 +226,8 @@ class JobQueue(ABC, Generic[RequestT, ResultT, StateT]):
         return Job(job_id=job_id, lease=lease, request=self._decode_request(request), age_seconds=age_ms / 1000, lost_leases=lost_leases)
 
     async def renew(self, held: Sequence[tuple[str, str]], *, requeue: bool) -> set[str]:
-        """Renew leases, given as pairs of job and lease.
-
-        Args:
-            held: all that this worker has.
-            requeue: whether to put back what dead workers held.
-
-        Returns:
-            The leases that hold their job no longer: it was cancelled, or another run has it.
+        """Renew all leases that a worker has, as pairs of job and lease, and return those that hold their job no longer: it was cancelled,
+        or another run has it. With `requeue`, what dead workers held goes back to the queue.
         """
         lost = await self._call("renew", int(requeue), *(part for pair in held for part in pair))
         return {lease.decode() for lease in lost}
@@ -269,13 +247,8 @@ class JobQueue(ABC, Generic[RequestT, ResultT, StateT]):
         return len(job_ids)
 
     async def forget_these(self, scope: str, job_ids: Sequence[str], *, end_open: bool) -> int:
-        """Drop all that is known of these jobs, as far as they are the scope's.
-
-        Args:
-            end_open: open ones are ended first; else they are left as they are.
-
-        Returns:
-            How many were left.
+        """Drop all that is known of these jobs, as far as they are the scope's. With `end_open` open ones are ended first, else they are
+        left; returns how many were.
         """
         left = 0
         for start in range(0, len(job_ids), FORGET_LIMIT):

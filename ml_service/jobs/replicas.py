@@ -45,10 +45,7 @@ class RequestRefused(GenerationError):
 class Replicas:
     """Generates on any of several replicas. Closing the iterator aborts the generation.
 
-    Args:
-        urls: where they answer.
-        token: the service's token, if it asks for one.
-        stall_seconds: an answer of which nothing new has come for so long is given up.
+    An answer of which nothing new has come for `stall_seconds` is given up.
     """
 
     def __init__(self, urls: Sequence[str], token: str, stall_seconds: float) -> None:

@@ -45,12 +45,10 @@ class TrainingFolder:
     """The folder of one job: written for the trainer, kept while the job is open so that it can be resumed, then removed.
 
     Only this user may read it, since it holds people's messages.
-
-    Args:
-        path: where it is; its name is the job's id, which was checked when the job was accepted: it is a name, not a path.
     """
 
     def __init__(self, path: Path) -> None:
+        """The path's last part is the job's id, which was checked when the job was accepted: it is a name, not a path."""
         self.path = path
 
     @property

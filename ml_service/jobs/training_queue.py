@@ -21,14 +21,10 @@ OPEN_SECONDS: Final = 7 * 86_400
 
 
 class TrainingQueue(JobQueue[TrainingRequest, Result, TrainingState]):
-    """The ledger of trainings. The samples are in it only until the job ends. A job's id is also the id of its adapter.
-
-    Args:
-        redis: a client that gives bytes; it is not closed here.
-        settings: the limits, see `Settings`.
-    """
+    """The ledger of trainings. The samples are in it only until the job ends. A job's id is also the id of its adapter."""
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
+        """`redis` gives bytes, and is not closed here."""
         spec = QueueSpec(
             name="training",
             running="training",
@@ -54,14 +50,7 @@ class TrainingQueue(JobQueue[TrainingRequest, Result, TrainingState]):
 
 
 class TrainingRequests:
-    """Checks trainings and hands them to the queue.
-
-    Args:
-        queue: where they wait.
-        store: the adapters that there are.
-        catalogue: the base models.
-        max_rank: the highest rank that can be served.
-    """
+    """Checks trainings and hands them to the queue; `max_rank` is the highest rank that can be served."""
 
     def __init__(self, queue: TrainingQueue, store: AdapterStore, catalogue: Mapping[str, ModelEntry], max_rank: int) -> None:
         self._queue = queue

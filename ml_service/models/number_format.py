@@ -20,11 +20,8 @@ _CPUINFO: Final = Path("/proc/cpuinfo")
 
 
 def cpu_number_format(wanted: Literal["auto", "bfloat16", "float32"], flags: Set[str] | None = None) -> NumberFormat:
-    """The format for models on a processor: what is wanted, or what the processor is fast with.
-
-    Args:
-        wanted: the setting `CPU_NUMBER_FORMAT`.
-        flags: the processor's; by default this machine's.
+    """The format for models on a processor: what is wanted (`CPU_NUMBER_FORMAT`), or what a processor with these flags, by default this
+    machine's, is fast with.
     """
     if wanted != "auto":
         return wanted

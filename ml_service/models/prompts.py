@@ -1,10 +1,7 @@
 """From conversations to prompt tokens, with message text that cannot pose as control tokens.
 
-A chat template joins turns with control tokens such as `<|im_end|>`. Were the joined string tokenised as one, a message that contains
-the characters `<|im_end|>` would end its own turn and could speak as the system. Here the template is rendered with placeholders where
-the contents go; control tokens are looked for only in the template's own words, and everything else is tokenised by a copy of the
-tokenizer that knows no control tokens at all. For text without such characters the tokens equal the ordinary ones: text between two
-control tokens is tokenised in one piece, as the ordinary tokenizer does. Training uses this very same rendering.
+The template is rendered with placeholders where the contents go; control tokens are looked for only in the template's own words, and
+everything else is tokenised by a copy of the tokenizer that knows none (decision 0005). Training uses this very same rendering.
 """
 
 import json
@@ -62,13 +59,10 @@ class ChatTemplateRenderer:
     """Renders with a Hugging Face tokenizer and its chat template; safe to call from several threads."""
 
     def __init__(self, tokenizer: Any) -> None:
-        """Check that this tokenizer can be rendered exactly.
-
-        Args:
-            tokenizer: a transformers tokenizer backed by the tokenizers library.
+        """Check that this tokenizer of transformers' can be rendered exactly.
 
         Raises:
-            UnsupportedTokenizer: it is not, has no chat template, or would be tokenised differently here than by transformers.
+            UnsupportedTokenizer: the tokenizers library is not behind it, it has no chat template, or its tokens would differ here.
         """
         if not getattr(tokenizer, "is_fast", False):
             raise UnsupportedTokenizer("The model's tokenizer has no tokenizer.json")

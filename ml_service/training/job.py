@@ -25,10 +25,7 @@ RECIPES = {"sft": sft.train, "dpo": dpo.train}
 
 
 def run(spec: TrainingSpec, folder: Path, reporter: Reporter) -> Result | None:
-    """Train, evaluate and save.
-
-    Returns:
-        The result; None in every process but the first, where several train together.
+    """Train, evaluate and save; the result is None in every process but the first, where several train together.
 
     Raises:
         TrainingFailed: with the reason.

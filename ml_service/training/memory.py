@@ -1,11 +1,7 @@
 """How much memory a training may take, and how it keeps to that.
 
-What the backward pass needs of the forward pass is most of a small model's memory. It grows with the tokens that are computed at once, so
-sequences are computed in rows of a bounded size; in a longer row, only what enters each layer is kept and the rest computed a second time
-(activation checkpointing), which costs a third more time.
-
-The estimates follow the shape of a Llama's layers: floats kept per token and layer, times what the allocator and the libraries' scratch
-space were measured to add.
+Sequences are computed in rows of a bounded size, and longer ones with activation checkpointing (decision 0018). The estimates follow the
+shape of a Llama's layers: floats kept per token and layer, times what the allocator and the libraries' scratch space were measured to add.
 """
 
 import resource

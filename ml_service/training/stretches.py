@@ -1,13 +1,8 @@
 """What of a thread's history is shown at once: a stretch of it, with the loss on all of the owner's replies in it.
 
-A sample of history is a window: a reply with the messages before it. The windows of one thread overlap, so learning from each by itself
-computes every message as often as windows hold it. Here they are joined to what they are windows of, and that is cut into stretches at
-random, anew in each epoch. A stretch is rendered as the prompt of its last reply is, and each of its replies follows the very tokens that
-a draft's prompt would have there.
-
-Where a stretch begins, the first reply is learned without any history; the next ones have more and more of it. Both are wanted: a reply
-with history teaches how the owner goes on from what was said, and one without teaches the voice itself, which a model that always sees
-the owner's earlier replies only learns to copy.
+Samples of a thread are windows that overlap. They are joined to what they are windows of, and that is cut into stretches at random, anew in
+each epoch. A stretch is rendered as the prompt of its last reply is, and each reply follows the tokens that a draft's prompt has there
+(decision 0018).
 """
 
 import random
@@ -65,13 +60,7 @@ def histories(examples: Sequence[Example]) -> list[History]:
 
 
 class Stretches:
-    """Cuts histories into token sequences.
-
-    Args:
-        examples: what is learned; those of no thread are a sequence each, as they are.
-        renderer: the one that drafts are rendered with.
-        max_length: tokens that a sequence may have.
-    """
+    """Cuts histories into token sequences of at most `max_length` tokens; an example of no thread is a sequence as it is."""
 
     def __init__(self, examples: Sequence[Example], renderer: ChatTemplateRenderer, max_length: int) -> None:
         self._examples = examples
@@ -80,12 +69,9 @@ class Stretches:
         self._histories = histories(examples)
 
     def cut(self, due: Collection[int], order: random.Random, probability: float = CUT_PROBABILITY) -> list[TokenSequence]:
-        """Sequences that teach these examples once each; the others in the same threads are only read.
+        """Sequences that teach the examples with these indices once each; the others in the same threads are only read.
 
-        Args:
-            due: the examples' indices.
-            order: where to cut is random by it.
-            probability: how likely a stretch begins at a reply: 0 shows as much history as there is and fits, 1 shows none.
+        `probability` is how likely a stretch begins at a reply: 0 shows as much history as there is and fits, 1 shows none.
         """
         wanted = set(due)
         sequences = [self._alone(index) for index in due if self._examples[index].thread is None]
