@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from redis.asyncio import Redis
@@ -11,7 +11,7 @@ from ml_service.adapters.store import AdapterStore
 from ml_service.jobs.queue import Job, JobQueue, QueueSpec, inside
 from ml_service.models.catalogue import ModelEntry
 from ml_service.settings import Settings
-from ml_service.training.spec import Progress, Result
+from ml_service.training.spec import Progress
 from shared.contracts.training import TrainingRequest, TrainingSample, TrainingState
 from shared.errors import BadRequest, Conflict
 from shared.redis_events import TRAINING_EVENTS, TRAINING_EVENTS_LENGTH
@@ -20,7 +20,7 @@ OPEN_SECONDS: Final = 7 * 86_400
 """A job of which nothing was heard for so long is forgotten."""
 
 
-class TrainingQueue(JobQueue[TrainingRequest, Result, TrainingState]):
+class TrainingQueue(JobQueue[TrainingRequest, Progress, TrainingState]):
     """The ledger of trainings. The samples are in it only until the job ends. A job's id is also the id of its adapter."""
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
@@ -41,12 +41,10 @@ class TrainingQueue(JobQueue[TrainingRequest, Result, TrainingState]):
 
     async def report(self, job: Job[TrainingRequest], progress: Progress) -> None:
         """Publish how far a run is; does nothing if this run does not hold the job, or an earlier one was further."""
-        details = msgspec.structs.asdict(progress)
-        status = details.pop("status")
-        await self._call("report", job.job_id, job.lease, status, progress.progress, inside(details))
+        await self._call("report", job.job_id, job.lease, progress.status, progress.progress, inside(_details(progress)))
 
-    async def complete(self, job_id: str, result: Result) -> bool:
-        return await self._end(job_id, "completed", {**msgspec.structs.asdict(result), "progress": 100.0, "adapter_id": job_id})
+    async def complete(self, job_id: str, result: Progress) -> bool:
+        return await self._end(job_id, "completed", {**_details(result), "adapter_id": job_id})
 
 
 class TrainingRequests:
@@ -94,6 +92,11 @@ class TrainingRequests:
             raise BadRequest.field("baseline_adapter_id", "there is no such adapter in this scope")
         if baseline.manifest.base_model != request.base_model:
             raise BadRequest.field("baseline_adapter_id", "belongs to another base model; leave it out to compare with the base model")
+
+
+def _details(progress: Progress) -> dict[str, Any]:
+    """The ledger has the status by itself."""
+    return {name: value for name, value in msgspec.structs.asdict(progress).items() if name != "status"}
 
 
 def _check_sample(sample: TrainingSample, field: str) -> None:

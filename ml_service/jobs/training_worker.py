@@ -21,7 +21,7 @@ from ml_service.models.bundled import BundledModelMissing
 from ml_service.models.catalogue import ModelEntry, checkpoint, load_catalogue
 from ml_service.models.number_format import cpu_number_format
 from ml_service.settings import Settings
-from ml_service.training.spec import Failure, Progress, Result, TrainingSpec
+from ml_service.training.spec import Failure, Progress, Said, TrainingSpec
 from shared.background import end
 from shared.contracts.training import TrainingRequest
 from shared.errors import AppError, NotFound, Unavailable
@@ -65,7 +65,7 @@ async def run_training_worker(settings: Settings, trainer: str = MODULE) -> None
         store.close()
 
 
-class TrainingWorker(JobWorker[TrainingRequest, Result]):
+class TrainingWorker(JobWorker[TrainingRequest, Progress]):
     """Runs trainings, one at a time; the engines sleep meanwhile, if the settings say so. `module` is what trains."""
 
     def __init__(
@@ -94,7 +94,7 @@ class TrainingWorker(JobWorker[TrainingRequest, Result]):
         """Also removes what jobs have left here that are over or forgotten by now."""
         return await super().prepare() and await self.until_answered(self._sweep) is not None
 
-    async def work(self, job: Job[TrainingRequest]) -> Result:
+    async def work(self, job: Job[TrainingRequest]) -> Progress:
         """Train, and publish the adapter."""
         try:
             result = await self._train(job)
@@ -147,7 +147,7 @@ class TrainingWorker(JobWorker[TrainingRequest, Result]):
         except NotFound:
             return None
 
-    async def _train(self, job: Job[TrainingRequest]) -> Result:
+    async def _train(self, job: Job[TrainingRequest]) -> Progress:
         """What the trainer says in the end, however often it has to be started.
 
         Raises:
@@ -169,7 +169,7 @@ class TrainingWorker(JobWorker[TrainingRequest, Result]):
                 if deaths > DEATHS_ALLOWED:
                     raise
 
-    async def _attempt(self, job: Job[TrainingRequest], folder: TrainingFolder) -> Result:
+    async def _attempt(self, job: Job[TrainingRequest], folder: TrainingFolder) -> Progress:
         trainer = self._trainer = await TrainerProcess.start(folder.path, self._settings, self._module)
         await asyncio.to_thread(folder.note_process, trainer.group)
         try:
@@ -184,12 +184,12 @@ class TrainingWorker(JobWorker[TrainingRequest, Result]):
             raise JobFailed(outcome.error)
         return outcome
 
-    async def _outcome_of(self, trainer: TrainerProcess, job: Job[TrainingRequest]) -> Result | Failure | None:
+    async def _outcome_of(self, trainer: TrainerProcess, job: Job[TrainingRequest]) -> Said | None:
         """What the trainer says of how it went, None if it ends without. Its progress is reported; what Redis does not take is lost."""
         reported_at = 0.0
         async with aclosing(trainer.says()) as lines:
             async for said in lines:
-                if not isinstance(said, Progress):
+                if isinstance(said, Failure) or said.status == "completed":
                     return said
                 if time.monotonic() >= reported_at + REPORT_SECONDS:
                     with suppress(QueueAway):

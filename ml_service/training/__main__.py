@@ -31,13 +31,13 @@ def main() -> int:
         _prepare_environment(spec.checkpoint)
         from ml_service.training.job import run  # seconds of imports, over which the reporter already speaks
 
-        result = run(spec, folder, reporter)
+        last = run(spec, folder, reporter)
     except Exception as error:
         print(where(error), file=sys.stderr)
         reporter.end(Failure(error=sentence(error)))
         return 1
-    if result is not None:
-        reporter.end(result)
+    if last is not None:
+        reporter.end(last)
     return 0
 
 

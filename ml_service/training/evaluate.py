@@ -3,10 +3,10 @@
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
+from msgspec.structs import replace
 from peft import PeftModel
 from transformers import GenerationConfig
 
@@ -15,7 +15,7 @@ from ml_service.training.batches import Row, TokenSequence, reply_loss, rows
 from ml_service.training.dataset import Example
 from ml_service.training.failures import TrainingFailed
 from ml_service.training.lora import UNREADABLE, precision
-from ml_service.training.spec import Reporter, TrainingSpec
+from ml_service.training.spec import Progress, Reporter, TrainingSpec
 from ml_service.training.stretches import Stretches
 from shared.contracts.training import DraftComparison
 
@@ -26,15 +26,6 @@ REPLY_TOKENS = 64
 _BASELINE = "baseline"
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Mean losses in nats a token of the held-out replies, None where nothing is held out; and replies before and after."""
-
-    loss: float | None
-    baseline_loss: float | None
-    comparisons: list[DraftComparison]
-
-
 def evaluate(
     model: PeftModel,
     tokenizer: Any,
@@ -43,14 +34,15 @@ def evaluate(
     reporter: Reporter,
     *,
     spec: TrainingSpec,
-) -> Evaluation:
-    """Compare the adapter that was just trained with a baseline: another adapter's folder, or else the base model.
+) -> Progress:
+    """Compare the adapter that was just trained with a baseline: another adapter's folder, or else the base model. Returns the reporter's
+    state with what came of it.
 
     Raises:
         TrainingFailed: the baseline adapter cannot be loaded.
     """
     if not held_out:
-        return Evaluation(loss=None, baseline_loss=None, comparisons=[])
+        return reporter.state
     model.eval()
     shown = held_out[-spec.comparisons :] if spec.comparisons else []
     prompts = [example.prompt for example in shown]
@@ -69,7 +61,7 @@ def evaluate(
         DraftComparison(sample_id=example.sample_id, input=example.message, expected=example.output, before=old, after=new)
         for example, old, new in zip(shown, before, after, strict=True)
     ]
-    return Evaluation(loss=loss, baseline_loss=baseline_loss, comparisons=table)
+    return replace(reporter.state, eval_loss=loss, baseline_eval_loss=baseline_loss, comparisons=table)
 
 
 @contextmanager

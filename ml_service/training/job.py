@@ -8,6 +8,7 @@ from typing import Any
 import datasets
 import torch
 import transformers
+from msgspec.structs import replace
 from transformers import AutoTokenizer
 
 from ml_service.models.prompts import ChatTemplateRenderer, UnsupportedTokenizer
@@ -18,14 +19,14 @@ from ml_service.training.failures import TrainingFailed
 from ml_service.training.loop import TRAINING_SHARE
 from ml_service.training.lora import model_size, save_adapter
 from ml_service.training.memory import GPU_ROW_TOKENS, ROW_TOKENS, free_mib, peak_mib, plan
-from ml_service.training.spec import ADAPTER, SAMPLES, Reporter, Result, TrainingSpec
+from ml_service.training.spec import ADAPTER, SAMPLES, Progress, Reporter, TrainingSpec
 from ml_service.training.stretches import STRETCH_TOKENS
 
 RECIPES = {"sft": sft.train, "dpo": dpo.train}
 
 
-def run(spec: TrainingSpec, folder: Path, reporter: Reporter) -> Result | None:
-    """Train, evaluate and save; the result is None in every process but the first, where several train together.
+def run(spec: TrainingSpec, folder: Path, reporter: Reporter) -> Progress | None:
+    """Train, evaluate and save; returns the last word, None in every process but the first, where several train together.
 
     Raises:
         TrainingFailed: with the reason.
@@ -44,22 +45,9 @@ def run(spec: TrainingSpec, folder: Path, reporter: Reporter) -> Result | None:
     if os.environ.get("RANK", "0") != "0":
         return None
     reporter.report(status="evaluating", progress=TRAINING_SHARE)
-    evaluation = evaluate(model, tokenizer, renderer, split.held_out, reporter, spec=spec)
+    evaluated = evaluate(model, tokenizer, renderer, split.held_out, reporter, spec=spec)
     save_adapter(model, spec.base_model, folder / ADAPTER)
-    state = reporter.state
-    return Result(
-        epoch=state.epoch,
-        step=state.step,
-        total_steps=state.total_steps,
-        loss=state.loss,
-        train_samples=state.train_samples,
-        eval_samples=state.eval_samples,
-        eval_loss=evaluation.loss,
-        baseline_eval_loss=evaluation.baseline_loss,
-        history=state.history,
-        comparisons=evaluation.comparisons,
-        peak_memory_mib=peak_mib(),
-    )
+    return replace(evaluated, status="completed", progress=100.0, peak_memory_mib=peak_mib())
 
 
 def _load(spec: TrainingSpec) -> tuple[Any, ChatTemplateRenderer]:

@@ -5,8 +5,8 @@
     <folder>/checkpoints/     kept, so that the same job resumes here after a crash
     <folder>/adapter/         PEFT's adapter_config.json and adapter_model.safetensors, there once a result was said
 
-It says `Progress` at least every two seconds, and in the end exactly one `Result` (exit code 0) or `Failure` (exit code 1). One that says
-neither was killed. This module imports nothing heavy: the worker reads it too.
+It says `Progress` at least every two seconds, in the end exactly one that is `completed` (exit code 0), or a `Failure` (exit code 1). One
+that says neither was killed. This module imports nothing heavy: the worker reads it too.
 """
 
 import os
@@ -53,7 +53,7 @@ class TrainingSpec(Struct, frozen=True, kw_only=True):
 
 
 class Progress(Struct, frozen=True, kw_only=True, tag="progress"):
-    """How far it is; the fields are those of `TrainingState`."""
+    """How far it is; the fields are those of `TrainingState`. Once it is `completed`, the adapter is in its folder."""
 
     status: TrainingStatus
     progress: float
@@ -64,24 +64,11 @@ class Progress(Struct, frozen=True, kw_only=True, tag="progress"):
     train_samples: int = 0
     eval_samples: int = 0
     peak_memory_mib: int | None = None
+    eval_loss: float | None = None
+    baseline_eval_loss: float | None = None
+    """Both are None until all is done, and when there were too few samples to hold any out."""
     history: list[LossPoint]
-
-
-class Result(Struct, frozen=True, kw_only=True, tag="result"):
-    """The adapter is in its folder."""
-
-    epoch: float
-    step: int
-    total_steps: int
-    loss: float | None
-    train_samples: int
-    eval_samples: int
-    peak_memory_mib: int | None = None
-    eval_loss: float | None
-    baseline_eval_loss: float | None
-    """Both are None when there were too few samples to hold any out."""
-    history: list[LossPoint]
-    comparisons: list[DraftComparison]
+    comparisons: list[DraftComparison] = []
 
 
 class Failure(Struct, frozen=True, kw_only=True, tag="failure"):
@@ -90,11 +77,11 @@ class Failure(Struct, frozen=True, kw_only=True, tag="failure"):
     error: str
 
 
-Said: TypeAlias = Progress | Result | Failure
+Said: TypeAlias = Progress | Failure
 
 
 class Reporter:
-    """Writes what the trainer says: `Progress` twice a second, however long a step takes, and in the end a `Result` or a `Failure`.
+    """Writes what the trainer says: `Progress` twice a second, however long a step takes, and in the end what came of it.
 
     Progress never goes back.
     """
@@ -118,7 +105,7 @@ class Reporter:
             changed = replace(self._state, **changes)
             self._state = replace(changed, progress=round(max(changed.progress, self._state.progress), 2))
 
-    def end(self, said: Result | Failure) -> None:
+    def end(self, said: Said) -> None:
         """Say the last line."""
         self._ended.set()
         self._thread.join()

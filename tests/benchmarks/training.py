@@ -13,7 +13,7 @@ import msgspec
 from ml_service.models.bundled import unpack
 from ml_service.models.catalogue import builtin_catalogue, bundled_folder
 from ml_service.models.number_format import cpu_number_format
-from ml_service.training.spec import Result, Said
+from ml_service.training.spec import Failure, Said
 from shared.contracts.training import TrainingSample
 from tests.benchmarks.made_up_history import windows
 from tests.benchmarks.measure import Goal, Measurement, alternate
@@ -74,8 +74,8 @@ def _minutes(job: Path, peaks: list[float]) -> float:
     command = [sys.executable, "-m", "ml_service.training", str(folder)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment())
     minutes = (time.perf_counter() - begin) / 60
-    result = msgspec.json.decode(done.stdout.splitlines()[-1], type=Said)
-    if not isinstance(result, Result):
+    result: Said = msgspec.json.decode(done.stdout.splitlines()[-1], type=Said)
+    if isinstance(result, Failure):
         raise RuntimeError(f"The training did not succeed: {result}")
     peaks.append(float(result.peak_memory_mib or 0))
     return minutes * 100 / (result.train_samples + result.eval_samples)

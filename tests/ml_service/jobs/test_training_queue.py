@@ -11,7 +11,7 @@ from ml_service.jobs.generation_queue import GenerationQueue
 from ml_service.jobs.queue import Job, JobQueueFull, QueueAway, connection_pool
 from ml_service.jobs.training_queue import TrainingQueue
 from ml_service.settings import Settings
-from ml_service.training.spec import Progress, Result
+from ml_service.training.spec import Progress
 from shared.contracts.jobs import AsyncGenerateRequest
 from shared.contracts.training import DraftComparison, LossPoint, TrainingRequest, TrainingSample
 from shared.errors import Conflict, NotFound
@@ -22,8 +22,9 @@ from tests.ml_service.jobs.trainings import MODEL, SCOPE, SECRET, published, sta
 pytestmark = pytest.mark.anyio
 
 PROGRESS = Progress(status="training", progress=45, epoch=1.5, step=9, total_steps=20, loss=1.25, history=[LossPoint(step=9, loss=1.25)])
-RESULT = Result(
-    epoch=3, step=20, total_steps=20, loss=0.5, train_samples=3, eval_samples=1, eval_loss=1.0, baseline_eval_loss=2.0,
+RESULT = Progress(
+    status="completed", progress=100, epoch=3, step=20, total_steps=20, loss=0.5, train_samples=3, eval_samples=1, eval_loss=1.0,
+    baseline_eval_loss=2.0,
     history=[LossPoint(step=20, loss=0.5)],
     comparisons=[DraftComparison(sample_id="s", input="Hi \"you\"", expected="👍", before="a\nb", after="c")],
 )  # fmt: skip
