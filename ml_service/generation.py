@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from ml_service.adapters.manifest import StoredAdapter
+from ml_service.adapters.manifest import Manifest
 from ml_service.adapters.registry import UNUSABLE, AdapterRegistry
 from ml_service.adapters.storage import StoreAway
 from ml_service.cache.keys import answer_key, named_key
@@ -40,7 +40,7 @@ class Prepared:
     """A request that can be generated: with which model and adapter, from which tokens, and under which key its answer is kept."""
 
     model: LoadedModel
-    adapter: StoredAdapter | None
+    adapter: Manifest | None
     version: str
     prompt: list[int]
     dropped: int
@@ -185,7 +185,7 @@ class GenerationService:
             seed=request.seed,
             n=request.n,
         )
-        version = f"{model.entry.name}+{adapter.manifest.adapter_id}" if adapter else model.entry.name
+        version = f"{model.entry.name}+{adapter.adapter_id}" if adapter else model.entry.name
         if request.cache_key is not None:
             key = named_key(request.scope, version, request.cache_key)
         else:

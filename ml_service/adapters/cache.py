@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from ml_service.adapters.manifest import StoredAdapter
+from ml_service.adapters.manifest import Manifest
 from ml_service.adapters.store import AdapterStore
 from ml_service.engine.protocol import Adapter, Engine, EngineAway
 from ml_service.metrics import Metrics
@@ -34,7 +34,7 @@ class NoPlace(Unavailable):
 class _Entry:
     """One adapter in the engine, or on its way in or out."""
 
-    stored: StoredAdapter
+    stored: Manifest
     loading: asyncio.Task[Adapter] = field(init=False)
     users: int = 0
     eviction: asyncio.Task[None] | None = None
@@ -65,17 +65,17 @@ class AdapterCache:
         self._changed = asyncio.Event()
 
     @property
-    def loaded(self) -> list[StoredAdapter]:
+    def loaded(self) -> list[Manifest]:
         """The adapters that can be used at once."""
         return [each.stored for each in self._entries.values() if each.is_loaded and each.eviction is None]
 
-    def find(self, key: Key) -> StoredAdapter | None:
+    def find(self, key: Key) -> Manifest | None:
         """An adapter that is here, or on its way in."""
         entry = self._entries.get(key)
         return entry.stored if entry is not None and entry.eviction is None else None
 
     @asynccontextmanager
-    async def use(self, stored: StoredAdapter) -> AsyncIterator[Adapter]:
+    async def use(self, stored: Manifest) -> AsyncIterator[Adapter]:
         """Have an adapter loaded, and keep it for as long as the context lasts.
 
         Raises:
@@ -97,7 +97,7 @@ class AdapterCache:
         entries = [each for each in self._entries.values() if each.key[0] == scope and adapter_id in (None, each.key[1])]
         return [self._evict(each) for each in entries]
 
-    async def _entry(self, stored: StoredAdapter) -> _Entry:
+    async def _entry(self, stored: Manifest) -> _Entry:
         """The adapter's place, new or old; waits for one."""
         give_up = time.monotonic() + PLACE_SECONDS
         while True:
@@ -124,7 +124,7 @@ class AdapterCache:
         """Of those that nobody uses."""
         return next((each for each in self._entries.values() if each.users == 0 and each.eviction is None and each.loading.done()), None)
 
-    def _begin(self, stored: StoredAdapter, victim: _Entry | None) -> _Entry:
+    def _begin(self, stored: Manifest, victim: _Entry | None) -> _Entry:
         entry = _Entry(stored)
         entry.loading = asyncio.create_task(self._load(entry, victim), name="load-adapter")
         self._entries[entry.key] = entry
@@ -152,7 +152,7 @@ class AdapterCache:
         seconds = time.monotonic() - began
         self._metrics.adapter_loads.inc()
         self._metrics.adapter_load_seconds.observe(seconds)
-        log.info("adapter loaded", adapter_id=entry.stored.manifest.adapter_id, milliseconds=round(seconds * 1000, 1))
+        log.info("adapter loaded", adapter_id=entry.stored.adapter_id, milliseconds=round(seconds * 1000, 1))
         return adapter
 
     def _evict(self, entry: _Entry) -> asyncio.Task[None]:

@@ -1,6 +1,5 @@
 """What a stored adapter says about itself: `manifest.json`, which makes a folder of files an adapter."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final
 
@@ -34,6 +33,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, StoredFile]
 
     @property
+    def key(self) -> tuple[str, str]:
+        """Its scope and id."""
+        return self.scope, self.adapter_id
+
+    @property
+    def name(self) -> str:
+        """Unique to this version: the engine caches by name."""
+        return f"{self.scope}/{self.adapter_id}@{self.digest}"
+
+    @property
     def size_bytes(self) -> int:
         return sum(file.size for file in self.files.values())
 
@@ -45,23 +54,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def is_same_version(self, other: "Manifest") -> bool:
         """Whether both were made of the same bytes for the same model, whenever that was."""
         return (self.base_model, self.files) == (other.base_model, other.files)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredAdapter:
-    """An adapter that the store has."""
-
-    manifest: Manifest
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Its scope and id."""
-        return self.manifest.scope, self.manifest.adapter_id
-
-    @property
-    def name(self) -> str:
-        """Unique to this version: the engine caches by name."""
-        return f"{self.manifest.scope}/{self.manifest.adapter_id}@{self.manifest.digest}"
 
 
 def encode(manifest: Manifest) -> bytes:

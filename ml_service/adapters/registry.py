@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from ml_service.adapters.cache import AdapterCache
-from ml_service.adapters.manifest import StoredAdapter
+from ml_service.adapters.manifest import Manifest
 from ml_service.adapters.storage import StoreAway
 from ml_service.adapters.store import AdapterStore
 from ml_service.engine.protocol import Adapter, AdapterRefused, Engine, LoadedModel
@@ -55,7 +55,7 @@ class AdapterRegistry:
         self._checking = BackgroundTask("adapter registry", self._check)
         self._deletions: set[asyncio.Task[None]] = set()
 
-    async def find(self, model: LoadedModel, scope: str, adapter_id: str) -> StoredAdapter:
+    async def find(self, model: LoadedModel, scope: str, adapter_id: str) -> Manifest:
         """An adapter that this model can be used with; it need not be loaded yet.
 
         Raises:
@@ -74,14 +74,14 @@ class AdapterRegistry:
         if stored is None:
             self._metrics.adapter_refusals.labels("not found").inc()
             raise AdapterNotFound("No adapter with this id")
-        base_model = stored.manifest.base_model
+        base_model = stored.base_model
         if base_model != model.entry.name:
             self._metrics.adapter_refusals.labels("set aside").inc()
             raise AdapterSetAside(f"This adapter was made for {base_model}, and {model.entry.name} serves; it is set aside until then")
         return stored
 
     @asynccontextmanager
-    async def use(self, model: LoadedModel, stored: StoredAdapter) -> AsyncIterator[Adapter]:
+    async def use(self, model: LoadedModel, stored: Manifest) -> AsyncIterator[Adapter]:
         """The adapter, loaded, for as long as the context lasts.
 
         Raises:
@@ -94,14 +94,14 @@ class AdapterRegistry:
                 yield adapter
         except AdapterRefused as error:
             self._metrics.adapter_refusals.labels("damaged").inc()
-            log.warning("adapter refused", adapter_id=stored.manifest.adapter_id, reason=error.message)
+            log.warning("adapter refused", adapter_id=stored.adapter_id, reason=error.message)
             raise
 
-    async def of_scope(self, scope: str) -> list[StoredAdapter]:
+    async def of_scope(self, scope: str) -> list[Manifest]:
         """A scope's adapters, newest first."""
         return await self._store.of_scope(scope)
 
-    def loaded(self, engine: Engine | None) -> list[StoredAdapter]:
+    def loaded(self, engine: Engine | None) -> list[Manifest]:
         """What an engine holds; one that has died holds nothing, from that moment on."""
         if engine is None or not engine.alive or engine not in self._caches:
             return []
@@ -176,14 +176,14 @@ class AdapterRegistry:
                 for cache in list(self._caches.values()):
                     for stored in cache.loaded:
                         if await self._was_deleted(stored):
-                            log.info("adapter was deleted elsewhere", adapter_id=stored.manifest.adapter_id)
+                            log.info("adapter was deleted elsewhere", adapter_id=stored.adapter_id)
                             cache.evict(*stored.key)
                 if number % PRUNE_EVERY == 0:
                     await self._store.prune()
             except StoreAway as error:
                 log.warning("loaded adapters could not be looked up", kind=type(error).__name__)
 
-    async def _was_deleted(self, stored: StoredAdapter) -> bool:
+    async def _was_deleted(self, stored: Manifest) -> bool:
         try:
             present = await self._store.find(*stored.key)
         except AdapterRefused:  # what is loaded was good

@@ -17,7 +17,7 @@ from uuid import uuid4
 import structlog
 from fsspec.core import url_to_fs
 
-from ml_service.adapters.manifest import CONFIG, MANIFEST, MANIFEST_BYTES, WEIGHTS, StoredAdapter
+from ml_service.adapters.manifest import CONFIG, MANIFEST, MANIFEST_BYTES, WEIGHTS, Manifest
 from shared.contracts.names import is_name
 from shared.errors import Unavailable
 
@@ -45,7 +45,7 @@ class Storage(ABC):
         """Store an adapter, all of it or nothing; False if there is one with this id."""
 
     @abstractmethod
-    def folder(self, stored: StoredAdapter) -> Path:
+    def folder(self, stored: Manifest) -> Path:
         """A local folder with the files of an adapter, as they are in the store.
 
         Raises:
@@ -53,7 +53,7 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    def drop_copy(self, stored: StoredAdapter) -> None:
+    def drop_copy(self, stored: Manifest) -> None:
         """Remove this machine's copy, if it is one, so that `folder` fetches it anew."""
 
     @abstractmethod
@@ -110,10 +110,10 @@ class FolderStorage(Storage):
             _sync_folder(target.parent)
             return True
 
-    def folder(self, stored: StoredAdapter) -> Path:
-        return Path(self._path(stored.manifest.scope, stored.manifest.adapter_id))
+    def folder(self, stored: Manifest) -> Path:
+        return Path(self._path(stored.scope, stored.adapter_id))
 
-    def drop_copy(self, stored: StoredAdapter) -> None:
+    def drop_copy(self, stored: Manifest) -> None:
         """There are no copies."""
 
     def prune(self) -> None:
@@ -141,17 +141,17 @@ class BucketStorage(Storage):
             self._fs.pipe_file(self._path(scope, adapter_id, MANIFEST), manifest)
             return True
 
-    def folder(self, stored: StoredAdapter) -> Path:
-        manifest, target = stored.manifest, self._copy(stored)
+    def folder(self, stored: Manifest) -> Path:
+        target = self._copy(stored)
         if target.is_dir():
             return target
         with _store_errors(), _unfinished(target) as folder:
             for name in (CONFIG, WEIGHTS):
-                self._fs.get_file(self._path(manifest.scope, manifest.adapter_id, name), str(folder / name))
+                self._fs.get_file(self._path(stored.scope, stored.adapter_id, name), str(folder / name))
             _rename(folder, target)  # or it was fetched by someone else meanwhile: the same bytes
         return target
 
-    def drop_copy(self, stored: StoredAdapter) -> None:
+    def drop_copy(self, stored: Manifest) -> None:
         _remove_tree(self._copy(stored))
 
     def remove(self, scope: str, adapter_id: str | None) -> None:
@@ -170,9 +170,9 @@ class BucketStorage(Storage):
             with suppress(OSError):
                 folder.rmdir()  # only if nothing is left in it
 
-    def _copy(self, stored: StoredAdapter) -> Path:
+    def _copy(self, stored: Manifest) -> Path:
         """The digest is in the name: a folder never changes what it holds."""
-        return self._copies / stored.manifest.scope / f"{stored.manifest.adapter_id}.{stored.manifest.digest}"
+        return self._copies / stored.scope / f"{stored.adapter_id}.{stored.digest}"
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, TypeVar, TypeVarTuple
 
 from ml_service.adapters.base_models import Shapes, linear_shapes
-from ml_service.adapters.manifest import CONFIG, MANIFEST, WEIGHTS, Manifest, StoredAdapter, StoredFile, decode, encode
+from ml_service.adapters.manifest import CONFIG, MANIFEST, WEIGHTS, Manifest, StoredFile, decode, encode
 from ml_service.adapters.storage import BucketStorage, FolderStorage, Storage
 from ml_service.adapters.validation import Limits, check_files, validate
 from ml_service.engine.protocol import AdapterRefused
@@ -71,7 +71,7 @@ class AdapterStore:
         """
         return await self._in_thread(self._publish, folder, scope, adapter_id, base_model)
 
-    async def find(self, scope: str, adapter_id: str) -> StoredAdapter | None:
+    async def find(self, scope: str, adapter_id: str) -> Manifest | None:
         """A scope's adapter; None if there is none with this id, whatever other scopes have.
 
         Raises:
@@ -79,11 +79,11 @@ class AdapterStore:
         """
         return await self._in_thread(self._find, scope, adapter_id)
 
-    async def of_scope(self, scope: str) -> list[StoredAdapter]:
+    async def of_scope(self, scope: str) -> list[Manifest]:
         """A scope's adapters, newest first; those with a damaged manifest are left out."""
         return await self._in_thread(self._of_scope, scope)
 
-    async def folder(self, stored: StoredAdapter) -> Path:
+    async def folder(self, stored: Manifest) -> Path:
         """An adapter's files on this machine, checked: they are what was published, and what the engine accepts.
 
         Raises:
@@ -143,21 +143,21 @@ class AdapterStore:
             if self._storage.put(scope, adapter_id, files, encode(manifest)):
                 return manifest
         present = self._find(scope, adapter_id)
-        if present is not None and present.manifest.is_same_version(manifest):
-            return present.manifest
+        if present is not None and present.is_same_version(manifest):
+            return present
         raise AdapterExists("Another adapter has this id, and an adapter never changes; publish under a new id")
 
-    def _find(self, scope: str, adapter_id: str) -> StoredAdapter | None:
+    def _find(self, scope: str, adapter_id: str) -> Manifest | None:
         data = self._storage.manifest(scope, adapter_id) if is_name(scope) and is_name(adapter_id) else None
-        return StoredAdapter(decode(data, scope, adapter_id)) if data is not None else None
+        return decode(data, scope, adapter_id) if data is not None else None
 
-    def _of_scope(self, scope: str) -> list[StoredAdapter]:
-        found: list[StoredAdapter] = []
+    def _of_scope(self, scope: str) -> list[Manifest]:
+        found: list[Manifest] = []
         for adapter_id in self._storage.adapter_ids(scope) if is_name(scope) else []:
             with suppress(AdapterRefused):
                 stored = self._find(scope, adapter_id)
                 found += [stored] if stored is not None else []
-        return sorted(found, key=lambda each: (each.manifest.created_at, each.manifest.adapter_id), reverse=True)
+        return sorted(found, key=lambda each: (each.created_at, each.adapter_id), reverse=True)
 
     def _withdraw(self, scope: str, adapter_id: str) -> bool:
         if not (is_name(scope) and is_name(adapter_id)) or self._storage.manifest(scope, adapter_id) is None:
@@ -171,16 +171,15 @@ class AdapterStore:
             self._storage.remove(scope, adapter_id)  # also what has no manifest any more
         return known
 
-    def _folder(self, stored: StoredAdapter) -> Path:
-        manifest = stored.manifest
+    def _folder(self, manifest: Manifest) -> Path:
         if manifest.size_bytes > self._limits.max_bytes + 2**20:
             raise AdapterRefused(f"The adapter is larger than {self._limits.max_bytes} bytes (MAX_ADAPTER_MIB)")
         try:
-            folder = self._storage.folder(stored)
+            folder = self._storage.folder(manifest)
             check_files(folder, STORED)
             for name, file in manifest.files.items():
                 if _describe(folder / name) != file:
-                    self._storage.drop_copy(stored)
+                    self._storage.drop_copy(manifest)
                     raise AdapterRefused(f"The adapter's {name} is damaged: it is not what was published")
             config = validate(folder, self._limits, self._shapes_of(manifest.base_model))
         except FileNotFoundError as error:

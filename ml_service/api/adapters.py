@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from ml_service.adapters.manifest import StoredAdapter
+from ml_service.adapters.manifest import Manifest
 from ml_service.adapters.registry import AdapterNotFound, AdapterRegistry
 from ml_service.api.documentation import errors
 from ml_service.engine.supervisor import EngineSupervisor
@@ -31,8 +31,7 @@ def adapter_routes(supervisor: EngineSupervisor, adapters: AdapterRegistry) -> A
             raise AdapterNotFound("No adapter with this id")
         return AdaptersDeleted(deleted=1)
 
-    def describe(stored: StoredAdapter, loaded: set[str]) -> AdapterInfo:
-        manifest = stored.manifest
+    def describe(manifest: Manifest, loaded: set[str]) -> AdapterInfo:
         return AdapterInfo(
             adapter_id=manifest.adapter_id,
             scope=manifest.scope,
@@ -41,7 +40,7 @@ def adapter_routes(supervisor: EngineSupervisor, adapters: AdapterRegistry) -> A
             size_bytes=manifest.size_bytes,
             created_at=manifest.created_at,
             status="ready" if manifest.base_model == supervisor.entry.name else "set_aside",
-            loaded=stored.name in loaded,
+            loaded=manifest.name in loaded,
         )
 
     return router

@@ -90,7 +90,7 @@ class TrainingRequests:
         baseline = await self._store.find(request.scope, request.baseline_adapter_id)
         if baseline is None:
             raise BadRequest.field("baseline_adapter_id", "there is no such adapter in this scope")
-        if baseline.manifest.base_model != request.base_model:
+        if baseline.base_model != request.base_model:
             raise BadRequest.field("baseline_adapter_id", "belongs to another base model; leave it out to compare with the base model")
 
 

@@ -227,7 +227,7 @@ class TrainingWorker(JobWorker[TrainingRequest, Progress]):
         if adapter_id is None:
             return None
         stored = await self._until_stored(lambda: self._store.find(request.scope, adapter_id))
-        if stored is None or stored.manifest.base_model != request.base_model:
+        if stored is None or stored.base_model != request.base_model:
             raise JobFailed("The adapter in use, with which the new one was to be compared, is gone or belongs to another base model")
         return str(await self._until_stored(lambda: self._store.folder(stored)))
 

@@ -10,7 +10,7 @@ import pytest
 
 from ml_service.adapters import cache
 from ml_service.adapters.cache import NoPlace
-from ml_service.adapters.manifest import WEIGHTS, StoredAdapter
+from ml_service.adapters.manifest import WEIGHTS, Manifest
 from ml_service.adapters.registry import AdapterNotFound, AdapterRegistry, AdapterSetAside
 from ml_service.adapters.storage import FolderStorage
 from ml_service.adapters.store import AdapterStore
@@ -84,7 +84,7 @@ async def use(registry: AdapterRegistry, model: LoadedModel, adapter_id: str, sc
 
 
 def names(registry: AdapterRegistry, model: LoadedModel) -> set[str]:
-    return {each.manifest.adapter_id for each in registry.loaded(model.engine)}
+    return {each.adapter_id for each in registry.loaded(model.engine)}
 
 
 async def until_gone(engine: ScriptedEngine) -> None:
@@ -317,7 +317,7 @@ async def test_what_was_published_anew_under_an_old_id_takes_its_place(
     await store.delete("ana", "a")
     await publish(store, write_lora(tmp_path / "new", random_tensors(seed=1)), "a")
     stored = await store.find("ana", "a")
-    assert isinstance(stored, StoredAdapter)
+    assert isinstance(stored, Manifest)
     async with registry.use(model, stored) as new:
         assert new.name != old.name
         assert new.number != old.number

@@ -69,7 +69,7 @@ async def test_what_one_publishes_another_finds(replica: Replica, lora: Path) ->
     stored = await other.find("ana", "ana-1")
 
     assert stored is not None
-    assert stored.manifest == manifest
+    assert stored == manifest
     assert (manifest.rank, manifest.base_model) == (8, BASE)
     folder = await other.folder(stored)
     assert folder.is_absolute()
@@ -133,7 +133,7 @@ async def test_the_newest_comes_first(replica: Replica, lora: Path) -> None:
     store = replica()
     for number in (1, 2, 3):
         await publish(store, lora, adapter_id=f"ana-{number}")
-    assert [each.manifest.adapter_id for each in await store.of_scope("ana")] == ["ana-3", "ana-2", "ana-1"]
+    assert [each.adapter_id for each in await store.of_scope("ana")] == ["ana-3", "ana-2", "ana-1"]
 
 
 async def test_what_is_deleted_is_gone_everywhere(replica: Replica, lora: Path, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def adapters(data_dir: Path, scope: str = SCOPE) -> list[str]:
 
     async def look() -> list[str]:
         store = AdapterStore.open(Settings(data_dir=str(data_dir)), builtin_catalogue())
-        return [stored.manifest.adapter_id for stored in await store.of_scope(scope)]
+        return [stored.adapter_id for stored in await store.of_scope(scope)]
 
     return asyncio.run(look())
 
