@@ -26,7 +26,7 @@ from ml_service.cache.response_cache import ResponseCache
 from ml_service.engine.factory import default_engine_factory
 from ml_service.engine.fair_queue import FairQueue
 from ml_service.engine.protocol import EngineFactory
-from ml_service.engine.supervisor import EngineSupervisor, Timing
+from ml_service.engine.supervisor import EngineSupervisor
 from ml_service.forgetting import Forgetting
 from ml_service.generation import GenerationService, most_prompt_tokens
 from ml_service.jobs.generation_queue import GenerationQueue
@@ -35,7 +35,7 @@ from ml_service.jobs.queue import connection_pool
 from ml_service.jobs.training_queue import TrainingQueue, TrainingRequests
 from ml_service.metrics import Metrics
 from ml_service.middleware import MAX_SAMPLES_BYTES, QUIET_PATHS, BodyLimit, ServiceToken
-from ml_service.models.catalogue import CatalogueError, default_model, has_gpu, load_catalogue
+from ml_service.models.catalogue import CatalogueError, default_model, load_catalogue
 from ml_service.redis_log import RedisLog
 from ml_service.settings import Settings
 from shared.asgi import RequestContext
@@ -66,18 +66,7 @@ def create_app(settings: Settings, engine_factory: EngineFactory | None = None) 
         metrics.rebuilds.labels(reason).inc()
         engine_queue.engine_replaced()
 
-    supervisor = EngineSupervisor(
-        engine_factory or default_engine_factory(settings),
-        catalogue[name],
-        Timing(
-            start_timeout=settings.engine_start_timeout_seconds,
-            canary_interval=settings.canary_interval_seconds,
-            canary_deadline=settings.canary_deadline_seconds,
-            sleep_patience=settings.sleep_patience_seconds,
-        ),
-        load_beside=settings.reload_mode == "beside" or (settings.reload_mode == "auto" and not has_gpu()),
-        on_rebuild=rebuilt,
-    )
+    supervisor = EngineSupervisor(engine_factory or default_engine_factory(settings), catalogue[name], settings, rebuilt)
     metrics.observe_engine(supervisor, engine_queue)
     redis = Redis(connection_pool=connection_pool(settings.redis_url, REDIS_TIMEOUT_SECONDS))
     cache = ResponseCache(redis, settings.cache_ttl_seconds)

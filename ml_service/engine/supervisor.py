@@ -5,13 +5,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final, Literal
 
 import structlog
 
 from ml_service.engine.protocol import Engine, EngineAway, EngineFactory, Load, LoadedModel, Sampling
-from ml_service.models.catalogue import ModelEntry
+from ml_service.models.catalogue import ModelEntry, has_gpu
+from ml_service.settings import Settings
 from shared.background import BackgroundTask, end
 from shared.contracts.generation import Turn
 from shared.errors import AppError, Conflict, Unavailable
@@ -52,17 +52,6 @@ class ModelNotLoaded(Unavailable):
     """A model could not be loaded; what served before serves again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """Seconds: how long a start may take, when an engine without a step is asked for a token, and how long it may then rest."""
-
-    start_timeout: float
-    canary_interval: float
-    canary_deadline: float
-    sleep_patience: float = 10.0
-    """How long whoever needs an engine that sleeps waits for it."""
-
-
 class EngineSupervisor:
     """The one place that knows which model serves now.
 
@@ -73,16 +62,14 @@ class EngineSupervisor:
         self,
         factory: EngineFactory,
         entry: ModelEntry,
-        timing: Timing,
-        *,
-        load_beside: bool,
+        settings: Settings,
         on_rebuild: Callable[[str], None] = lambda _reason: None,
     ) -> None:
-        """`load_beside` needs memory for two models. `on_rebuild` is told `dead` or `stuck` each time an engine is given up."""
+        """`on_rebuild` is told `dead` or `stuck` each time an engine is given up."""
         self._factory = factory
         self._entry = entry
-        self._timing = timing
-        self._load_beside = load_beside
+        self._settings = settings
+        self._load_beside = settings.reload_mode == "beside" or (settings.reload_mode == "auto" and not has_gpu())
         self._on_rebuild = on_rebuild
         self._state: EngineState = "loading"
         self._current: LoadedModel | None = None
@@ -137,7 +124,7 @@ class EngineSupervisor:
         Raises:
             EngineAway: there is none at the moment, or it still sleeps.
         """
-        await self._awake_within(self._timing.sleep_patience)
+        await self._awake_within(self._settings.sleep_patience_seconds)
         return self.serving()
 
     async def sleep(self, seconds: float) -> None:
@@ -246,7 +233,7 @@ class EngineSupervisor:
         """Load a model and let it generate once: the first generation compiles kernels, and nobody should wait for that."""
         started = time.monotonic()
         log.info("loading model", model=entry.name)
-        async with asyncio.timeout(self._timing.start_timeout):
+        async with asyncio.timeout(self._settings.engine_start_timeout_seconds):
             model = await self._factory(entry)
             try:
                 await _generate_once(model, model.renderer.turns([Turn(role="user", content="Hello")]), tokens=4)
@@ -263,10 +250,10 @@ class EngineSupervisor:
             if not engine.alive:
                 return "dead"
             works = engine.load.running + engine.load.waiting > 0
-            patience = self._timing.canary_interval * (1 if works else IDLE_PATIENCE)
+            patience = self._settings.canary_interval_seconds * (1 if works else IDLE_PATIENCE)
             if time.monotonic() - engine.last_progress >= patience and not await self._computes(model):
                 return "stuck" if engine.alive else "dead"
-            await asyncio.sleep(min(POLL_SECONDS, self._timing.canary_interval))
+            await asyncio.sleep(min(POLL_SECONDS, self._settings.canary_interval_seconds))
         return None
 
     def _serves(self, model: LoadedModel) -> bool:
@@ -275,9 +262,9 @@ class EngineSupervisor:
     async def _computes(self, model: LoadedModel) -> bool:
         """Ask for one token, and take any step as the answer, however late: the engine may have much to do, and little of the processor.
 
-        It is stuck only if within `canary_deadline` it also uses no processor time worth the name, or after `LONGEST_STEP_SECONDS`.
+        It is stuck only if within `CANARY_DEADLINE_SECONDS` it also uses no processor time worth the name, or after `LONGEST_STEP_SECONDS`.
         """
-        engine, deadline = model.engine, self._timing.canary_deadline
+        engine, deadline = model.engine, self._settings.canary_deadline_seconds
         asked = since = time.monotonic()
         used = -math.inf  # the first look comes a pause after asking: most engines have answered by then
         # The prompt is as short as can be: a machine at rest is asked, too, and an engine that has much to do. A full queue may refuse it:

@@ -3,14 +3,15 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
 from ml_service.engine import supervisor as supervisor_module
 from ml_service.engine.protocol import EngineAway, Load, LoadedModel, Sampling
 from ml_service.engine.scripted_engine import ScriptedEngine, ScriptedRenderer
-from ml_service.engine.supervisor import EngineSupervisor, ModelNotLoaded, Timing
+from ml_service.engine.supervisor import EngineSupervisor, ModelNotLoaded
 from ml_service.models.catalogue import ModelEntry, builtin_catalogue
+from ml_service.settings import Settings
 from shared import background
 from shared.errors import Conflict
 from tests.fixtures.waiting import until
@@ -18,8 +19,8 @@ from tests.fixtures.waiting import until
 pytestmark = pytest.mark.anyio
 
 ENTRY = builtin_catalogue()["smollm2-135m-instruct"]
-OTHER = msgspec.structs.replace(ENTRY, name="other")
-QUICK = Timing(start_timeout=5, canary_interval=0.2, canary_deadline=1)
+OTHER = replace(ENTRY, name="other")
+QUICK = Settings(engine_start_timeout_seconds=5, canary_interval_seconds=0.2, canary_deadline_seconds=1, reload_mode="beside")
 
 
 class Garage:
@@ -43,10 +44,11 @@ class Garage:
 
 @asynccontextmanager
 async def supervised(
-    garage: Garage, *, load_beside: bool = True, reasons: list[str] | None = None, timing: Timing = QUICK
+    garage: Garage, *, load_beside: bool = True, reasons: list[str] | None = None, settings: Settings = QUICK
 ) -> AsyncIterator[EngineSupervisor]:
     note: Callable[[str], None] = reasons.append if reasons is not None else lambda _reason: None
-    supervisor = EngineSupervisor(garage.load, ENTRY, timing, load_beside=load_beside, on_rebuild=note)
+    settings = replace(settings, reload_mode="beside" if load_beside else "replace")
+    supervisor = EngineSupervisor(garage.load, ENTRY, settings, note)
     supervisor.start()
     yield supervisor
     await supervisor.stop()
@@ -116,8 +118,8 @@ async def test_a_stuck_engine_is_told_from_a_live_one() -> None:
 
 async def test_an_engine_whose_steps_take_long_is_left_alone_while_it_computes() -> None:
     garage, reasons = Garage(), list[str]()
-    timing = Timing(start_timeout=5, canary_interval=0.1, canary_deadline=0.5)
-    async with supervised(garage, reasons=reasons, timing=timing) as supervisor:
+    settings = replace(QUICK, canary_interval_seconds=0.1, canary_deadline_seconds=0.5)
+    async with supervised(garage, reasons=reasons, settings=settings) as supervisor:
         await until(lambda: supervisor.state == "ready")
         generating = asyncio.create_task(words(supervisor.serving()))
         garage.engines[0].stall(share=0.25)
@@ -129,8 +131,8 @@ async def test_an_engine_whose_steps_take_long_is_left_alone_while_it_computes()
 
 async def test_an_engine_that_stops_in_the_middle_of_a_long_step_is_stuck() -> None:
     garage, reasons = Garage(), list[str]()
-    timing = Timing(start_timeout=5, canary_interval=0.1, canary_deadline=0.5)
-    async with supervised(garage, reasons=reasons, timing=timing) as supervisor:
+    settings = replace(QUICK, canary_interval_seconds=0.1, canary_deadline_seconds=0.5)
+    async with supervised(garage, reasons=reasons, settings=settings) as supervisor:
         await until(lambda: supervisor.state == "ready")
         garage.engines[0].stall(share=0.25)
         await asyncio.sleep(1)
@@ -151,7 +153,7 @@ async def test_an_engine_that_computes_for_ever_without_a_step_is_stuck(monkeypa
 
 async def test_no_canary_is_sent_while_others_make_progress() -> None:
     garage = Garage()
-    async with supervised(garage, timing=Timing(start_timeout=5, canary_interval=1, canary_deadline=5)) as supervisor:
+    async with supervised(garage, settings=replace(QUICK, canary_interval_seconds=1, canary_deadline_seconds=5)) as supervisor:
         await until(lambda: supervisor.state == "ready")
         engine = garage.engines[0]
         expected = engine.generations

@@ -4,13 +4,14 @@ import asyncio
 import time
 
 import pytest
+from msgspec.structs import replace
 
 from ml_service.engine import supervisor as supervisor_module
 from ml_service.engine.protocol import EngineAway
-from ml_service.engine.supervisor import EngineSupervisor, Timing
+from ml_service.engine.supervisor import EngineSupervisor
 from shared.errors import Conflict
 from tests.fixtures.waiting import until
-from tests.ml_service.engine.test_supervisor import OTHER, Garage, supervised, words
+from tests.ml_service.engine.test_supervisor import OTHER, QUICK, Garage, supervised, words
 
 pytestmark = pytest.mark.anyio
 
@@ -34,9 +35,8 @@ async def test_requests_wait_until_it_wakes() -> None:
 
 
 async def test_who_has_waited_long_enough_is_told_when_to_come_again() -> None:
-    timing = Timing(start_timeout=5, canary_interval=0.2, canary_deadline=1, sleep_patience=0.05)
     garage = Garage()
-    supervisor = EngineSupervisor(garage.load, OTHER, timing, load_beside=True)
+    supervisor = EngineSupervisor(garage.load, OTHER, replace(QUICK, sleep_patience_seconds=0.05))
     supervisor.start()
     await ready(supervisor)
     await supervisor.sleep(30)
