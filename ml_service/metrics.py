@@ -57,16 +57,16 @@ class Metrics:
         self._registry.register(collector)
 
     def observe_engine(self, supervisor: EngineSupervisor, engine_queue: FairQueue) -> None:
-        """Report the engine's state, its load and who waits for it at each scrape."""
+        """Report the engine's state, what it does and who waits for it at each scrape."""
         state = Gauge("ml_engine_state", "1 for the state that the engine is in.", ["state"], registry=self._registry)
         for name in STATES:
             state.labels(name).set_function(lambda name=name: float(supervisor.state == name))  # type: ignore[misc]
         admission = Gauge("ml_engine_admission", "Share of the usual work that the engine lets in.", registry=self._registry)
         admission.set_function(lambda: engine_queue.share)
         running = Gauge("ml_generations_running", "Answers that are being generated.", registry=self._registry)
-        running.set_function(lambda: supervisor.load.running)
+        running.set_function(lambda: supervisor.running)
         waiting = Gauge("ml_generations_waiting", "Answers that wait for a place in the batch.", registry=self._registry)
-        waiting.set_function(lambda: supervisor.load.waiting + engine_queue.waiting)
+        waiting.set_function(lambda: engine_queue.waiting)
 
     def observe_adapters(self, loaded: Callable[[], int]) -> None:
         """Report at each scrape how many adapters the engine holds."""

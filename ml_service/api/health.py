@@ -32,7 +32,6 @@ def health_routes(
         """Whether the service can generate: 200 while it can, else 503."""
         redis_connected = await cache.connected()
         state = supervisor.state
-        load = supervisor.load
         queued = await jobs[0].waiting() if redis_connected else 0
         can_generate = state == "ready"
         status: HealthStatus = "unhealthy"
@@ -45,7 +44,7 @@ def health_routes(
             model_loaded=can_generate,
             model_version=supervisor.entry.name,
             redis_connected=redis_connected,
-            queue_length=load.waiting + engine_queue.waiting + queued,
+            queue_length=engine_queue.waiting + queued,
             engine=state,
             admission=engine_queue.share,
             adapters_loaded=len(adapters.loaded(supervisor.engine)),

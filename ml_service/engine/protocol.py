@@ -69,14 +69,6 @@ class Delta:
     finish_reason: FinishReason | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """Answers being generated and answers waiting for a place in the batch."""
-
-    running: int
-    waiting: int
-
-
 class Engine(Protocol):
     """One loaded model. All methods belong to the event loop that first generated."""
 
@@ -103,7 +95,8 @@ class Engine(Protocol):
         """
 
     @property
-    def load(self) -> Load: ...
+    def running(self) -> int:
+        """Answers that it has begun or taken in."""
 
     def generate(
         self, prompt: Sequence[int], sampling: Sampling, adapter: Adapter | None = None, *, scope: str | None = None

@@ -16,7 +16,6 @@ from ml_service.engine.protocol import (
     Delta,
     EngineAway,
     EngineFactory,
-    Load,
     LoadedModel,
     QueueFull,
     Sampling,
@@ -87,8 +86,8 @@ class ScriptedEngine:
         return self._processor_seconds + self._share * (time.monotonic() - self._stalled)
 
     @property
-    def load(self) -> Load:
-        return Load(running=self._answers, waiting=0)
+    def running(self) -> int:
+        return self._answers
 
     async def generate(
         self, prompt: Sequence[int], sampling: Sampling, adapter: Adapter | None = None, *, scope: str | None = None

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import structlog
 
-from ml_service.engine.protocol import Engine, EngineAway, EngineFactory, Load, LoadedModel, Sampling
+from ml_service.engine.protocol import Engine, EngineAway, EngineFactory, LoadedModel, Sampling
 from ml_service.models.catalogue import ModelEntry, has_gpu
 from ml_service.settings import Settings
 from shared.background import BackgroundTask, end
@@ -102,9 +102,9 @@ class EngineSupervisor:
         return self._current.engine if self._current is not None else None
 
     @property
-    def load(self) -> Load:
-        """What the serving engine has to do; nothing while there is none."""
-        return self._current.engine.load if self._current is not None else Load(running=0, waiting=0)
+    def running(self) -> int:
+        """Answers that the serving engine generates; 0 while there is none."""
+        return self._current.engine.running if self._current is not None else 0
 
     def serving(self) -> LoadedModel:
         """The model to generate with now.
@@ -249,8 +249,7 @@ class EngineSupervisor:
         while self._serves(model):
             if not engine.alive:
                 return "dead"
-            works = engine.load.running + engine.load.waiting > 0
-            patience = self._settings.canary_interval_seconds * (1 if works else IDLE_PATIENCE)
+            patience = self._settings.canary_interval_seconds * (1 if engine.running else IDLE_PATIENCE)
             if time.monotonic() - engine.last_progress >= patience and not await self._computes(model):
                 return "stuck" if engine.alive else "dead"
             await asyncio.sleep(min(POLL_SECONDS, self._settings.canary_interval_seconds))
@@ -364,5 +363,5 @@ async def _drain_and_stop(engine: Engine) -> None:
 async def _drain(engine: Engine, seconds: float) -> None:
     """Wait until an engine has nothing to do, but no longer than so many seconds."""
     deadline = time.monotonic() + seconds
-    while engine.alive and engine.load.running + engine.load.waiting > 0 and time.monotonic() < deadline:  # noqa: ASYNC110 - load is told only when asked
+    while engine.alive and engine.running and time.monotonic() < deadline:  # noqa: ASYNC110 - it is told only when asked
         await asyncio.sleep(POLL_SECONDS)

@@ -44,7 +44,6 @@ from ml_service.engine.protocol import (
     Delta,
     EngineAway,
     GenerationFailed,
-    Load,
     LoadedModel,
     QueueFull,
     RequestRefused,
@@ -70,12 +69,9 @@ class _Pulse(StatLoggerBase):  # type: ignore[misc] # vLLM is not typed
 
     def __init__(self, _config: object, _engine_index: int = 0) -> None:
         self.last_progress = time.monotonic()
-        self.waiting = 0
 
-    def record(self, scheduler_stats: Any, iteration_stats: Any, *_args: Any, **_kwargs: Any) -> None:
+    def record(self, *_args: Any, **_kwargs: Any) -> None:
         self.last_progress = time.monotonic()
-        if scheduler_stats is not None:
-            self.waiting = scheduler_stats.num_waiting_reqs + scheduler_stats.num_skipped_waiting_reqs
 
     def log_engine_initialized(self) -> None:
         """Nothing to say."""
@@ -146,10 +142,8 @@ class VllmEngine:
         return seconds
 
     @property
-    def load(self) -> Load:
-        unfinished = self._llm.get_num_unfinished_requests()
-        waiting = min(self._pulse.waiting, unfinished)  # the pulse does not hear of aborts
-        return Load(running=unfinished - waiting, waiting=waiting)
+    def running(self) -> int:
+        return int(self._llm.get_num_unfinished_requests())
 
     async def generate(
         self, prompt: Sequence[int], sampling: Sampling, adapter: Adapter | None = None, *, scope: str | None = None

@@ -185,7 +185,7 @@ async def test_who_leaves_gives_the_adapter_free(home: Home) -> None:
     home.service.engine.token_seconds = 0.5
     asking = asyncio.create_task(home.ask("ana", "v1"))
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not home.service.engine.load.running:
+        while not home.service.engine.running:
             await asyncio.sleep(0.01)
     asking.cancel()
     assert (await home.client.delete("/adapters/v1", params={"scope": "ana"})).json() == {"deleted": 1}

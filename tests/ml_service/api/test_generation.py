@@ -305,13 +305,13 @@ async def test_a_client_that_leaves_aborts_the_generation(service: InProcess, st
     before = service.engine.aborted
     sent = await leave_once_it_runs(service, fresh(stream=stream))
     assert service.engine.aborted == before + 1
-    assert service.engine.load.running == 0
+    assert service.engine.running == 0
     assert not any(message.get("more_body") is False for message in sent)
 
 
 async def until_running(service: InProcess, answers: int) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while service.engine.load.running != answers:
+        while service.engine.running != answers:
             await asyncio.sleep(0.01)
 
 

@@ -92,7 +92,7 @@ def text(parts: list[Delta], index: int = 0) -> str:
 
 async def idle(model: LoadedModel) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while model.engine.load.running + model.engine.load.waiting:
+        while model.engine.running:
             await asyncio.sleep(0.01)
 
 
@@ -165,7 +165,7 @@ async def test_at_rest_it_does_not_look_as_if_it_computed(model: LoadedModel) ->
 async def test_leaving_aborts_the_generation(model: LoadedModel, how: str) -> None:
     generation = model.engine.generate(hello(model), Sampling(max_tokens=500))
     await anext(generation)
-    assert model.engine.load.running == 1
+    assert model.engine.running == 1
     if how == "close":
         await generation.aclose()
     else:
@@ -179,13 +179,13 @@ async def test_leaving_aborts_the_generation(model: LoadedModel, how: str) -> No
         consumer.cancel()
         with pytest.raises(asyncio.CancelledError):
             await consumer
-    assert model.engine.load.running == 0
+    assert model.engine.running == 0
 
 
 async def test_more_than_its_queue_holds_is_refused(model: LoadedModel) -> None:
     taken = [asyncio.create_task(deltas(model, n=2, max_tokens=12, temperature=1.0)) for _ in range(CAPACITY // 2)]
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while sum((model.engine.load.running, model.engine.load.waiting)) < CAPACITY:
+        while model.engine.running < CAPACITY:
             await asyncio.sleep(0)
     with pytest.raises(QueueFull) as refused:
         await deltas(model)

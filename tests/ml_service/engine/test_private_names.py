@@ -36,7 +36,6 @@ from vllm.v1.engine.core_client import BackgroundResources
 from vllm.v1.engine.output_processor import OutputProcessor
 from vllm.v1.executor.uniproc_executor import UniProcExecutor
 from vllm.v1.metrics.loggers import StatLoggerBase
-from vllm.v1.metrics.stats import SchedulerStats
 from vllm.v1.sample.ops import topk_topp_sampler
 from vllm.v1.worker.cpu_worker import CPUWorker
 from vllm.v1.worker.gpu_input_batch import InputBatch
@@ -110,8 +109,6 @@ def test_a_name_that_is_used_or_replaced_is_used_there(place: Any, text: str) ->
         (AsyncLLM, "get_num_unfinished_requests"),
         (BackgroundResources, "engine_manager"),
         (BackgroundResources, "__call__"),
-        (SchedulerStats, "num_waiting_reqs"),
-        (SchedulerStats, "num_skipped_waiting_reqs"),
         (UniProcExecutor, "collective_rpc"),
         (GradientCheckpointingLayer, "gradient_checkpointing"),
         (distributed_c10d, "ProcessGroupGloo"),

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from ml_service.engine import supervisor as supervisor_module
-from ml_service.engine.protocol import EngineAway, Load, LoadedModel, Sampling
+from ml_service.engine.protocol import EngineAway, LoadedModel, Sampling
 from ml_service.engine.scripted_engine import ScriptedEngine, ScriptedRenderer
 from ml_service.engine.supervisor import EngineSupervisor, ModelNotLoaded
 from ml_service.models.catalogue import ModelEntry, builtin_catalogue
@@ -92,12 +92,12 @@ async def test_an_error_that_nobody_expected_does_not_end_the_watch(monkeypatch:
         await until(lambda: supervisor.state == "ready")
         failed = asyncio.Event()
 
-        def fail(_engine: ScriptedEngine) -> Load:
+        def fail(_engine: ScriptedEngine) -> int:
             failed.set()
             raise LookupError
 
         with monkeypatch.context() as patched:
-            patched.setattr(ScriptedEngine, "load", property(fail))
+            patched.setattr(ScriptedEngine, "running", property(fail))
             await failed.wait()
         garage.engines[0].kill()
 
