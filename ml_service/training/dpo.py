@@ -17,7 +17,6 @@ from ml_service.models.prompts import ChatTemplateRenderer
 from ml_service.training import loop
 from ml_service.training.dataset import Example, lessons, longest
 from ml_service.training.lora import load_model, lora_config
-from ml_service.training.memory import MemoryPlan
 from ml_service.training.spec import Reporter, TrainingSpec
 
 
@@ -27,7 +26,7 @@ def train(
     examples: Sequence[Example],
     tokenizer: Any,
     _renderer: ChatTemplateRenderer,
-    memory: MemoryPlan,
+    row_tokens: int,
     reporter: Reporter,
 ) -> PeftModel:
     """Train an adapter on the base model, going on where an earlier run in the same folder was killed.
@@ -41,7 +40,7 @@ def train(
     config = DPOConfig(
         **loop.arguments(spec, folder, len(order), accumulated=loop.BATCH_SIZE),  # memory for one pair at a time
         # A pair is computed at once, with the adapter and without.
-        gradient_checkpointing=2 * longest(examples) > memory.row_tokens,
+        gradient_checkpointing=2 * longest(examples) > row_tokens,
         gradient_checkpointing_kwargs={"use_reentrant": False},
         loss_type=["sigmoid", "sft"],
         loss_weights=[1.0, 1.0],

@@ -1,12 +1,10 @@
 """One job from its folder to its result."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import datasets
-import torch
 import transformers
 from msgspec.structs import replace
 from transformers import AutoTokenizer
@@ -18,7 +16,7 @@ from ml_service.training.evaluate import evaluate
 from ml_service.training.failures import TrainingFailed
 from ml_service.training.loop import TRAINING_SHARE
 from ml_service.training.lora import model_size, save_adapter
-from ml_service.training.memory import GPU_ROW_TOKENS, ROW_TOKENS, free_mib, peak_mib, plan
+from ml_service.training.memory import free_mib, peak_mib, row_tokens_for
 from ml_service.training.spec import ADAPTER, SAMPLES, Progress, Reporter, TrainingSpec
 from ml_service.training.stretches import STRETCH_TOKENS
 
@@ -37,11 +35,8 @@ def run(spec: TrainingSpec, folder: Path, reporter: Reporter) -> Progress | None
     tokenizer, renderer = _load(spec)
     split = split_by_time(read_examples(folder / SAMPLES, renderer, method=spec.method, max_length=spec.max_length), spec.eval_fraction)
     reporter.report(train_samples=len(split.train), eval_samples=len(split.held_out))
-    memory = plan(
-        model_size(spec), free_mib(), max(longest(split.train), STRETCH_TOKENS), GPU_ROW_TOKENS if torch.cuda.is_available() else ROW_TOKENS
-    )
-    print(f"training in {memory}", file=sys.stderr)
-    model = RECIPES[spec.method](spec, folder, split.train, tokenizer, renderer, memory, reporter)
+    row_tokens = row_tokens_for(model_size(spec), free_mib(), max(longest(split.train), STRETCH_TOKENS))
+    model = RECIPES[spec.method](spec, folder, split.train, tokenizer, renderer, row_tokens, reporter)
     if os.environ.get("RANK", "0") != "0":
         return None
     reporter.report(status="evaluating", progress=TRAINING_SHARE)

@@ -7,7 +7,6 @@ shape of a Llama's layers: floats kept per token and layer, times what the alloc
 import resource
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -42,35 +41,18 @@ class ModelSize:
     bytes_per_weight: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryPlan:
-    """How a training computes: rows of up to `row_tokens` as they are, longer ones with checkpointing."""
-
-    row_tokens: int
-    needed_mib: int
-    """What the whole process (or GPU) is expected to hold at its peak."""
-    free_mib: int
-
-    def __str__(self) -> str:
-        return f"rows of {self.row_tokens} tokens; about {self.needed_mib:,} MiB of {self.free_mib:,} MiB free"
-
-
-def plan(size: ModelSize, free_mib: int, longest: int, choices: tuple[int, ...] = ROW_TOKENS) -> MemoryPlan:
-    """The largest rows that fit.
-
-    Args:
-        size: the model's.
-        free_mib: what may be taken, the model's own weights included.
-        longest: tokens of the longest sequence.
-        choices: row sizes, the best first.
+def row_tokens_for(size: ModelSize, free_mib: int, longest: int) -> int:
+    """Tokens of the largest rows that fit beside the weights, where `longest` are those of the longest sequence; the log has the estimate.
 
     Raises:
         TrainingFailed: not even the smallest fit.
     """
+    choices = GPU_ROW_TOKENS if torch.cuda.is_available() else ROW_TOKENS
     for row_tokens in choices:
         needed = needed_mib(size, row_tokens, longest)
         if needed <= free_mib * _SPARE:
-            return MemoryPlan(row_tokens=row_tokens, needed_mib=needed, free_mib=free_mib)
+            print(f"training in rows of {row_tokens} tokens; about {needed:,} MiB of {free_mib:,} MiB free", file=sys.stderr)
+            return row_tokens
     raise TrainingFailed(
         f"Training this model needs about {needed_mib(size, choices[-1], longest):,} MiB of memory, and {free_mib:,} MiB are free. "
         "Stop other programs, choose a smaller model, or train on a machine with more memory."
@@ -119,15 +101,11 @@ def checkpointing(model: Any) -> Callable[[bool], None]:
 
 
 def _container_bytes() -> int | None:
-    """What the control group leaves, if it limits memory (version 2, then 1)."""
-    for folder, most, used, cache in (
-        ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
-        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-    ):
-        with suppress(OSError, ValueError):  # not this version, or "max"
-            limit = int((Path(folder) / most).read_text())
-            taken = int((Path(folder) / used).read_text())
-            statistics = dict(line.split() for line in (Path(folder) / "memory.stat").read_text().splitlines())
-            if limit < psutil.virtual_memory().total:
-                return limit - taken + int(statistics.get(cache, 0))  # files' pages are given up when memory is wanted
-    return None
+    """What the control group leaves, if it limits memory."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit, taken = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
+        statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):  # none, or "max"
+        return None
+    return limit - taken + int(statistics["inactive_file"])  # files' pages are given up when memory is wanted

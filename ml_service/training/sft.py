@@ -15,7 +15,7 @@ from ml_service.training import loop
 from ml_service.training.batches import TokenSequence, reply_loss, rows
 from ml_service.training.dataset import Example, lessons
 from ml_service.training.lora import load_model, lora_config
-from ml_service.training.memory import MemoryPlan, checkpointing
+from ml_service.training.memory import checkpointing
 from ml_service.training.spec import Reporter, TrainingSpec
 from ml_service.training.stretches import STRETCH_TOKENS, Stretches
 
@@ -26,7 +26,7 @@ def train(
     examples: Sequence[Example],
     tokenizer: Any,
     renderer: ChatTemplateRenderer,
-    memory: MemoryPlan,
+    row_tokens: int,
     reporter: Reporter,
 ) -> PeftModel:
     """Train an adapter on the base model, going on where an earlier run in the same folder was killed.
@@ -36,7 +36,7 @@ def train(
     """
     model = load_model(spec)
     stretches = Stretches(examples, renderer, min(STRETCH_TOKENS, spec.max_length))
-    steps = [rows(step, memory.row_tokens) for step in steps_of(sequences_of(spec, examples, stretches))]
+    steps = [rows(step, row_tokens) for step in steps_of(sequences_of(spec, examples, stretches))]
     config = SFTConfig(
         **loop.arguments(spec, folder, len(steps)),
         gradient_checkpointing=False,  # but for long rows, see `_ReplyTrainer`
@@ -49,7 +49,7 @@ def train(
         data_collator=lambda chosen: {"rows": [row.tensors() for each in chosen for row in steps[each["step"]]]},
         processing_class=tokenizer,
         peft_config=lora_config(spec, model),
-        row_tokens=memory.row_tokens,
+        row_tokens=row_tokens,
     )
     loop.run(trainer, spec, folder, reporter)
     return trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)

@@ -1,10 +1,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from ml_service.training.failures import TrainingFailed
 from ml_service.training.lora import model_size
-from ml_service.training.memory import ModelSize, free_mib, needed_mib, plan
+from ml_service.training.memory import ModelSize, free_mib, needed_mib, row_tokens_for
 from tests.fixtures.training import spec_of
 
 SMALL = ModelSize(parameters=135_000_000, layers=30, hidden=576, intermediate=1536, vocabulary=49_152, bytes_per_weight=4)
@@ -18,9 +19,10 @@ def test_the_bundled_model_is_measured_before_it_is_loaded(smollm2: Path) -> Non
     assert 134_000_000 < size.parameters < 136_000_000
 
 
-def test_a_machine_with_memory_gets_long_rows_and_a_small_one_short_rows() -> None:
-    assert plan(SMALL, 16_000, 400).row_tokens == 512
-    assert plan(SMALL, needed_mib(SMALL, 128, 400) + 150, 400).row_tokens == 128
+def test_a_machine_with_memory_gets_long_rows_and_a_small_one_short_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert row_tokens_for(SMALL, 16_000, 400) == 512
+    assert row_tokens_for(SMALL, needed_mib(SMALL, 128, 400) + 150, 400) == 128
 
 
 def test_the_bundled_model_fits_into_three_gigabytes_at_the_default_length() -> None:
@@ -29,7 +31,7 @@ def test_the_bundled_model_fits_into_three_gigabytes_at_the_default_length() -> 
 
 def test_a_machine_without_memory_is_told_so_before_anything_is_loaded() -> None:
     with pytest.raises(TrainingFailed) as refusal:
-        plan(LARGE, 8_000, 400)
+        row_tokens_for(LARGE, 8_000, 400)
 
     assert "8,000 MiB are free" in str(refusal.value)
     assert "smaller model" in str(refusal.value)
