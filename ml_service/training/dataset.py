@@ -157,7 +157,9 @@ def _field(error: msgspec.ValidationError) -> str:
 
 def _example(number: int, sample: TrainingSample, renderer: ChatTemplateRenderer, method: TrainingMethod, limit: int) -> Example | None:
     name = f"Sample {number}" + (f" ({sample.id})" if sample.id else "")
-    turns = _turns(name, sample)
+    if not sample.output.strip() or (sample.rejected_output is not None and not sample.rejected_output.strip()):
+        raise TrainingFailed(f"{name} is corrupt: its output is empty.")
+    turns = sample.messages or [Turn(role="user", content=sample.input or "")]  # it was accepted with one of them
     try:
         reply = renderer.answer(sample.output)
         rejected = renderer.answer(sample.rejected_output) if method == "dpo" and sample.rejected_output is not None else None
@@ -171,19 +173,6 @@ def _example(number: int, sample: TrainingSample, renderer: ChatTemplateRenderer
         sample_id=sample.id, thread=sample.thread, turns=turns, message=turns[-1].content, output=sample.output, prompt=prompt, reply=reply,
         rejected=rejected, quality=sample.quality, at=sample.at,
     )  # fmt: skip
-
-
-def _turns(name: str, sample: TrainingSample) -> list[Turn]:
-    if (sample.input is None) == (sample.messages is None):
-        raise TrainingFailed(f"{name} is corrupt: it needs exactly one of input and messages.")
-    turns = [Turn(role="user", content=sample.input)] if sample.input is not None else list(sample.messages or [])
-    if not turns:
-        raise TrainingFailed(f"{name} is corrupt: its messages are empty.")
-    if not sample.output.strip() or (sample.rejected_output is not None and not sample.rejected_output.strip()):
-        raise TrainingFailed(f"{name} is corrupt: its output is empty.")
-    if not 0 <= sample.quality <= 1:
-        raise TrainingFailed(f"{name} is corrupt: its quality is not between 0 and 1.")
-    return turns
 
 
 def _time(example: Example) -> datetime:

@@ -163,14 +163,8 @@ def test_samples_of_no_use_are_refused(tmp_path: Path, renderer: ChatTemplateRen
             {"messages": [{"role": SECRET, "content": ""}], "output": "a"},
             "Sample 2 is corrupt: its field messages[0].role is missing or not valid.",
         ),
-        (
-            {"id": "s-2", "input": SECRET, "messages": [], "output": "a"},
-            "Sample 2 (s-2) is corrupt: it needs exactly one of input and messages.",
-        ),
-        ({"output": SECRET}, "Sample 2 is corrupt: it needs exactly one of input and messages."),
-        ({"messages": [], "output": SECRET}, "Sample 2 is corrupt: its messages are empty."),
-        ({"input": SECRET, "output": " "}, "Sample 2 is corrupt: its output is empty."),
-        ({"input": SECRET, "output": "a", "quality": 7}, "Sample 2 is corrupt: its quality is not between 0 and 1."),
+        ({"id": "s-2", "input": SECRET, "output": " "}, "Sample 2 (s-2) is corrupt: its output is empty."),
+        ({"input": SECRET, "output": "a", "quality": "high"}, "Sample 2 is corrupt: its field quality is missing or not valid."),
     ],
 )
 def test_a_corrupt_sample_is_named_without_its_text(
