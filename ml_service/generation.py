@@ -27,8 +27,6 @@ from ml_service.settings import Settings
 from shared.contracts.generation import Candidate, GenerateRequest, GenerateResponse, TokenEvent
 from shared.errors import BadRequest, Conflict, NotFound, Unavailable
 
-LONG_PROMPT_CHARACTERS: Final = 20_000
-"""Longer ones are tokenised in a thread, so that they do not hold up other requests' tokens."""
 MOST_ANSWER_TOKENS: Final = 4096
 """Tokens that all answers of one request may have together: with several answers each may be shorter than `max_tokens`."""
 
@@ -212,8 +210,7 @@ class GenerationService:
                 return fit_turns(model.renderer, turns, limit, drop_oldest=may_be_cut, cut_last=may_be_cut)
             return fit_text(model.renderer, request.prompt or "", limit)
 
-        characters = len(request.prompt or "") + sum(len(turn.content) for turn in turns or [])
-        return render() if characters < LONG_PROMPT_CHARACTERS else await asyncio.to_thread(render)
+        return await asyncio.to_thread(render)  # a long prompt must not hold up other requests' tokens
 
 
 def most_prompt_tokens(settings: Settings) -> int | None:

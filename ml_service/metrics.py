@@ -33,7 +33,6 @@ class Metrics:
             registry=self._registry,
         )
 
-        self.adapter_loads = Counter("ml_adapter_loads", "Adapters loaded into the engine.", registry=self._registry)
         self.adapter_load_seconds = Histogram(
             "ml_adapter_load_seconds",
             "From the first request for an adapter to its being loaded: finding, checking, loading.",

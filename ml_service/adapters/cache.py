@@ -150,7 +150,6 @@ class AdapterCache:
             raise
         self._notify()
         seconds = time.monotonic() - began
-        self._metrics.adapter_loads.inc()
         self._metrics.adapter_load_seconds.observe(seconds)
         log.info("adapter loaded", adapter_id=entry.stored.adapter_id, milliseconds=round(seconds * 1000, 1))
         return adapter

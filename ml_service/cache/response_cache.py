@@ -32,16 +32,12 @@ redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
 redis.call('PEXPIRE', KEYS[3], ARGV[3])
 return 1
 """
-# KEYS: epoch, names. ARGV: how long the epoch is kept in seconds. Returns how many answers there were.
+# KEYS: epoch, names. ARGV: how long the epoch is kept in seconds.
 FORGET: Final = """
 redis.call('INCR', KEYS[1])
 redis.call('EXPIRE', KEYS[1], ARGV[1])
-local dropped = 0
-for _, name in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
-  dropped = dropped + redis.call('UNLINK', name)
-end
+for _, name in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do redis.call('UNLINK', name) end
 redis.call('DEL', KEYS[2])
-return dropped
 """
 
 log = structlog.get_logger(__name__)
@@ -87,13 +83,13 @@ class ResponseCache:
         with suppress(Unavailable):
             await self._call(self._put, keys, [epoch, msgspec.json.encode(candidates), self._ttl_seconds * 1000])
 
-    async def forget(self, scope: str) -> int:
-        """Drop a scope's answers, also those that are being written now; returns how many there were.
+    async def forget(self, scope: str) -> None:
+        """Drop a scope's answers, also those that are being written now.
 
         Raises:
             Unavailable: Redis is away.
         """
-        return int(await self._call(self._forget, [epoch_key(scope), names_key(scope)], [EPOCH_SECONDS]))
+        await self._call(self._forget, [epoch_key(scope), names_key(scope)], [EPOCH_SECONDS])
 
     async def invalidate(self, pattern: str) -> int:
         """Drop the answers whose key, after the cache's own prefix, matches a glob pattern; returns how many there were. It looks at every

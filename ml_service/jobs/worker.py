@@ -103,7 +103,6 @@ class JobWorker(ABC, Generic[RequestT, ResultT]):
         finally:
             for task in background:  # until here leases were kept; a heartbeat must not meet a closed connection
                 await task.close()
-            await arq.take_back_health()
             await self._redis.aclose(close_connection_pool=True)
 
     async def until_answered(self, call: Callable[[], Awaitable[Answer]]) -> Answer | None:
@@ -280,11 +279,6 @@ class _ArqWorker(Worker):
         finally:
             stopping.cancel()
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
-
-    async def take_back_health(self) -> None:
-        """Delete arq's sign of life; nothing happens without Redis."""
-        with suppress(*REDIS_ERRORS):
-            await self.pool.delete(self.health_check_key)
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """As arq's, which never again uses the place of a job that it cannot read."""

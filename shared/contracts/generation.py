@@ -8,7 +8,7 @@ from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 from shared.contracts.names import BASE_SCOPE, Scope
 
 Role = Literal["system", "user", "assistant"]
-FinishReason = Literal["stop", "length", "abort"]
+FinishReason = Literal["stop", "length"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
