@@ -13,7 +13,7 @@ def main() -> None:
     data_dir: Path = parser.parse_args().data_dir
     for entry in builtin_catalogue().values():
         if entry.source == "bundled":
-            folder = unpack(entry.location, bundled_folder(entry, data_dir), lambda line: print(line, flush=True))
+            folder = unpack(entry.location, bundled_folder(entry, data_dir))
             print(f"{entry.name} is in {folder}", flush=True)
 
 
