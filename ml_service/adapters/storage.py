@@ -41,7 +41,7 @@ class Storage(ABC):
         self._root = str(root).rstrip("/")
 
     @abstractmethod
-    def put(self, scope: str, adapter_id: str, files: Mapping[str, Path], manifest: bytes) -> bool:
+    def put(self, scope: str, adapter_id: str, files: Mapping[str, bytes], manifest: bytes) -> bool:
         """Store an adapter, all of it or nothing; False if there is one with this id."""
 
     @abstractmethod
@@ -93,14 +93,14 @@ class FolderStorage(Storage):
     def __init__(self, root: Path) -> None:
         super().__init__(str(root))
 
-    def put(self, scope: str, adapter_id: str, files: Mapping[str, Path], manifest: bytes) -> bool:
+    def put(self, scope: str, adapter_id: str, files: Mapping[str, bytes], manifest: bytes) -> bool:
         target = Path(self._path(scope, adapter_id))
         with _store_errors():
             if (target / MANIFEST).exists():
                 return False
             with _unfinished(target) as folder:
-                for name, path in files.items():
-                    _write(folder / name, path.read_bytes())
+                for name, data in files.items():
+                    _write(folder / name, data)
                 _write(folder / MANIFEST, manifest)
                 _sync_folder(folder)
                 if not (target / MANIFEST).exists():  # it may be there without: an adapter that was deleted, but not to the end
@@ -131,13 +131,13 @@ class BucketStorage(Storage):
         super().__init__(url)
         self._copies = copies
 
-    def put(self, scope: str, adapter_id: str, files: Mapping[str, Path], manifest: bytes) -> bool:
+    def put(self, scope: str, adapter_id: str, files: Mapping[str, bytes], manifest: bytes) -> bool:
         with _store_errors():
             if self._fs.exists(self._path(scope, adapter_id, MANIFEST)):
                 return False
             self._fs.makedirs(self._path(scope, adapter_id), exist_ok=True)
-            for name, path in files.items():
-                self._fs.put_file(str(path), self._path(scope, adapter_id, name))
+            for name, data in files.items():
+                self._fs.pipe_file(self._path(scope, adapter_id, name), data)
             self._fs.pipe_file(self._path(scope, adapter_id, MANIFEST), manifest)
             return True
 

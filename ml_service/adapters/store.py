@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import Final, TypeVar, TypeVarTuple
 from ml_service.adapters.base_models import Shapes, linear_shapes
 from ml_service.adapters.manifest import CONFIG, MANIFEST, WEIGHTS, Manifest, StoredFile, decode, encode
 from ml_service.adapters.storage import BucketStorage, FolderStorage, Storage
-from ml_service.adapters.validation import Limits, check_files, validate
+from ml_service.adapters.validation import Limits, read_files, validate
 from ml_service.engine.protocol import AdapterRefused
 from ml_service.models.catalogue import ModelEntry
 from ml_service.settings import Settings
@@ -122,26 +121,19 @@ class AdapterStore:
             raise AdapterRefused("An adapter's id and scope have only letters, digits, _ and -, at most 100 of them")
         if base_model not in self._catalogue:
             raise AdapterRefused("The adapter's base model is not in the catalogue")
-        check_files(folder, PUBLISHED)
-        with tempfile.TemporaryDirectory(prefix="adapter-") as name:
-            # A copy is checked and stored, so that nobody can exchange the files in between.
-            copy = Path(name)
-            weights = (folder / WEIGHTS).read_bytes() if (folder / WEIGHTS).stat().st_size <= self._limits.max_bytes else b""
-            (copy / WEIGHTS).write_bytes(weights)
-            (copy / CONFIG).write_bytes((folder / CONFIG).read_bytes())
-            config = validate(copy, self._limits, self._shapes_of(base_model))
-            (copy / CONFIG).write_bytes(config.encode(base_model))
-            files = {each: copy / each for each in (CONFIG, WEIGHTS)}
-            manifest = Manifest(
-                adapter_id=adapter_id,
-                scope=scope,
-                base_model=base_model,
-                rank=config.rank,
-                created_at=datetime.now(UTC),
-                files={each: _describe(path) for each, path in files.items()},
-            )
-            if self._storage.put(scope, adapter_id, files, encode(manifest)):
-                return manifest
+        files = read_files(folder, PUBLISHED, self._limits)
+        config = validate(files, self._limits, self._shapes_of(base_model))
+        files[CONFIG] = config.encode(base_model)
+        manifest = Manifest(
+            adapter_id=adapter_id,
+            scope=scope,
+            base_model=base_model,
+            rank=config.rank,
+            created_at=datetime.now(UTC),
+            files={name: _describe(data) for name, data in files.items()},
+        )
+        if self._storage.put(scope, adapter_id, files, encode(manifest)):
+            return manifest
         present = self._find(scope, adapter_id)
         if present is not None and present.is_same_version(manifest):
             return present
@@ -176,14 +168,14 @@ class AdapterStore:
             raise AdapterRefused(f"The adapter is larger than {self._limits.max_bytes} bytes (MAX_ADAPTER_MIB)")
         try:
             folder = self._storage.folder(manifest)
-            check_files(folder, STORED)
-            for name, file in manifest.files.items():
-                if _describe(folder / name) != file:
-                    self._storage.drop_copy(manifest)
-                    raise AdapterRefused(f"The adapter's {name} is damaged: it is not what was published")
-            config = validate(folder, self._limits, self._shapes_of(manifest.base_model))
+            files = read_files(folder, STORED, self._limits)
         except FileNotFoundError as error:
             raise AdapterRefused("The adapter's files are missing") from error
+        for name, data in files.items():
+            if _describe(data) != manifest.files[name]:
+                self._storage.drop_copy(manifest)
+                raise AdapterRefused(f"The adapter's {name} is damaged: it is not what was published")
+        config = validate(files, self._limits, self._shapes_of(manifest.base_model))
         if config.rank != manifest.rank:
             raise AdapterRefused(f"The adapter's rank is {config.rank}, and its manifest says {manifest.rank}")
         return folder
@@ -193,7 +185,5 @@ class AdapterStore:
         return linear_shapes(entry, self._data_dir) if entry is not None else None
 
 
-def _describe(path: Path) -> StoredFile:
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return StoredFile(size=path.stat().st_size, sha256=digest)
+def _describe(data: bytes) -> StoredFile:
+    return StoredFile(size=len(data), sha256=hashlib.sha256(data).hexdigest())

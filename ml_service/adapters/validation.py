@@ -3,15 +3,16 @@
 The engine's own loader refuses much of this too, but some of it only after it has begun, and it reads pickles.
 """
 
-import math
 import re
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import numpy
+from msgspec import Meta
 from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize
 
@@ -28,9 +29,9 @@ LARGEST_WEIGHT: Final = 100
 FLOATS: Final = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 """Types of numbers that weights may have, and how numpy reads them; it does not know bfloat16."""
 TENSOR_NAME: Final = re.compile(r"base_model\.model\.(?P<module>[A-Za-z0-9_.]{1,300})\.lora_(?P<side>[AB])\.weight")
-TARGET: Final = re.compile(r"[A-Za-z0-9_.]{1,300}")
-PLAIN_INITS: Final = (None, True, False, "gaussian", "eva", "orthogonal", "mica", "lora_ga")
-"""How weights were before training. Others, such as PiSSA and OLoRA, have changed the base model itself."""
+TARGET: Final = r"\A[A-Za-z0-9_.]{1,300}\Z"
+FIELD: Final = re.compile(r"(?:field `|`\$\.)(\w+)")
+"""In msgspec's messages."""
 WITHOUT_EFFECT: Final = frozenset(
     {
         "auto_mapping", "base_model_name_or_path", "corda_config", "eva_config", "inference_mode", "loftq_config", "lora_dropout",
@@ -48,39 +49,37 @@ class Limits:
     max_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoraConfig:
-    """What matters of PEFT's `adapter_config.json`."""
+class LoraConfig(msgspec.Struct, kw_only=True):
+    """What matters of PEFT's `adapter_config.json`, and the values that are served."""
 
-    rank: int
-    alpha: float
-    rslora: bool
-    targets: tuple[str, ...]
+    rank: Annotated[int, Meta(ge=1)] = msgspec.field(name="r")
+    alpha: Annotated[float, Meta(gt=0, le=LARGEST_ALPHA)] = msgspec.field(name="lora_alpha")
+    targets: Annotated[list[Annotated[str, Meta(pattern=TARGET)]], Meta(min_length=1)] = msgspec.field(name="target_modules")
+    rslora: bool = msgspec.field(name="use_rslora", default=False)
+    peft_type: Literal["LORA"] = "LORA"
+    bias: Literal["none"] = "none"
+    init_lora_weights: Literal["gaussian", "eva", "orthogonal", "mica", "lora_ga"] | bool | None = True
+    """How weights were before training. Other ways, such as PiSSA and OLoRA, have changed the base model itself."""
 
     def encode(self, base_model: str) -> bytes:
         """The file anew, with nothing in it that the checks did not see: the same adapter gives the same bytes on every machine."""
         content = {
+            **msgspec.to_builtins(self),
             "base_model_name_or_path": base_model,
-            "bias": "none",
             "fan_in_fan_out": False,
             "inference_mode": True,
             "init_lora_weights": True,
-            "lora_alpha": self.alpha,
             "lora_dropout": 0.0,
-            "peft_type": "LORA",
-            "r": self.rank,
-            "target_modules": list(self.targets),
             "task_type": "CAUSAL_LM",
-            "use_rslora": self.rslora,
         }
-        return msgspec.json.format(msgspec.json.encode(content), indent=2)
+        return msgspec.json.format(msgspec.json.encode(content, order="sorted"), indent=2)
 
 
-def check_files(folder: Path, allowed: frozenset[str]) -> None:
-    """Refuse a folder that has anything but plain files of the allowed names; a pickle is refused by its name.
+def read_files(folder: Path, allowed: frozenset[str], limits: Limits) -> dict[str, bytes]:
+    """The two files of an adapter; of one that is too large, one byte more than is accepted.
 
     Raises:
-        AdapterRefused: it has, or lacks one of the two files of an adapter.
+        AdapterRefused: one is missing, or there is anything but plain files of the allowed names; a pickle is refused by its name.
     """
     try:
         found = {path.name: path.lstat() for path in folder.iterdir()}
@@ -94,65 +93,55 @@ def check_files(folder: Path, allowed: frozenset[str]) -> None:
             raise AdapterRefused(f"The adapter has a file that does not belong to one; only {', '.join(sorted(allowed))} may be there")
         if not stat.S_ISREG(status.st_mode):
             raise AdapterRefused(f"The adapter's {name} is not an ordinary file")
+    files = {}
+    for name in (CONFIG, WEIGHTS):
+        with (folder / name).open("rb") as stream:
+            files[name] = stream.read(limits.max_bytes + 1)
+    return files
 
 
-def validate(folder: Path, limits: Limits, shapes: Shapes | None) -> LoraConfig:
-    """Check a folder that has passed `check_files`; without the base model's shapes, comparing with them is left to the engine.
+def validate(files: Mapping[str, bytes], limits: Limits, shapes: Shapes | None) -> LoraConfig:
+    """Check the two files of an adapter; without the base model's shapes, comparing with them is left to the engine.
 
     Raises:
         AdapterRefused: the engine must not be given this.
     """
-    config = _read_config(folder / CONFIG, limits)
-    matrices = _read_matrices(folder / WEIGHTS, limits.max_bytes)
+    config = _read_config(files[CONFIG], limits)
+    matrices = _read_matrices(files[WEIGHTS], limits.max_bytes)
     _check_pairs(matrices, config, shapes)
     for matrix in matrices.values():
         _check_values(matrix)
     return config
 
 
-def _read_config(path: Path, limits: Limits) -> LoraConfig:
+def _read_config(data: bytes, limits: Limits) -> LoraConfig:
+    if len(data) > CONFIG_BYTES:
+        raise AdapterRefused(f"The adapter's {CONFIG} is larger than {CONFIG_BYTES // 2**10} KiB")
     try:
-        if path.stat().st_size > CONFIG_BYTES:
-            raise AdapterRefused(f"The adapter's {CONFIG} is larger than {CONFIG_BYTES // 2**10} KiB")
-        content = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except (msgspec.MsgspecError, RecursionError, OSError) as error:
+        content = msgspec.json.decode(data, type=dict[str, Any])
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise AdapterRefused(f"The adapter's {CONFIG} is not a JSON object") from error
-    return _check_config(content, limits)
-
-
-def _check_config(content: dict[str, Any], limits: Limits) -> LoraConfig:
-    rank, alpha, targets = content.pop("r", None), content.pop("lora_alpha", None), content.pop("target_modules", None)
-    if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
-        raise _config_error("r must be a whole number of at least 1")
-    if rank > limits.max_rank:
-        raise _config_error(f"r is {rank}; adapters of a rank above {limits.max_rank} are not served (MAX_LORA_RANK)")
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha) or not 0 < alpha <= LARGEST_ALPHA:
-        raise _config_error(f"lora_alpha must be a number above 0, at most {LARGEST_ALPHA}")
-    if not isinstance(targets, list) or not targets or not all(isinstance(each, str) and TARGET.fullmatch(each) for each in targets):
-        raise _config_error("target_modules must be a list of module names")
-    if content.pop("peft_type", "LORA") != "LORA":
-        raise _config_error("peft_type must be LORA")
-    if content.pop("bias", "none") != "none":
-        raise _config_error("bias must be none")
-    init = content.pop("init_lora_weights", True)
-    if not any(init is each or (isinstance(each, str) and init == each) for each in PLAIN_INITS):
-        raise _config_error("init_lora_weights names a method that changes the base model, such as PiSSA; save it as a plain LoRA")
-    rslora = content.pop("use_rslora", False)
-    if not isinstance(rslora, bool):
-        raise _config_error("use_rslora must be true or false")
+    try:
+        config = msgspec.convert(content, LoraConfig)
+    except msgspec.ValidationError as error:
+        found = FIELD.search(str(error))  # the rest of the message may quote the file
+        name = found[1] if found else "a field"
+        raise _config_error(f"{name} is missing or has a value that is not served; save the adapter as a plain LoRA") from error
+    if config.rank > limits.max_rank:
+        raise _config_error(f"r is {config.rank}; adapters of a rank above {limits.max_rank} are not served (MAX_LORA_RANK)")
+    known = {field.encode_name for field in msgspec.structs.fields(LoraConfig)} | WITHOUT_EFFECT
     for key, value in sorted(content.items()):
         # Any other option changes what the weights mean, or names files and code: DoRA, modules_to_save, rank_pattern, …
-        if key not in WITHOUT_EFFECT and value not in (None, False, [], {}):
+        if key not in known and value not in (None, False, [], {}):
             raise _config_error(f"{_printable(key)} is not supported; leave it out")
-    return LoraConfig(rank=rank, alpha=float(alpha), rslora=rslora, targets=tuple(sorted(set(targets))))
+    config.targets = sorted(set(config.targets))
+    return config
 
 
-def _read_matrices(path: Path, max_bytes: int) -> dict[str, NDArray[Any]]:
+def _read_matrices(data: bytes, max_bytes: int) -> dict[str, NDArray[Any]]:
     """The matrices by name. What they are called, and whether the file holds exactly what its header says, the format's library checks."""
-    size = path.stat().st_size
-    if size > max_bytes:
-        raise AdapterRefused(f"The adapter's {WEIGHTS} has {size} bytes; {max_bytes} are allowed (MAX_ADAPTER_MIB)")
-    data = path.read_bytes()
+    if len(data) > max_bytes:
+        raise AdapterRefused(f"The adapter's {WEIGHTS} is larger than {max_bytes} bytes (MAX_ADAPTER_MIB)")
     if int.from_bytes(data[:8], "little") > HEADER_BYTES:
         raise AdapterRefused(f"The adapter's {WEIGHTS} has a header larger than {HEADER_BYTES // 2**20} MiB, or none")
     try:
