@@ -1,6 +1,5 @@
 """`/models`, `/model/reload`, and the engine's own OpenAI-compatible API under `/v1`."""
 
-import json
 import time
 from collections.abc import Mapping
 from typing import Annotated
@@ -8,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from ml_service.api.documentation import errors
-from ml_service.engine.protocol import AsgiApp, EngineAway, GenerationFailed, LoadedModel, QueueFull
+from ml_service.engine.protocol import EngineAway, GenerationFailed, QueueFull
 from ml_service.engine.supervisor import EngineSupervisor
 from ml_service.models.catalogue import ModelEntry
 from shared.asgi import AsgiScope, Message, Receive, Send
@@ -87,59 +86,22 @@ class OpenAiApi:
         app = model.engine.openai_app()
         if app is None:
             raise NotFound("This engine has no OpenAI-compatible API")
-        if asgi_scope["method"] == "GET" and (name := _model_asked_for(asgi_scope["path"])) is not None:
-            await _describe(name, model, app, asgi_scope, receive, send)
-            return
-        answer = _OwnServerErrors(send)
-        await app(_as_if_not_mounted(asgi_scope), receive, answer.send)
-        answer.raise_if_failed(model)
+        status = 0
 
+        async def send_own(message: Message) -> None:
+            """Hold back an answer with a 5xx status: it speaks of the engine's insides, and this service has words of its own."""
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            if status < 500:
+                await send(message)
 
-def _model_asked_for(path: str) -> str | None:
-    """The name in `/v1/models/<name>`; it may have slashes."""
-    _, separator, name = path.partition("/models/")
-    return name if separator and name else None
-
-
-async def _describe(name: str, model: LoadedModel, app: AsgiApp, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
-    """OpenAI's "retrieve model", which the inner app does not have: an element of its list, or a 404 in its words."""
-    if name != model.entry.name:
-        error = {"message": f"The model `{name}` does not exist.", "type": "NotFoundError", "param": "model", "code": 404}
-        await _answer(send, 404, {"error": error})
-        return
-    body = bytearray()
-
-    async def collect(message: Message) -> None:
-        body.extend(message.get("body", b""))
-
-    await app({**_as_if_not_mounted(asgi_scope), "path": "/v1/models", "raw_path": b"/v1/models"}, receive, collect)
-    await _answer(send, 200, next(each for each in json.loads(body)["data"] if each["id"] == name))
-
-
-async def _answer(send: Send, status: int, content: object) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]})
-    await send({"type": "http.response.body", "body": json.dumps(content).encode()})
-
-
-class _OwnServerErrors:
-    """Holds back an inner app's answer with a 5xx status: it speaks of the engine's insides, and this service has words of its own."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self._status = 0
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self._status = message["status"]
-        if self._status < 500:
-            await self._send(message)
-
-    def raise_if_failed(self, model: LoadedModel) -> None:
-        if self._status < 500:
+        await app(_as_if_not_mounted(asgi_scope), receive, send_own)
+        if status < 500:
             return
         if not model.engine.alive:
             raise EngineAway("The engine died while it generated; it is being started again", retry_after=10)
-        if self._status == 503:
+        if status == 503:
             raise QueueFull("The engine has as much work as it may queue")
         raise GenerationFailed("The generation failed")
 

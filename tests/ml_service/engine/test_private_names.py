@@ -20,6 +20,7 @@ from trl import DPOTrainer
 from vllm.entrypoints.launchers.api_server.app_state import init_app_state
 from vllm.entrypoints.launchers.app import build_app
 from vllm.entrypoints.launchers.cli_args import make_arg_parser
+from vllm.entrypoints.openai.models.api_router import show_available_models
 from vllm.lora.layers.base_linear import BaseLinearLayerWithLoRA
 from vllm.lora.model_manager import LoRAModelManager
 from vllm.lora.punica_wrapper.punica_base import PunicaWrapperBase
@@ -59,6 +60,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::Deprec
         (build_app, ("args", "supported_tasks", "model_config")),
         (init_app_state, ("engine_client", "state", "args", "supported_tasks")),
         (make_arg_parser, ("parser",)),
+        (show_available_models, ("raw_request",)),
         (OutputProcessor.propagate_error, ("self", "e")),
         (AsyncLLM.shutdown, ("self", "timeout")),
         (StatLoggerBase.record, ("self", "scheduler_stats", "iteration_stats")),
