@@ -118,8 +118,8 @@ class RequestContext:
     """
 
     def __init__(self, app: App, *, observe: Observe, quiet_paths: Container[str] = (), believe_traces: bool = False) -> None:
-        """`observe` measures HTTP requests. `quiet_paths`, which machines ask for every few seconds, are logged only when debugging, and not
-        traced. With `believe_traces` a request is part of the trace that its caller names: strangers are not believed."""
+        """`observe` measures HTTP requests. `quiet_paths`, which machines ask for every few seconds, are logged only when debugging, and
+        not traced. With `believe_traces` a request is part of the trace that its caller names: strangers are not believed."""
         self._app = app
         self._observe = observe
         self._quiet_paths = quiet_paths
