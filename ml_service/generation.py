@@ -10,9 +10,7 @@ from typing import Final
 
 import structlog
 
-from ml_service.adapters.manifest import Manifest
 from ml_service.adapters.registry import UNUSABLE, AdapterRegistry
-from ml_service.adapters.storage import StoreAway
 from ml_service.cache.keys import answer_key, named_key
 from ml_service.cache.response_cache import ResponseCache
 from ml_service.cache.single_flight import SingleFlight
@@ -24,6 +22,8 @@ from ml_service.models.catalogue import has_gpu
 from ml_service.models.fitting import Fitted, fit_text, fit_turns
 from ml_service.models.number_format import CPU_STEP_TOKENS, cpu_number_format
 from ml_service.settings import Settings
+from shared.adapter_store.manifest import Manifest
+from shared.adapter_store.storage import StoreAway
 from shared.contracts.generation import Candidate, GenerateRequest, GenerateResponse, TokenEvent
 from shared.errors import BadRequest, Conflict, NotFound, Unavailable
 

@@ -10,10 +10,10 @@ from typing import Final
 
 import structlog
 
-from ml_service.adapters.manifest import Manifest
 from ml_service.adapters.store import AdapterStore
 from ml_service.engine.protocol import Adapter, Engine, EngineAway
 from ml_service.metrics import Metrics
+from shared.adapter_store.manifest import Manifest
 from shared.errors import Unavailable
 
 PLACE_SECONDS: Final = 30.0

@@ -9,11 +9,11 @@ from typing import Final
 import structlog
 
 from ml_service.adapters.cache import AdapterCache
-from ml_service.adapters.manifest import Manifest
-from ml_service.adapters.storage import StoreAway
 from ml_service.adapters.store import AdapterStore
 from ml_service.engine.protocol import Adapter, AdapterRefused, Engine, LoadedModel
 from ml_service.metrics import Metrics
+from shared.adapter_store.manifest import Manifest
+from shared.adapter_store.storage import StoreAway
 from shared.background import BackgroundTask
 from shared.errors import Conflict, NotFound
 

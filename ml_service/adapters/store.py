@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Final, TypeVar, TypeVarTuple
 
 from ml_service.adapters.base_models import Shapes, linear_shapes
-from ml_service.adapters.manifest import CONFIG, MANIFEST, WEIGHTS, Manifest, StoredFile, decode, encode
-from ml_service.adapters.storage import BucketStorage, FolderStorage, Storage
 from ml_service.adapters.validation import Limits, read_files, validate
 from ml_service.engine.protocol import AdapterRefused
 from ml_service.models.catalogue import ModelEntry
 from ml_service.settings import Settings
+from shared.adapter_store.manifest import CONFIG, MANIFEST, WEIGHTS, DamagedManifest, Manifest, StoredFile, decode, encode
+from shared.adapter_store.storage import Storage, open_storage
 from shared.contracts.names import is_name
 from shared.errors import Conflict
 
@@ -50,12 +50,7 @@ class AdapterStore:
     def open(cls, settings: Settings, catalogue: Mapping[str, ModelEntry]) -> "AdapterStore":
         """The store that the settings name."""
         data_dir = Path(settings.data_dir).resolve()
-        location = settings.adapter_store.removeprefix("file://")
-        storage: Storage
-        if "://" in location:
-            storage = BucketStorage(location, data_dir / "adapters-cache")
-        else:
-            storage = FolderStorage(Path(location).resolve() if location else data_dir / "adapters")
+        storage = open_storage(settings.adapter_store, data_dir, data_dir / "adapters-cache")
         limits = Limits(max_rank=settings.max_lora_rank, max_bytes=settings.max_adapter_mib * 2**20)
         return cls(storage, catalogue, data_dir, limits)
 
@@ -141,7 +136,10 @@ class AdapterStore:
 
     def _find(self, scope: str, adapter_id: str) -> Manifest | None:
         data = self._storage.manifest(scope, adapter_id) if is_name(scope) and is_name(adapter_id) else None
-        return decode(data, scope, adapter_id) if data is not None else None
+        try:
+            return decode(data, scope, adapter_id) if data is not None else None
+        except DamagedManifest as error:
+            raise AdapterRefused(error.message) from error
 
     def _of_scope(self, scope: str) -> list[Manifest]:
         found: list[Manifest] = []

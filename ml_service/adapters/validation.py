@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize
 
 from ml_service.adapters.base_models import Shapes, layer_name
-from ml_service.adapters.manifest import CONFIG, WEIGHTS
 from ml_service.engine.protocol import AdapterRefused
+from shared.adapter_store.manifest import CONFIG, WEIGHTS
 
 CONFIG_BYTES: Final = 64 * 2**10
 HEADER_BYTES: Final = 4 * 2**20

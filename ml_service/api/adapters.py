@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from ml_service.adapters.manifest import Manifest
 from ml_service.adapters.registry import AdapterNotFound, AdapterRegistry
 from ml_service.api.documentation import errors
 from ml_service.engine.supervisor import EngineSupervisor
+from shared.adapter_store.manifest import Manifest
 from shared.contracts.adapters import AdapterInfo, AdapterList, AdaptersDeleted
 from shared.contracts.names import BASE_SCOPE, AdapterId, Scope
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ml_service.adapters.manifest import CONFIG, MANIFEST, WEIGHTS, Manifest, StoredFile, encode
-from ml_service.adapters.storage import FolderStorage, Storage
 from ml_service.adapters.store import AdapterStore
 from ml_service.adapters.validation import Limits
 from ml_service.models.catalogue import builtin_catalogue
+from shared.adapter_store.manifest import CONFIG, MANIFEST, WEIGHTS, Manifest, StoredFile, encode
+from shared.adapter_store.storage import FolderStorage, Storage
 from tests.fixtures.loras import BASE, word_loras, write_lora
 from tests.fixtures.ml_service import DATA_DIR
 

@@ -10,9 +10,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from ml_service.adapters.manifest import WEIGHTS
-from ml_service.adapters.storage import FolderStorage
 from ml_service.engine.scripted_engine import ScriptedEngine
+from shared.adapter_store.manifest import WEIGHTS
+from shared.adapter_store.storage import FolderStorage
 from tests.fixtures.loras import BASE
 from tests.fixtures.waiting import PATIENCE_SECONDS
 from tests.ml_service.adapters.conftest import store_on

@@ -19,7 +19,7 @@ import httpx
 import numpy
 import pytest
 
-from ml_service.adapters.manifest import CONFIG, WEIGHTS
+from shared.adapter_store.manifest import CONFIG, WEIGHTS
 from tests.fixtures.loras import BASE, WordLoras, random_tensors, write_lora
 from tests.fixtures.ml_service import MlServiceProcess
 from tests.fixtures.training import STYLE, Trained, style_samples

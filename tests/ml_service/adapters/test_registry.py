@@ -10,14 +10,14 @@ import pytest
 
 from ml_service.adapters import cache
 from ml_service.adapters.cache import NoPlace
-from ml_service.adapters.manifest import WEIGHTS, Manifest
 from ml_service.adapters.registry import AdapterNotFound, AdapterRegistry, AdapterSetAside
-from ml_service.adapters.storage import FolderStorage
 from ml_service.adapters.store import AdapterStore
 from ml_service.engine.protocol import Adapter, AdapterRefused, EngineAway, LoadedModel
 from ml_service.engine.scripted_engine import ScriptedEngine, ScriptedRenderer
 from ml_service.metrics import Metrics
 from ml_service.models.catalogue import builtin_catalogue
+from shared.adapter_store.manifest import WEIGHTS, Manifest
+from shared.adapter_store.storage import FolderStorage
 from tests.fixtures.loras import BASE, random_tensors, write_lora
 from tests.fixtures.waiting import PATIENCE_SECONDS, until
 from tests.ml_service.adapters.conftest import store_on

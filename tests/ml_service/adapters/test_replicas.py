@@ -15,7 +15,7 @@ import httpx
 import pytest
 import s3fs
 
-from ml_service.adapters.storage import BucketStorage
+from shared.adapter_store.storage import BucketStorage
 from tests.fixtures.loras import BASE
 from tests.fixtures.ml_service import MlServiceProcess
 from tests.fixtures.waiting import eventually

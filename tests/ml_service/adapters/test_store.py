@@ -11,10 +11,10 @@ from uuid import uuid4
 import pytest
 from moto.server import ThreadedMotoServer
 
-from ml_service.adapters.manifest import MANIFEST, WEIGHTS
-from ml_service.adapters.storage import BucketStorage, FolderStorage, StoreAway
 from ml_service.adapters.store import AdapterExists, AdapterStore
 from ml_service.engine.protocol import AdapterRefused
+from shared.adapter_store.manifest import MANIFEST, WEIGHTS
+from shared.adapter_store.storage import BucketStorage, FolderStorage, StoreAway
 from tests.fixtures.loras import BASE, random_tensors, write_lora
 from tests.ml_service.adapters.conftest import store_on
 

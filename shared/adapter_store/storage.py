@@ -1,6 +1,7 @@
 """Where adapters lie: `<scope>/<adapter_id>/` with the two files of an adapter and `manifest.json`, in a folder or a bucket.
 
-What has no manifest is not there. All calls block; `store.AdapterStore` makes them in threads of its own.
+What has no manifest is not there. All calls block; the ML service's `AdapterStore` makes them in threads of its own. The gateway's backups
+read and write adapters through the same code.
 """
 
 import errno
@@ -17,7 +18,7 @@ from uuid import uuid4
 import structlog
 from fsspec.core import url_to_fs
 
-from ml_service.adapters.manifest import CONFIG, MANIFEST, MANIFEST_BYTES, WEIGHTS, Manifest
+from shared.adapter_store.manifest import CONFIG, MANIFEST, MANIFEST_BYTES, WEIGHTS, Manifest
 from shared.contracts.names import is_name
 from shared.errors import Unavailable
 
@@ -66,12 +67,13 @@ class Storage(ABC):
             return bytes(self._fs.cat_file(self._path(scope, adapter_id, MANIFEST), start=0, end=MANIFEST_BYTES))
         return None
 
+    def scopes(self) -> list[str]:
+        """Scopes that have or had adapters, in no order."""
+        return self._names(self._root)
+
     def adapter_ids(self, scope: str) -> list[str]:
         """Ids of a scope, in no order; some may be without a manifest."""
-        with _store_errors(), suppress(FileNotFoundError):
-            names = (str(path).rstrip("/").rpartition("/")[2] for path in self._fs.ls(self._path(scope), detail=False))
-            return [name for name in names if is_name(name)]
-        return []
+        return self._names(self._path(scope))
 
     def withdraw(self, scope: str, adapter_id: str) -> None:
         """Take an adapter's manifest away, so that nobody finds it; the files stay for those who use them."""
@@ -82,6 +84,12 @@ class Storage(ABC):
         """Remove what there is of an adapter, or of all of a scope, here and in the store."""
         with _store_errors(), suppress(FileNotFoundError):
             self._fs.rm(self._path(scope, adapter_id) if adapter_id is not None else self._path(scope), recursive=True)
+
+    def _names(self, path: str) -> list[str]:
+        with _store_errors(), suppress(FileNotFoundError):
+            names = (str(each).rstrip("/").rpartition("/")[2] for each in self._fs.ls(path, detail=False))
+            return [name for name in names if is_name(name)]
+        return []
 
     def _path(self, *parts: str) -> str:
         return "/".join((self._root, *parts))
@@ -173,6 +181,18 @@ class BucketStorage(Storage):
     def _copy(self, stored: Manifest) -> Path:
         """The digest is in the name: a folder never changes what it holds."""
         return self._copies / stored.scope / f"{stored.adapter_id}.{stored.digest}"
+
+
+def open_storage(location: str, data_dir: Path, copies: Path) -> Storage:
+    """The storage that the setting ADAPTER_STORE names; without one a folder in `data_dir`.
+
+    Args:
+        copies: the folder of this machine into which a bucket's adapters are fetched.
+    """
+    location = location.removeprefix("file://")
+    if "://" in location:
+        return BucketStorage(location, copies)
+    return FolderStorage(Path(location).resolve() if location else data_dir / "adapters")
 
 
 @contextmanager

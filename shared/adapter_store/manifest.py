@@ -6,13 +6,17 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from ml_service.engine.protocol import AdapterRefused
+from shared.errors import Conflict
 
 CONFIG: Final = "adapter_config.json"
 WEIGHTS: Final = "adapter_model.safetensors"
 MANIFEST: Final = "manifest.json"
 MANIFEST_BYTES: Final = 64 * 2**10
 """More than any manifest has."""
+
+
+class DamagedManifest(Conflict):
+    """A stored manifest cannot be read, or speaks of something else."""
 
 
 class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,14 +69,14 @@ def decode(data: bytes, scope: str, adapter_id: str) -> Manifest:
     """Read a stored manifest, which anyone may have written.
 
     Raises:
-        AdapterRefused: it cannot be read, or speaks of another adapter or of other files.
+        DamagedManifest: it cannot be read, or speaks of another adapter or of other files.
     """
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise AdapterRefused("The adapter's manifest.json cannot be read") from error
+        raise DamagedManifest("The adapter's manifest.json cannot be read") from error
     if (manifest.scope, manifest.adapter_id) != (scope, adapter_id):
-        raise AdapterRefused("The adapter's manifest.json is that of another adapter")
+        raise DamagedManifest("The adapter's manifest.json is that of another adapter")
     if set(manifest.files) != {CONFIG, WEIGHTS}:
-        raise AdapterRefused(f"The adapter's manifest.json must name {CONFIG} and {WEIGHTS}, and nothing else")
+        raise DamagedManifest(f"The adapter's manifest.json must name {CONFIG} and {WEIGHTS}, and nothing else")
     return manifest
