@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from deploy.local.settings import LocalSettings
+from gateway.backup.settings import BackupSettings
 from gateway.settings import Settings as GatewaySettings
 from ml_service.settings import Settings as MlServiceSettings
 from shared.settings import describe
@@ -21,6 +22,7 @@ This page is written from the code (`make docs`), and a test fails when the two 
 """
 _PARTS: dict[str, type[msgspec.Struct]] = {
     "The gateway": GatewaySettings,
+    "`gateway backup` and `gateway restore`": BackupSettings,
     "The ML service": MlServiceSettings,
     "`make run`": LocalSettings,
 }

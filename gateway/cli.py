@@ -1,4 +1,4 @@
-"""`gateway serve | migrate | pair`."""
+"""`gateway serve | migrate | pair | backup | restore`."""
 
 import argparse
 import asyncio
@@ -9,13 +9,14 @@ from typing import get_args
 from uuid import UUID
 
 from gateway.auth.tokens import KeyRing
+from gateway.backup.settings import BackupSettings
 from gateway.database import Database, migrate
 from gateway.devices.pairing import announce
 from gateway.devices.schemas import Pairing, Platform
 from gateway.server import serve
 from gateway.settings import Settings
 from shared.errors import AppError
-from shared.settings import SettingsError, load
+from shared.settings import SettingsError, SettingsT, load
 
 
 def main() -> None:
@@ -28,17 +29,37 @@ def main() -> None:
     pair.add_argument("--name", default="New device", help="what the device is called in the account's list")
     pair.add_argument("--platform", default="macos", choices=get_args(Platform), help="default: macos")
     pair.add_argument("--account", type=UUID, help="id of the account that it joins; without it, it gets a new account")
+    backup = commands.add_parser("backup", help="write the database and the adapters into one file: docs/BACKUP.md")
+    backup.add_argument("file", metavar="FILE", help="the file, or - for standard output")
+    restore = commands.add_parser("restore", help="put a backup into an empty database, and bring its schema up to date")
+    restore.add_argument("file", metavar="FILE", help="the file, or - for standard input")
+    restore.add_argument("--replace", action="store_true", help="lose what the database holds, once the backup is in its place")
     arguments = parser.parse_args()
+    if arguments.command in ("backup", "restore"):
+        _move_data(_load(BackupSettings), arguments)
+        return
     actions: dict[str, Callable[[Settings], None]] = {
         "serve": _serve,
         "migrate": _migrate,
         "pair": lambda settings: _pair(settings, arguments.account, arguments.name, arguments.platform),
     }
+    actions[arguments.command](_load(Settings))
+
+
+def _load(settings_type: type[SettingsT]) -> SettingsT:
     try:
-        settings = load(Settings, os.environ)
+        return load(settings_type, os.environ)
     except SettingsError as error:
         sys.exit(f"gateway: {error}\ngateway: every setting is described in docs/CONFIGURATION.md")
-    actions[arguments.command](settings)
+
+
+def _move_data(settings: BackupSettings, arguments: argparse.Namespace) -> None:
+    from gateway.backup.command import run_backup, run_restore  # with what reads buckets, which the other commands do without
+
+    if arguments.command == "backup":
+        run_backup(settings, arguments.file)
+    else:
+        run_restore(settings, arguments.file, replace=arguments.replace)
 
 
 def _serve(settings: Settings) -> None:

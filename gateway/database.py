@@ -25,7 +25,7 @@ Db: TypeAlias = "PoolConnectionProxy[Record]"
 """What a query runs on: a connection of the pool, inside a transaction or not."""
 
 # Any number that only we use: who holds it is the one that migrates.
-_MIGRATION_LOCK = 7_300_2100
+MIGRATION_LOCK = 7_300_2100
 _FIRST_MIGRATION = "2026-11-26T18:00:00:000000"
 _LONGEST_WAIT_SECONDS = 10
 HEAVY_CONNECTIONS = 4
@@ -221,7 +221,7 @@ async def migrate(url: str) -> str:
             raise RuntimeError(
                 f"The database is encoded in {encoding}: make one with `create database … encoding 'UTF8' template template0`"
             )
-        await lock.execute("select pg_advisory_lock($1)", _MIGRATION_LOCK)
+        await lock.execute("select pg_advisory_lock($1)", MIGRATION_LOCK)
         if await _is_older_than_the_first_release(lock):
             raise RuntimeError(
                 "This database was made before the first release, and has tables of another form: begin with an empty one (of `make run`:"

@@ -100,7 +100,7 @@ class EmbeddedPostgres(ChildProcess):
         while True:
             super().start()
             try:
-                self.wait_until(self._is_ready, timeout=timeout)
+                self.wait_until(self.answers, timeout=timeout)
             except StartError:
                 if _OTHERS_ARE_LEFT not in self.last_words() or time.monotonic() > latest:
                     raise
@@ -135,7 +135,8 @@ class EmbeddedPostgres(ChildProcess):
                 file.write(text)
                 _give_to_ordinary_user(file.fileno())
 
-    def _is_ready(self) -> bool:
+    def answers(self) -> bool:
+        """Whether it takes connections, whoever started it."""
         command = [str(_BINARIES / "pg_isready"), "-q", "-h", str(self._socket_dir)]
         return subprocess.run(command, check=False).returncode == 0
 
