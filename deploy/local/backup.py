@@ -25,6 +25,8 @@ def main() -> None:
     parser.add_argument("file", metavar="FILE", help="the file, or - for standard output or input")
     parser.add_argument("--replace", action="store_true", help="restore: lose what is there, once the backup is in its place")
     arguments = parser.parse_args()
+    if not arguments.file:
+        sys.exit(f"Name the file: make {arguments.action} FILE=assistant.tar")
     os.umask(OWNER_ONLY)
     try:
         _move_data(LocalStack(load(LocalSettings, os.environ)), arguments)
