@@ -226,7 +226,7 @@ def test_what_is_there_is_replaced_when_that_is_wanted(system: System, backup: P
     own.mkdir(parents=True)
     (own / "manifest.json").write_text("{}")
 
-    said = empty.restore(backup, "--replace")
+    said = empty.restore(backup, replace=True)
 
     assert "1 adapters in ADAPTER_STORE were made after the backup: removed" in said
     assert empty.counts() == manifest_of(backup)["rows"]
