@@ -14,7 +14,8 @@ from gateway.backup.errors import BackupError
 from gateway.backup.manifest import Manifest
 from gateway.backup.progress import Progress, say
 from gateway.backup.settings import BackupSettings
-from shared.adapter_store.manifest import CONFIG, MANIFEST, WEIGHTS, DamagedManifest, StoredAdapter, StoredFile, decode
+from shared.adapter_store.manifest import CONFIG, MANIFEST, WEIGHTS, DamagedManifest, StoredFile, decode
+from shared.adapter_store.manifest import Manifest as AdapterManifest
 from shared.adapter_store.storage import Storage, open_storage
 from shared.errors import Unavailable
 
@@ -47,7 +48,7 @@ def write_adapters(writer: ArchiveWriter, storage: Storage, wanted: list[tuple[U
     """
     with _in_words():
         there = [found for account_id, adapter_id in wanted if (found := _find(storage, str(account_id), str(adapter_id)))]
-        progress = Progress("adapters", sum(stored.manifest.size_bytes for stored, _ in there))
+        progress = Progress("adapters", sum(stored.size_bytes for stored, _ in there))
         files: dict[str, StoredFile] = {}
         taken = 0
         for stored, data in there:
@@ -59,7 +60,7 @@ def write_adapters(writer: ArchiveWriter, storage: Storage, wanted: list[tuple[U
                 writer.add_bytes(f"{folder}/{MANIFEST}", data)
                 files[f"{folder}/{MANIFEST}"] = StoredFile(size=len(data), sha256=hashlib.sha256(data).hexdigest())
                 for name, content in contents.items():
-                    published = stored.manifest.files[name]
+                    published = stored.files[name]
                     files[f"{folder}/{name}"] = written = writer.add(f"{folder}/{name}", content, published.size, progress)
                     if written != published:
                         raise BackupError("An adapter's files changed while they were read: run the backup again")
@@ -67,19 +68,19 @@ def write_adapters(writer: ArchiveWriter, storage: Storage, wanted: list[tuple[U
     return WrittenAdapters(taken, len(wanted) - taken, files)
 
 
-def _find(storage: Storage, scope: str, adapter_id: str) -> tuple[StoredAdapter, bytes] | None:
+def _find(storage: Storage, scope: str, adapter_id: str) -> tuple[AdapterManifest, bytes] | None:
     """The adapter and its manifest as it is stored; None if the store has none that can be read."""
     data = storage.manifest(scope, adapter_id)
     if data is None:
         return None
     try:
-        return StoredAdapter(decode(data, scope, adapter_id)), data
+        return decode(data, scope, adapter_id), data
     except DamagedManifest:
         return None
 
 
 @contextmanager
-def _whole(storage: Storage, stored: StoredAdapter) -> Iterator[dict[str, IO[bytes]] | None]:
+def _whole(storage: Storage, stored: AdapterManifest) -> Iterator[dict[str, IO[bytes]] | None]:
     """Its two files, open and as they were published; None if they are not. Whoever deletes it now takes nothing away from us."""
     with ExitStack() as stack:
         stack.callback(storage.drop_copy, stored)
@@ -91,7 +92,7 @@ def _whole(storage: Storage, stored: StoredAdapter) -> Iterator[dict[str, IO[byt
         except FileNotFoundError:
             yield None
             return
-        is_whole = all(_describe(content) == stored.manifest.files[name] for name, content in contents.items())
+        is_whole = all(_describe(content) == stored.files[name] for name, content in contents.items())
         yield contents if is_whole else None
 
 
@@ -177,7 +178,7 @@ class AdapterRestore:
         if not self._has(key, data):
             self._storage.remove(*key)  # what is left of one that is damaged
             self._added.append(key)
-            if not self._storage.put(*key, files, data):
+            if not self._storage.put(*key, {name: path.read_bytes() for name, path in files.items()}, data):
                 raise BackupError("Something else writes to ADAPTER_STORE: stop the ML service and its workers, and run it again")
         shutil.rmtree(self._folder)
         self._folder.mkdir()
