@@ -30,6 +30,14 @@ run: .venv/.installed ## start everything on this machine; Ctrl-C stops it; HTTP
 pair: .venv/.installed ## announce a device where registration is closed: make pair ARGS="--name Phone --platform ios"
 	@exec $(PYTHON) -m deploy.local.pair $(ARGS)
 
+.PHONY: backup
+backup: .venv/.installed ## what make run keeps, as one file: make backup FILE=assistant.tar
+	@exec $(PYTHON) -m deploy.local.backup backup $(FILE) $(ARGS)
+
+.PHONY: restore
+restore: .venv/.installed ## the same the other way: make restore FILE=assistant.tar
+	@exec $(PYTHON) -m deploy.local.backup restore $(FILE) $(ARGS)
+
 .PHONY: demo
 demo: .venv/.installed ## tell the whole story against what runs, or starting it
 	@exec $(PYTHON) -m deploy.local.demo
