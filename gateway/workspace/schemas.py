@@ -189,7 +189,7 @@ class Undone(Wire, frozen=True, kw_only=True):
 
 
 class FileNames(Wire, frozen=True, kw_only=True):
-    file_names: Annotated[list[Annotated[str, Meta(min_length=1, max_length=1_000)]], Meta(min_length=1, max_length=200)]
+    file_names: Annotated[list[str], Meta(min_length=1, max_length=200)]
     start_dir: str | None = None
 
 

@@ -261,6 +261,9 @@ def test_bad_requests_are_told_in_this_apis_words(workspace: Workspace) -> None:
         .json()["error"]
         .startswith("endDate")
     )
+    for name in ("", "nowhere", "x" * 5_000, "a\0b"):
+        refused = workspace.ask("POST", "/files", json={"fileNames": [name], "startDir": str(workspace.root)})
+        assert refused.status_code == 400, (name, refused.text)
     assert httpx.get(f"{workspace.gateway.url}/api/v1/status").json() == {"status": "OK", "message": "API is running"}
 
 
