@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)
+FILE_SUFFIX: Final = "_FILE"
+"""`DATABASE_URL_FILE` names the file that holds `DATABASE_URL`: secrets are mounted as files, which no list of processes shows."""
 
 
 class SettingsError(Exception):
@@ -31,7 +34,8 @@ def variable_name(field: str) -> str:
 def load(settings_type: type[SettingsT], environ: Mapping[str, str]) -> SettingsT:
     """Read a settings struct from environment variables.
 
-    Each field comes from the variable of the same name in capitals; an empty variable counts as unset. Lists are separated by commas.
+    Each field comes from the variable of the same name in capitals, or from the file that the variable with `_FILE` behind its name
+    names; an empty variable counts as unset. Lists are separated by commas.
 
     Raises:
         SettingsError: names every variable that is missing or unusable, never its value.
@@ -39,7 +43,11 @@ def load(settings_type: type[SettingsT], environ: Mapping[str, str]) -> Settings
     values: dict[str, Any] = {}
     problems: list[str] = []
     for field in msgspec.structs.fields(settings_type):
-        raw = environ.get(variable_name(field.name), "")
+        try:
+            raw = _raw_value(variable_name(field.name), environ)
+        except SettingsError as error:
+            problems += error.problems
+            continue
         if raw == "":
             if field.required:
                 problems.append(f"{variable_name(field.name)} is not set: {_description(field.type)}")
@@ -71,6 +79,28 @@ def describe(settings_type: type[msgspec.Struct]) -> list[SettingDescription]:
         )
         for field in msgspec.structs.fields(settings_type)
     ]
+
+
+def _raw_value(variable: str, environ: Mapping[str, str]) -> str:
+    """What a variable holds, or the file that its sister names; empty when neither is set.
+
+    Raises:
+        SettingsError: both are set, or the file holds nothing that can be read.
+    """
+    value, path = environ.get(variable, ""), environ.get(f"{variable}{FILE_SUFFIX}", "")
+    if path == "":
+        return value
+    if value != "":
+        raise SettingsError([f"{variable} and {variable}{FILE_SUFFIX} are both set: keep one of them"])
+    try:
+        text = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise SettingsError([f"{variable}{FILE_SUFFIX} names a file that cannot be read: {error.strerror}"]) from error
+    except ValueError as error:  # its own message quotes what the file holds
+        raise SettingsError([f"{variable}{FILE_SUFFIX} names a file that is not text in UTF-8"]) from error
+    if text == "":  # a secret that got lost shall not count as one that nobody wanted
+        raise SettingsError([f"{variable}{FILE_SUFFIX} names a file that is empty"])
+    return text
 
 
 def _default(field: Any) -> Any:

@@ -18,6 +18,7 @@ from ml_service.settings import Settings
 from ml_service.training.spec import ADAPTER, SAMPLES, SPEC, Said, TrainingSpec
 from shared.contracts.training import TrainingSample
 from shared.processes import launching
+from shared.settings import FILE_SUFFIX
 
 PROCESS: Final = "process"
 """The file with the number of the trainer's process group."""
@@ -188,7 +189,7 @@ def command(module: str, folder: Path, processes: int) -> list[str]:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    environment = {name: value for name, value in os.environ.items() if name.removesuffix(FILE_SUFFIX) not in SECRETS}
     if settings.training_threads:
         environment["OMP_NUM_THREADS"] = environment["MKL_NUM_THREADS"] = str(settings.training_threads)
     return {**environment, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
