@@ -160,6 +160,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         PositiveSeconds, Meta(description="An answer of which nothing new has come for so long is asked for again.")
     ] = 300.0
     worker_jobs: Annotated[Annotated[int, Meta(ge=1)], Meta(description="Answers that one worker has generated at the same time.")] = 32
+    worker_heartbeat: Annotated[
+        str,
+        Meta(description="File that a worker touches twice a second while it goes on, for health checks of containers. Empty: none."),
+    ] = ""
     max_queued_trainings: Annotated[
         Annotated[int, Meta(ge=1)], Meta(description="Training jobs that may wait; more are refused with 503. Redis keeps their samples.")
     ] = 100

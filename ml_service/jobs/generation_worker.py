@@ -41,7 +41,7 @@ class GenerationWorker(JobWorker[AsyncGenerateRequest, GenerateResponse]):
 
     def __init__(self, redis: ArqRedis, settings: Settings, replicas: Replicas, stop: asyncio.Event) -> None:
         self._queue: GenerationQueue = GenerationQueue(redis, settings)
-        super().__init__(redis, self._queue, stop, jobs=settings.worker_jobs)
+        super().__init__(redis, self._queue, stop, jobs=settings.worker_jobs, heartbeat=settings.worker_heartbeat)
         self._replicas = replicas
         self._patience_seconds = settings.job_patience_seconds
 

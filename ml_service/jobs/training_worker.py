@@ -79,7 +79,7 @@ class TrainingWorker(JobWorker[TrainingRequest, Progress]):
         module: str = MODULE,
     ) -> None:
         self._queue: TrainingQueue = TrainingQueue(redis, settings)
-        super().__init__(redis, self._queue, stop, jobs=1)
+        super().__init__(redis, self._queue, stop, jobs=1, heartbeat=settings.worker_heartbeat)
         self._settings = settings
         self._store = store
         self._catalogue = catalogue

@@ -11,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 import structlog
@@ -64,13 +65,17 @@ log = structlog.get_logger(__name__)
 class JobWorker(ABC, Generic[RequestT, ResultT]):
     """Works on one queue, `jobs` at the same time, until `stop` is set; jobs that run then go back to the queue."""
 
-    def __init__(self, redis: ArqRedis, queue: JobQueue[RequestT, ResultT, Any], stop: asyncio.Event, *, jobs: int) -> None:
-        """`redis` has connections of its own, and is closed in the end."""
+    def __init__(
+        self, redis: ArqRedis, queue: JobQueue[RequestT, ResultT, Any], stop: asyncio.Event, *, jobs: int, heartbeat: str = ""
+    ) -> None:
+        """`redis` has connections of its own, and is closed in the end. `heartbeat` is a file that is touched at every beat, for those who
+        ask from outside whether this worker goes on; empty: none."""
         self._redis = redis
         self._queue = queue
         self._stop = stop
         self._jobs = jobs
         self.metrics = WorkerMetrics(queue.spec.name)
+        self._heartbeat = Path(heartbeat) if heartbeat else None
         self._held: dict[str, tuple[str, asyncio.Task[None]]] = {}
         """By lease: the job, and what works on it."""
 
@@ -179,6 +184,7 @@ class JobWorker(ABC, Generic[RequestT, ResultT]):
         """
         connected_since: float | None = None
         while True:
+            self._beat()
             held = [(job_id, lease) for lease, (job_id, _) in self._held.items()]
             patient = connected_since is None or time.monotonic() < connected_since + self._queue.spec.lease_ms / 2000
             try:
@@ -194,6 +200,11 @@ class JobWorker(ABC, Generic[RequestT, ResultT]):
                 for lease in lost & self._held.keys():
                     self._held[lease][1].cancel()
             await asyncio.sleep(BEAT_SECONDS if self._held else IDLE_BEAT_SECONDS)
+
+    def _beat(self) -> None:
+        if self._heartbeat is not None:
+            with suppress(OSError):  # a full disk ends no job
+                self._heartbeat.touch()
 
 
 class Wakeups:

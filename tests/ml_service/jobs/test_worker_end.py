@@ -1,6 +1,8 @@
-"""How a worker ends, in this process."""
+"""How a worker ends, and how it shows that it goes on, in this process."""
 
 import asyncio
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,3 +44,18 @@ async def test_nothing_in_the_background_meets_a_closed_connection(jobs_settings
 
     assert not {"leases", "wakeups"} & redis.users
     assert jobs_redis.dbsize() == 1  # arq's sign of life, for an hour
+
+
+async def test_a_worker_without_jobs_touches_its_heartbeat_again_and_again(
+    jobs_settings: Settings, jobs_redis: Redis, tmp_path: Path
+) -> None:
+    redis, stop, heartbeat = ArqRedis(pool_or_conn=connection_pool(jobs_settings.redis_url, 5)), asyncio.Event(), tmp_path / "heartbeat"
+    worker = IdleWorker(redis, GenerationQueue(redis, jobs_settings), stop, jobs=1, heartbeat=str(heartbeat))
+    working = asyncio.create_task(worker.run())
+    await until(heartbeat.exists)
+
+    os.utime(heartbeat, (0, 0))
+    await until(lambda: heartbeat.stat().st_mtime > 0)
+
+    stop.set()
+    await working
