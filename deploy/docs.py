@@ -16,7 +16,8 @@ _INTRODUCTION = """\
 # Configuration
 
 Every setting is an environment variable. An empty variable counts as unset. Each can also be read from a file, which the variable with
-`_FILE` behind its name names: `JWT_KEYS_FILE=/run/secrets/jwt_keys`. A setting that cannot be used stops the start, and the message names it. `make run` needs none of them: it makes the keys, the database and the queue itself and passes everything else through.
+`_FILE` behind its name names: `JWT_KEYS_FILE=/run/secrets/jwt_keys`. A setting that cannot be used stops the start, and the message names
+it. `make run` needs none of them: it makes the keys, the database and the queue itself and passes everything else through.
 
 This page is written from the code (`make docs`), and a test fails when the two differ.
 """

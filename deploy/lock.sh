@@ -15,8 +15,17 @@ compile() { # OUTPUT, then what to lock
 backend=()
 compgen -G "${UV_FIND_LINKS:-/nonexistent}/torch-*" >/dev/null || backend=(--torch-backend cpu)
 compile cpu.txt --override deploy/locks/overrides-cpu.txt --extra gateway --extra ml-cpu --extra train --extra local --extra dev "${backend[@]}"
+wheels=$UV_FIND_LINKS
 unset UV_FIND_LINKS
 compile gpu.txt --extra gateway --extra ml-gpu --extra train --extra local --extra dev
 compile gateway.txt --extra gateway
 # In the versions that the whole project is tested with.
 compile gateway-dev.txt --constraint deploy/locks/cpu.txt --extra gateway --extra ml --extra test
+# What the images hold: of the same versions, and without what only tests and development need.
+images=(deploy/locks/bundled-model.in --constraint)
+compile ml-gpu.txt "${images[@]}" deploy/locks/gpu.txt --extra ml-gpu
+compile worker-gpu.txt "${images[@]}" deploy/locks/gpu.txt --extra ml --extra train
+[[ -z $wheels ]] || export UV_FIND_LINKS="$wheels"
+cpu=(--override deploy/locks/overrides-cpu.txt "${backend[@]}")
+compile ml-cpu.txt "${images[@]}" deploy/locks/cpu.txt --extra ml-cpu "${cpu[@]}"
+compile worker-cpu.txt "${images[@]}" deploy/locks/cpu.txt --extra ml --extra train "${cpu[@]}"
