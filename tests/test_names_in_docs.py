@@ -166,7 +166,7 @@ def test_modules_and_what_is_in_them() -> None:
         Named(place.file, place.line, name)
         for place in places
         for name in DOTTED.findall(place.name)
-        if not name.endswith((".py", ".log", ".txt")) and not exists(name)
+        if not name.endswith((".py", ".log", ".txt", ".Dockerfile")) and not exists(name)
     ]
     none_of(missing, "module, or name in a module")
 
@@ -188,7 +188,8 @@ def test_metrics() -> None:
 def test_settings() -> None:
     settings: list[type[msgspec.Struct]] = [GatewaySettings, MlServiceSettings, LocalSettings]
     known = {setting.variable for each in settings for setting in describe(each)}
-    others = "\n".join([*sources().values(), *(path.read_text() for path in (ROOT / "Makefile", *(ROOT / "deploy").glob("*.sh")))])
+    elsewhere = (ROOT / "Makefile", ROOT / "compose.yaml", *(ROOT / "deploy").glob("*.sh"), *(ROOT / "deploy").rglob("*.Dockerfile"))
+    others = "\n".join([*sources().values(), *(path.read_text() for path in elsewhere)])
     missing = [
         Named(page, named.line, name)
         for page in PAGES

@@ -1,0 +1,205 @@
+"""The compose stack on a real engine, with the images that this project's files make: `make test-docker`.
+
+One story, in the order of the tests: it starts, is used, loses each of its parts in turn, and is taken down. The figures are printed.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.docker.stack import ComposeStack, eventually_slowly, missing, pair
+from tests.fixtures.waiting import ENGINE_SECONDS, eventually
+
+WHY_NOT = missing()
+pytestmark = [pytest.mark.skipif(WHY_NOT is not None, reason=WHY_NOT or ""), pytest.mark.timeout(3600)]
+LONG_RUNNING = ("caddy", "gateway", "ml", "generation-worker", "training-worker", "valkey", "postgres")
+
+
+def say(what: str) -> None:
+    print(f"\n    {what}", end="", flush=True)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
+    stack = ComposeStack(tmp_path_factory.mktemp("compose"))
+    began = time.monotonic()
+    try:
+        stack.up()
+        say(f"up after {time.monotonic() - began:.0f} s")
+        stack.wait_until_settled()
+        say(f"everything healthy after {time.monotonic() - began:.0f} s")
+        yield stack
+    except BaseException:
+        say(stack.logs()[-20_000:])
+        raise
+    finally:
+        stack.down()
+
+
+@pytest.fixture(scope="module")
+def owner(stack: ComposeStack) -> Iterator[httpx.Client]:
+    """A device of the first account."""
+    with stack.client() as client:
+        pair(stack, client)
+        yield client
+
+
+@pytest.fixture(scope="module")
+def message_id(owner: httpx.Client) -> str:
+    """A message that waits for a reply."""
+    synced = owner.post("/api/sync/messages", json=json.loads((files("deploy.local") / "sample_thread.json").read_text()))
+    assert synced.status_code == 200, synced.text
+    return str(synced.json()["messages"][-1]["id"])
+
+
+def test_two_gateways_run(stack: ComposeStack) -> None:
+    assert len(stack.containers("gateway")) == 2
+
+
+def test_strangers_make_no_account(stack: ComposeStack) -> None:
+    device = {"name": "Stranger", "hardwareId": str(uuid4()), "platform": "linux", "osVersion": "1"}
+
+    with stack.client() as client:
+        assert client.post("/api/devices/register", json=device).status_code == 403
+
+
+def test_who_does_not_know_the_local_authority_does_not_believe_it(stack: ComposeStack) -> None:
+    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        httpx.get(stack.url)
+
+
+def test_a_draft_is_written_for_who_waits(owner: httpx.Client, message_id: str) -> None:
+    began = time.monotonic()
+
+    drafted = owner.post("/api/responses/generate", json={"messageId": message_id, "context": {"maxTokens": 24}})
+
+    assert drafted.status_code == 200, drafted.text
+    assert drafted.json()["response"]
+    say(f"a draft of 24 tokens over HTTPS in {time.monotonic() - began:.1f} s")
+
+
+def test_a_draft_is_streamed_through_caddy(owner: httpx.Client, message_id: str) -> None:
+    body = {"messageId": message_id, "context": {"maxTokens": 24}}
+    headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
+
+    with owner.stream("POST", "/api/responses/generate", json=body, headers=headers) as answer:
+        came = [(time.monotonic(), line) for line in answer.iter_lines() if line.startswith("event:")]
+
+    assert came[-1][1] == "event: completed"
+    assert len(came) > 2
+    assert came[-1][0] - came[0][0] > 0.1  # piece by piece, and not all in the end
+
+
+def test_wrong_codes_are_counted_by_the_address_of_the_client_and_not_by_caddy_s(stack: ComposeStack) -> None:
+    with stack.client() as client:
+        assert client.post("/api/devices/verify", json={"deviceId": str(uuid4()), "code": "000000"}).status_code == 401
+    script = "REDISCLI_AUTH=$(cat /run/secrets/valkey_password) valkey-cli --scan --pattern '{pairing}*'"
+
+    keys = stack.run_in("valkey", "sh", "-c", script).stdout.split()
+
+    assert keys
+    assert not [key for key in keys if stack.edge_prefix in key]
+
+
+@pytest.mark.parametrize("service", ["gateway", "ml", "generation-worker", "training-worker", "caddy"])
+def test_a_container_is_an_ordinary_user_s_and_cannot_be_changed(stack: ComposeStack, service: str) -> None:
+    assert stack.run_in(service, "id", "-u").stdout.strip() == "10001"
+    assert stack.run_in(service, "touch", "/opt/changed").returncode != 0
+    assert stack.run_in(service, "touch", "/tmp/written").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("service", "host", "port", "reached"),
+    [
+        ("generation-worker", "ml", 8100, True),
+        ("generation-worker", "postgres", 5432, False),
+        ("ml", "postgres", 5432, False),
+        ("gateway", "ml", 8100, True),
+    ],
+)
+def test_a_container_reaches_what_it_talks_to(stack: ComposeStack, service: str, host: str, port: int, reached: bool) -> None:
+    program = f"import socket; socket.create_connection(({host!r}, {port}), timeout=3)"
+
+    assert (stack.run_in(service, "python", "-c", program).returncode == 0) is reached
+
+
+@pytest.mark.parametrize("service", ["gateway", "ml", "generation-worker", "training-worker"])
+def test_no_environment_has_a_secret(stack: ComposeStack, service: str) -> None:
+    password = stack.run_in(service, "cat", "/run/secrets/redis_url").stdout.removeprefix("redis://:").partition("@")[0]
+
+    assert len(password) == 64
+    for process in ("1", "self"):
+        assert password not in stack.run_in(service, "cat", f"/proc/{process}/environ", f"/proc/{process}/cmdline").stdout
+
+
+class Asking(threading.Thread):
+    """An app that asks for queued drafts all the time, and notes which were accepted."""
+
+    def __init__(self, client: httpx.Client, message_id: str) -> None:
+        super().__init__(daemon=True)
+        self.accepted: list[str] = []
+        self.refused = 0
+        self._client = client
+        self._body = {"messageId": message_id, "context": {"maxTokens": 8}}
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        headers = {"Prefer": "respond-async", "Cache-Control": "no-cache"}
+        while not self._done.wait(0.5):
+            try:
+                answer = self._client.post("/api/responses/generate", json=self._body, headers=headers, timeout=30)
+            except httpx.HTTPError:
+                self.refused += 1
+                continue
+            if answer.status_code == 202:
+                self.accepted.append(answer.json()["responseId"])
+            else:
+                self.refused += 1
+
+    def end(self) -> None:
+        self._done.set()
+        self.join()
+
+
+def test_each_part_heals_and_no_accepted_draft_is_lost(stack: ComposeStack, owner: httpx.Client, message_id: str) -> None:
+    asking = Asking(owner, message_id)
+    asking.start()
+    for service in LONG_RUNNING:
+        accepted = len(asking.accepted)
+        say(f"{service} healthy again after {stack.kill(service):.1f} s")
+        eventually(lambda before=accepted: len(asking.accepted) > before, ENGINE_SECONDS)  # type: ignore[misc]
+    asking.end()
+    stack.wait_until_settled()
+
+    def open_drafts() -> list[str]:
+        return [each for each in asking.accepted if _draft(owner, each)["status"] in ("queued", "generating")]
+
+    began = time.monotonic()
+    eventually_slowly(lambda: not open_drafts(), ENGINE_SECONDS)
+    ended = [_draft(owner, each)["status"] for each in asking.accepted]
+    say(f"{len(ended)} drafts accepted, {asking.refused} requests refused; all had ended after {time.monotonic() - began:.0f} s")
+    assert set(ended) == {"completed"}
+
+
+def _draft(client: httpx.Client, response_id: str) -> dict[str, Any]:
+    return dict(client.get(f"/api/responses/{response_id}").raise_for_status().json())
+
+
+def test_what_was_synced_is_there_after_everything_was_stopped(stack: ComposeStack, owner: httpx.Client) -> None:
+    before = owner.get("/api/conversations").json()
+    stack.compose("down", "--timeout", "60")
+    began = time.monotonic()
+
+    stack.up()
+    stack.wait_until_settled()
+
+    say(f"everything healthy after another {time.monotonic() - began:.0f} s")
+    with stack.client(headers=owner.headers) as client:
+        assert client.get("/api/conversations").json() == before
