@@ -30,6 +30,9 @@ RUN --mount=type=cache,target=/root/.cache/uv \
     /opt/uv/bin/uv pip install --python /opt/venv --no-deps --build-constraints deploy/locks/gateway-dev.txt .
 
 FROM ${PYTHON_IMAGE} AS cpu
+# vLLM's kernels for processors look where memory is.
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install --yes --no-install-recommends libnuma1 && rm -rf /var/lib/apt/lists/*
 
 FROM ${PYTHON_IMAGE} AS gpu
 # Triton and FlashInfer compile small parts of their kernels when they are first used.
