@@ -74,7 +74,7 @@ class ComposeStack:
             shutil.copytree(PROJECT / part, folder / part)
         for file in ("compose.yaml", ".env.example"):
             shutil.copy(PROJECT / file, folder)
-        subprocess.run(["sh", folder / "deploy/docker/make-secrets.sh"], check=True)
+        self._make_secrets()
         self._ports = {"HTTP_PORT": str(free_port()), "HTTPS_PORT": str(free_port()), "EDGE_SUBNET": f"{self.edge_prefix}0/26"}
         self.url = f"https://localhost:{self._ports['HTTPS_PORT']}"
 
@@ -91,6 +91,12 @@ class ComposeStack:
 
     def down(self) -> None:
         self.compose("down", "--volumes", "--timeout", "10")
+
+    def renew(self, secret: str) -> None:
+        self._make_secrets("renew", secret)
+
+    def _make_secrets(self, *arguments: str) -> None:
+        subprocess.run(["sh", self._folder / "deploy/docker/make-secrets.sh", *arguments], check=True)
 
     def containers(self, service: str | None = None) -> list[Container]:
         ids = self.compose("ps", "--all", "--quiet", *([service] if service else [])).split()

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from typing import Any
 from uuid import uuid4
@@ -139,6 +140,41 @@ def test_no_environment_has_a_secret(stack: ComposeStack, service: str) -> None:
         assert password not in stack.run_in(service, "cat", f"/proc/{process}/environ", f"/proc/{process}/cmdline").stdout
 
 
+def test_an_adapter_is_trained_and_served(owner: httpx.Client, message_id: str) -> None:
+    (person, *_) = json.loads((files("deploy.local") / "sample_history.json").read_text())
+    asked = datetime(2026, 1, 5, 9, tzinfo=UTC)
+    messages = [
+        {
+            "imessageGuid": f"history-{number}-{sender}",
+            "senderId": sender,
+            "direction": "outgoing" if sender == "me" else "incoming",
+            "messageType": "text",
+            "text": text,
+            "sentAt": (asked + timedelta(days=number, minutes=minutes)).isoformat(),
+        }
+        for number, exchange in enumerate(person["exchanges"])
+        for sender, text, minutes in ((person["handle"], exchange[0], 0), ("me", exchange[1], 4))
+    ]
+    thread = {"conversationImessageId": "history", "isGroup": False, "participantIds": [person["handle"]], "messages": messages}
+    owner.post("/api/sync/messages", json=thread).raise_for_status()
+    owner.post("/api/training/samples/import", json={}).raise_for_status()
+    began = time.monotonic()
+
+    started = owner.post("/api/training/start", json={"baseModel": "smollm2-135m-instruct", "epochs": 2, "learningRate": 5e-4})
+
+    assert started.is_success, started.text
+
+    def job() -> dict[str, Any]:
+        return dict(owner.get(f"/api/training/jobs/{started.json()['job']['id']}").raise_for_status().json()["job"])
+
+    eventually_slowly(lambda: job()["status"] in ("completed", "failed", "cancelled"), ENGINE_SECONDS)
+    assert job()["status"] == "completed", job()["error"]
+    say(f"trained on {len(person['exchanges'])} replies in {time.monotonic() - began:.0f} s")
+    assert job()["activated"]
+    drafted = owner.post("/api/responses/generate", json={"messageId": message_id, "context": {"maxTokens": 8}}).raise_for_status()
+    assert drafted.json()["modelVersion"] != "smollm2-135m-instruct"
+
+
 class Asking(threading.Thread):
     """An app that asks for queued drafts all the time, and notes which were accepted."""
 
@@ -192,9 +228,12 @@ def _draft(client: httpx.Client, response_id: str) -> dict[str, Any]:
     return dict(client.get(f"/api/responses/{response_id}").raise_for_status().json())
 
 
-def test_what_was_synced_is_there_after_everything_was_stopped(stack: ComposeStack, owner: httpx.Client) -> None:
+def test_everything_goes_on_with_renewed_secrets(stack: ComposeStack, owner: httpx.Client, message_id: str) -> None:
+    """Also after everything was stopped. The device stays paired: the former signing key still verifies."""
     before = owner.get("/api/conversations").json()
     stack.compose("down", "--timeout", "60")
+    for name in ("jwt_keys", "ml_service_token", "database_password", "valkey_password"):
+        stack.renew(name)
     began = time.monotonic()
 
     stack.up()
@@ -203,3 +242,6 @@ def test_what_was_synced_is_there_after_everything_was_stopped(stack: ComposeSta
     say(f"everything healthy after another {time.monotonic() - began:.0f} s")
     with stack.client(headers=owner.headers) as client:
         assert client.get("/api/conversations").json() == before
+        headers = {"Cache-Control": "no-cache"}
+        body = {"messageId": message_id, "context": {"maxTokens": 8}}
+        assert client.post("/api/responses/generate", json=body, headers=headers).status_code == 200
