@@ -85,6 +85,12 @@ format: .venv/.installed ## lay the code out and mend what can be mended by rule
 bench: .venv/.installed ## measure against the raw limits; the table and .benchmarks/latest.json
 	@exec $(PYTHON) -m tests.benchmarks $(ARGS)
 
+.PHONY: test-docker
+test-docker: .venv/.installed ## build the images, run the compose stack, kill each part: needs a Docker engine with compose
+	@for image in postgres:18 valkey/valkey:9; do docker image inspect $$image >/dev/null 2>&1 || docker pull --quiet $$image; done
+	@trap 'rm -f .env.build' EXIT; echo COMPOSE_PROFILES=cpu >.env.build; docker compose --env-file .env.build build
+	@exec $(PYTHON) -m pytest -s tests/docker $(ARGS)
+
 .PHONY: test-gpu
 test-gpu: .venv/.installed ## what a CUDA machine must show, with figures: make test-gpu ACCELERATOR=gpu
 	@exec $(PYTHON) -m pytest -s --durations=0 tests/gpu $(ARGS)

