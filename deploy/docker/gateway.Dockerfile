@@ -1,4 +1,4 @@
-# The gateway: docker build --file deploy/docker/gateway.Dockerfile --tag conversation-assistant-gateway .
+# The gateway: docker build --file deploy/docker/gateway.Dockerfile --tag conversation-assistant/gateway .
 # With the digest of a base that you have looked up: --build-arg PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:…
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 

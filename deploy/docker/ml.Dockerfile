@@ -1,4 +1,4 @@
-# The ML service: docker build --file deploy/docker/ml.Dockerfile --tag conversation-assistant-ml .
+# The ML service: docker build --file deploy/docker/ml.Dockerfile --tag conversation-assistant/ml .
 # For a CUDA machine with --build-arg ACCELERATOR=gpu: vLLM's wheels bring CUDA's libraries, the machine its driver.
 # With the digest of a base that you have looked up: --build-arg PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:…
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm

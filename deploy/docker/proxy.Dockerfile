@@ -1,4 +1,4 @@
-# Caddy with this project's Caddyfile, as an ordinary user: docker build --file deploy/docker/proxy.Dockerfile --tag conversation-assistant-proxy .
+# Caddy with this project's Caddyfile, as an ordinary user: docker build --file deploy/docker/proxy.Dockerfile --tag conversation-assistant/proxy .
 # With the digest of a base that you have looked up: --build-arg CADDY_IMAGE=caddy:2.11@sha256:…
 ARG CADDY_IMAGE=caddy:2.11
 FROM ${CADDY_IMAGE}

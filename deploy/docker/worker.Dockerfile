@@ -1,4 +1,4 @@
-# The generation worker and the training worker: docker build --file deploy/docker/worker.Dockerfile --tag conversation-assistant-worker .
+# The generation worker and the training worker: docker build --file deploy/docker/worker.Dockerfile --tag conversation-assistant/worker .
 # For a CUDA machine with --build-arg ACCELERATOR=gpu. Neither worker needs vLLM: drafts are the ML service's, training is TRL's and PEFT's.
 # With the digest of a base that you have looked up: --build-arg PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:…
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm

@@ -25,10 +25,10 @@ GATEWAYS = {"gateway", "migrate"}
 ML = {"ml", "ml-gpu", "generation-worker", "generation-worker-gpu", "training-worker", "training-worker-gpu"}
 ONE_SHOT = {"migrate", "database-role"}
 IMAGES_WITH_A_CHECK = (
-    "conversation-assistant-gateway",
-    "conversation-assistant-ml",
-    "conversation-assistant-worker",
-    "conversation-assistant-proxy",
+    "conversation-assistant/gateway",
+    "conversation-assistant/ml",
+    "conversation-assistant/worker",
+    "conversation-assistant/proxy",
 )
 
 

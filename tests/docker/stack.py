@@ -20,10 +20,10 @@ PROJECT = Path(__file__).parents[2]
 IMAGES = (
     "postgres:18",
     "valkey/valkey:9",
-    "conversation-assistant-gateway",
-    "conversation-assistant-ml:cpu",
-    "conversation-assistant-worker:cpu",
-    "conversation-assistant-proxy",
+    "conversation-assistant/gateway",
+    "conversation-assistant/ml:cpu",
+    "conversation-assistant/worker:cpu",
+    "conversation-assistant/proxy",
 )
 ONE_SHOT = {"migrate", "database-role"}
 ROOT_CERTIFICATE = "/var/lib/caddy/pki/authorities/local/root.crt"
