@@ -58,7 +58,7 @@ def _run(stack: LocalStack, console: Console, begin: float) -> NoReturn:
         _perform(step, console)
     console.print(
         f"\n[bold]Ready[/] after {time.monotonic() - begin:.0f} s at {stack.gateway_url} (its API: {stack.gateway_url}/docs)."
-        " Next: [bold]make demo[/] in another terminal. Ctrl-C stops everything."
+        f"{'' if stack.https else ' Next: [bold]make demo[/] in another terminal.'} Ctrl-C stops everything."
     )
     if stack.https is not None and stack.authority is not None:
         _tell_of_https(stack.https, stack.authority, console)
