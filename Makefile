@@ -16,7 +16,7 @@ help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r target what; do printf '  make %-14s %s\n' "$$target" "$$what"; done
 
 .PHONY: another-kind
-.venv/.installed: pyproject.toml deploy/install.sh deploy/locks/$(ACCELERATOR).txt $(if $(filter $(ACCELERATOR),$(INSTALLED)),,another-kind)
+.venv/.installed: pyproject.toml clients/python/pyproject.toml deploy/install.sh deploy/locks/$(ACCELERATOR).txt $(if $(filter $(ACCELERATOR),$(INSTALLED)),,another-kind)
 	@bash deploy/install.sh $(ACCELERATOR)
 
 .PHONY: install
@@ -50,7 +50,7 @@ demo-learning: .venv/.installed ## train a personal adapter from the sample hist
 test: .venv/.installed ## run the suite on real servers and the real engine
 	@exec $(PYTHON) -m pytest $(ARGS)
 
-.venv-gateway/.installed: pyproject.toml deploy/install.sh deploy/locks/gateway-dev.txt
+.venv-gateway/.installed: pyproject.toml clients/python/pyproject.toml deploy/install.sh deploy/locks/gateway-dev.txt
 	@bash deploy/install.sh gateway-dev
 
 .PHONY: test-gateway

@@ -34,5 +34,5 @@ fi
 backend=()
 if [[ $kind == cpu ]] && ! compgen -G "${UV_FIND_LINKS:-/nonexistent}/torch-*+cpu*" >/dev/null; then backend=(--torch-backend cpu); fi
 timed "Packages ($kind)" "$uv" pip sync --quiet --python "$folder" --require-hashes "${backend[@]}" "deploy/locks/$kind.txt"
-timed "The project itself" "$uv" pip install --quiet --python "$folder" --no-deps --no-build-isolation --editable .
+timed "The project itself" "$uv" pip install --quiet --python "$folder" --no-deps --no-build-isolation --editable . --editable clients/python
 printf '%s\n' "$kind" >"$folder/.installed"
