@@ -1,6 +1,6 @@
 """The engine core's process, forked from one that has imported vLLM already: an engine starts, and comes back, in seconds.
 
-Only without a GPU; see decision 0017.
+See decisions 0017 (on a CPU) and 0026 (on a GPU).
 
 Must be light to import: every process of the engine imports it first.
 """
@@ -14,6 +14,7 @@ from functools import partial
 from multiprocessing import forkserver
 from typing import Any, Final
 
+from ml_service.models.catalogue import has_gpu
 from shared.processes import die_with_parent
 
 PRELOADED: Final = [
@@ -21,8 +22,10 @@ PRELOADED: Final = [
     "vllm.v1.engine.core",
     "vllm.v1.executor.uniproc_executor",
     "vllm.model_executor.models.llama",
-    "ml_service.engine.cpu_worker",
 ]
+CPU_WORKER: Final = ["ml_service.engine.cpu_worker"]
+GPU_WORKER: Final = ["vllm.v1.worker.gpu_worker", "vllm.v1.worker.gpu.model_runner", "vllm.v1.worker.gpu_model_runner"]
+"""Importing them leaves CUDA alone: a process that has touched it cannot be forked."""
 
 
 def preload() -> None:
@@ -30,7 +33,7 @@ def preload() -> None:
 
     Its environment is the one of now: what vLLM reads while it is imported must be set before. It ends with this process.
     """
-    multiprocessing.set_forkserver_preload(PRELOADED)
+    multiprocessing.set_forkserver_preload([*PRELOADED, *(GPU_WORKER if has_gpu() else CPU_WORKER)])
     server: Any = forkserver._forkserver  # there is one, and no other way to it
     server.ensure_running = _ensure_running
     server.ensure_running()
@@ -48,7 +51,7 @@ def _ensure_running() -> None:
 
 
 @contextmanager
-def core_processes(*, forked: bool) -> Iterator[None]:
+def core_processes() -> Iterator[None]:
     """Engine cores started inside end when this process is killed; their workers, where there are any, already end with them.
 
     vLLM starts its core as `get_mp_context().Process(target=EngineCoreProc.run_engine_core)` and offers no hook in that process, so both
@@ -59,9 +62,8 @@ def core_processes(*, forked: bool) -> Iterator[None]:
 
     original, context = EngineCoreProc.run_engine_core, utils.get_mp_context
     # A forked process has the environment of the one it was forked from.
-    EngineCoreProc.run_engine_core = partial(_run_engine_core, dict(os.environ) if forked else {})
-    if forked:
-        utils.get_mp_context = partial(multiprocessing.get_context, "forkserver")
+    EngineCoreProc.run_engine_core = partial(_run_engine_core, dict(os.environ))
+    utils.get_mp_context = partial(multiprocessing.get_context, "forkserver")
     try:
         yield
     finally:

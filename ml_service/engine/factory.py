@@ -25,7 +25,7 @@ def default_engine_factory(settings: Settings) -> EngineFactory:
     if not has_gpu():
         # Gains nothing where everything runs eagerly, and would need a C++ compiler, and 18 s at a machine's first start.
         os.environ["TORCH_COMPILE_DISABLE"] = "1"
-        preload()  # while this process imports the same
+    preload()  # while this process imports the same
 
     async def load(entry: ModelEntry) -> LoadedModel:
         # Not the loop's own threads: the end of the service would wait for them.

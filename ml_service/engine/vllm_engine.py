@@ -95,8 +95,7 @@ class VllmEngine:
         Raises:
             Exception: whatever vLLM, transformers or the hub raise when a model cannot be loaded.
         """
-        if current_platform.is_cpu():
-            preload()
+        preload()
         # Loading blocks for a minute, so it runs in a thread; and that thread must live as long as the engine, because the
         # parent-death signal of a child is sent when the thread that started it ends.
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
@@ -261,7 +260,7 @@ def _load(entry: ModelEntry, settings: Settings) -> _Loaded:
     arguments = _engine_args(entry, model, settings)
     log.info("number format", model=entry.name, number_format=arguments.dtype)
     config = arguments.create_engine_config(UsageContext.ENGINE_CONTEXT)
-    with _threads(settings), core_processes(forked=current_platform.is_cpu()):
+    with _threads(settings), core_processes():
         llm = AsyncLLM.from_vllm_config(config, stat_loggers=[make_pulse])
     return llm, pulses[0], renderer
 

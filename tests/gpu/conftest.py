@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.fixtures.loras import WordLoras, word_loras
-from tests.fixtures.ml_service import data_folder
+from tests.fixtures.ml_service import TOKEN, data_folder
 from tests.fixtures.training import style_samples
 from tests.fixtures.workers import TrainingWorkerProcess
 from tests.ml_service.adapters.conftest import publish
@@ -29,7 +29,7 @@ def start_worker(run_folder: Path, redis_url: str, adapter_store: Path, tmp_path
     data_dir = data_folder(tmp_path / "data")
 
     def start(ml_service_url: str, **settings: str) -> TrainingWorkerProcess:
-        own = {"adapter_store": str(adapter_store), "data_dir": str(data_dir), "training_priority": "normal"}
+        own = {"adapter_store": str(adapter_store), "data_dir": str(data_dir), "ml_service_token": TOKEN, "training_priority": "normal"}
         worker = TrainingWorkerProcess(run_folder, redis_url=redis_url, ml_service_url=ml_service_url, **{**own, **settings})
         workers.append(worker)
         worker.start()
