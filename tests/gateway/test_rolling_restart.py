@@ -122,7 +122,6 @@ def balancer(run_folder: Path, gateways: list[GatewayProcess]) -> Iterator[LoadB
     process.stop()
 
 
-@pytest.mark.slow  # until it has passed more often since its balancer no longer takes turns
 @pytest.mark.anyio
 async def test_nobody_notices_a_rolling_restart(
     balancer: LoadBalancer, gateways: list[GatewayProcess], own_database_url: str, ml_service: ScriptedMlService
