@@ -21,6 +21,7 @@ compile gpu.txt --extra gateway --extra ml-gpu --extra train --extra local --ext
 compile gateway.txt --extra gateway
 # In the versions that the whole project is tested with.
 compile gateway-dev.txt --constraint deploy/locks/cpu.txt --extra gateway --extra ml --extra test
+compile backup.txt --constraint deploy/locks/cpu.txt --extra gateway --extra servers
 # What the images hold: of the same versions, and without what only tests and development need.
 images=(deploy/locks/bundled-model.in --constraint)
 compile ml-gpu.txt "${images[@]}" deploy/locks/gpu.txt --extra ml-gpu

@@ -1,8 +1,11 @@
 # The gateway: docker build --file deploy/docker/gateway.Dockerfile --tag conversation-assistant/gateway .
 # With the digest of a base that you have looked up: --build-arg PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:…
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+# What is installed: backup adds PostgreSQL's programs, for `gateway backup` and `gateway restore`.
+ARG LOCK=gateway
 
 FROM ${PYTHON_IMAGE} AS build
+ARG LOCK
 ARG UV_VERSION=0.13.9
 # Of a mirror of the package index, where there is one.
 ARG PIP_INDEX_URL
@@ -12,9 +15,9 @@ WORKDIR /build
 RUN python -m venv /opt/uv \
     && /opt/uv/bin/pip install --no-cache-dir --disable-pip-version-check "uv==${UV_VERSION}" \
     && python -m venv --without-pip /opt/venv
-COPY deploy/locks/gateway.txt deploy/locks/
+COPY deploy/locks/${LOCK}.txt deploy/locks/
 RUN --mount=type=cache,target=/root/.cache/uv \
-    /opt/uv/bin/uv pip sync --python /opt/venv --require-hashes deploy/locks/gateway.txt
+    /opt/uv/bin/uv pip sync --python /opt/venv --require-hashes "deploy/locks/${LOCK}.txt"
 COPY . .
 # What builds the project is locked, too.
 RUN --mount=type=cache,target=/root/.cache/uv \

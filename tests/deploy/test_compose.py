@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.backup.settings import BackupSettings
 from gateway.health.routes import HealthController
 from gateway.settings import Settings as GatewaySettings
 from ml_service.middleware import OPEN_PATHS
@@ -24,6 +25,7 @@ DOCKERFILES = sorted(DOCKER.glob("*.Dockerfile"))
 GATEWAYS = {"gateway", "migrate"}
 ML = {"ml", "ml-gpu", "generation-worker", "generation-worker-gpu", "training-worker", "training-worker-gpu"}
 ONE_SHOT = {"migrate", "database-role"}
+ON_DEMAND = {"backup"}
 IMAGES_WITH_A_CHECK = (
     "conversation-assistant/gateway",
     "conversation-assistant/ml",
@@ -74,10 +76,12 @@ def test_a_container_cannot_use_up_the_machine(name: str) -> None:
 
 @pytest.mark.parametrize("name", services())
 def test_a_container_that_dies_is_started_again(name: str) -> None:
-    assert services()[name]["restart"] == ("on-failure" if name in ONE_SHOT else "unless-stopped")
+    wanted = "on-failure" if name in ONE_SHOT else "no" if name in ON_DEMAND else "unless-stopped"
+
+    assert services()[name]["restart"] == wanted
 
 
-@pytest.mark.parametrize("name", sorted(services().keys() - ONE_SHOT))
+@pytest.mark.parametrize("name", sorted(services().keys() - ONE_SHOT - ON_DEMAND))
 def test_a_container_has_a_health_check(name: str) -> None:
     service = services()[name]
 
@@ -105,7 +109,7 @@ def test_nobody_reaches_more_than_it_talks_to() -> None:
     assert neighbours("ml", on="model") == {"gateway", "ml-gpu", *workers}
     assert networks_of("ml") == networks_of("generation-worker") == {"model", "queue", "metrics"}
     assert neighbours("caddy", on="edge") == {"gateway"}
-    assert neighbours("postgres") == {"gateway", "migrate", "database-role"}
+    assert neighbours("postgres") == {"gateway", "migrate", "database-role", "backup"}
     assert neighbours("valkey") == {"gateway", *ML}
     assert neighbours("ml", on="metrics") == {"gateway", "ml-gpu", *workers, "prometheus", "grafana"}
 
@@ -123,13 +127,17 @@ def test_the_network_that_is_believed_about_addresses_is_the_one_with_caddy() ->
     assert services()["gateway"]["environment"]["TRUSTED_PROXIES"] == subnet["subnet"]
 
 
-@pytest.mark.parametrize(("names", "settings"), [(GATEWAYS, GatewaySettings), (ML, MlServiceSettings)], ids=["gateway", "ml"])
+@pytest.mark.parametrize(
+    ("names", "settings"),
+    [(GATEWAYS, GatewaySettings), (ML, MlServiceSettings), (ON_DEMAND, BackupSettings)],
+    ids=["gateway", "ml", "backup"],
+)
 def test_what_the_services_are_told_are_their_settings(names: set[str], settings: type[msgspec.Struct]) -> None:
     known = {setting.variable for setting in describe(settings)}
 
     for name in names:
         variables = {variable.removesuffix(FILE_SUFFIX) for variable in services()[name]["environment"]}
-        assert variables <= known, name
+        assert variables - {"TMPDIR"} <= known, name  # which is every program's
 
 
 def test_every_profile_has_each_part_once() -> None:
@@ -226,8 +234,11 @@ def test_what_holds_a_renewed_secret_follows_it(checkout: Path) -> None:
 def test_an_image_is_made_from_a_lock(file: Path) -> None:
     text = file.read_text()
 
-    for kind in ("cpu", "gpu"):
-        (lock,) = {name.replace("${ACCELERATOR}", kind) for name in re.findall(r"^COPY (deploy/locks/\S+)", text, re.MULTILINE)}
+    for kind, lock_of in (("cpu", "gateway"), ("gpu", "backup")):
+        (lock,) = {
+            name.replace("${ACCELERATOR}", kind).replace("${LOCK}", lock_of)
+            for name in re.findall(r"^COPY (deploy/locks/\S+)", text, re.MULTILINE)
+        }
         assert (PROJECT / lock).is_file()
     assert "--require-hashes" in text or "--require-hashes" in (DOCKER / "sync.sh").read_text()
     assert re.findall(r"UV_VERSION=(\S+)", text) == re.findall(r"uv_version=(\S+)", (PROJECT / "deploy/install.sh").read_text())

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 
@@ -24,6 +24,7 @@ IMAGES = (
     "conversation-assistant/ml:cpu",
     "conversation-assistant/worker:cpu",
     "conversation-assistant/proxy",
+    "conversation-assistant/backup",
 )
 ONE_SHOT = {"migrate", "database-role"}
 ROOT_CERTIFICATE = "/var/lib/caddy/pki/authorities/local/root.crt"
@@ -75,19 +76,37 @@ class ComposeStack:
         for file in ("compose.yaml", ".env.example"):
             shutil.copy(PROJECT / file, folder)
         self._make_secrets()
-        self._ports = {"HTTP_PORT": str(free_port()), "HTTPS_PORT": str(free_port()), "EDGE_SUBNET": f"{self.edge_prefix}0/26"}
-        self.url = f"https://localhost:{self._ports['HTTPS_PORT']}"
+        self._choices = {"HTTP_PORT": str(free_port()), "HTTPS_PORT": str(free_port()), "EDGE_SUBNET": f"{self.edge_prefix}0/26"}
+        self.url = f"https://localhost:{self._choices['HTTPS_PORT']}"
 
     def compose(self, *arguments: str, check: bool = True) -> str:
         """What `docker compose` answers."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")} | self._ports
+        return self._run(*arguments, check=check, stdout=subprocess.PIPE).decode()
+
+    def _run(self, *arguments: str, check: bool = True, stdout: int | IO[bytes], stdin: IO[bytes] | None = None) -> bytes:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")} | self._choices
         command = ["docker", "compose", "--project-name", self._name, *arguments]
-        done = subprocess.run(command, cwd=self._folder, env=environment, capture_output=True, text=True, check=False)
-        assert not check or done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
-        return done.stdout
+        done = subprocess.run(
+            command,
+            cwd=self._folder,
+            env=environment,
+            stdin=stdin or subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{' '.join(command)}: {done.stderr.decode()}"
+        return done.stdout or b""
 
     def up(self) -> None:
         self.compose("up", "--detach", "--no-build")
+
+    def scale(self, *, gateways: int, replicas: int) -> None:
+        """Run as many gateways and replicas of the ML service as an operator asks for in `.env`."""
+        urls = ",".join(f"http://{self._name}-ml-{number}:8100" for number in range(1, replicas + 1))
+        self._choices |= {"GATEWAY_REPLICAS": str(gateways), "ML_REPLICAS": str(replicas), "ML_SERVICE_URL": urls}
+        self.up()
+        self.wait_until_settled()
 
     def down(self) -> None:
         self.compose("down", "--volumes", "--timeout", "10")
@@ -112,12 +131,12 @@ class ComposeStack:
     def wait_until_settled(self) -> None:
         eventually_slowly(self.settled, ENGINE_SECONDS)
 
-    def kill(self, service: str) -> float:
-        """`kill -9` of all that runs in a container of this service; returns the seconds until it is healthy again.
+    def kill(self, service: str, number: int = 0) -> float:
+        """`kill -9` of all that runs in one container of this service; returns the seconds until it is healthy again.
 
         Not `docker kill`: an engine takes that for the operator's wish, and starts such a container no more.
         """
-        victim = self.containers(service)[0]
+        victim = self.containers(service)[number]
         user = ["--user", "postgres"] if service == "postgres" else []
         began = time.monotonic()
         subprocess.run(["docker", "exec", *user, victim.id, "sh", "-c", "kill -9 -1"], capture_output=True, check=False)
@@ -140,6 +159,16 @@ class ComposeStack:
 
     def client(self, **options: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, verify=self.trusting(), timeout=180, **options)
+
+    def back_up(self, file: Path) -> None:
+        """As an operator does, into a file."""
+        with file.open("wb") as target:
+            self._run("run", "--rm", "-T", "backup", stdout=target)
+
+    def restore(self, file: Path) -> None:
+        """Into a stack of which only the database's owner is there."""
+        with file.open("rb") as source:
+            self._run("run", "--rm", "-T", "backup", "gateway", "restore", "-", stdin=source, stdout=subprocess.PIPE)
 
     def logs(self) -> str:
         return self.compose("logs", "--no-color", check=False)

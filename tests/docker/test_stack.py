@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -224,6 +225,65 @@ def test_each_part_heals_and_no_accepted_draft_is_lost(stack: ComposeStack, owne
     assert set(ended) == {"completed"}
 
 
+class Person(threading.Thread):
+    """Waits for one draft after the other, and asks again with the same key until it comes."""
+
+    def __init__(self, client: httpx.Client, message_id: str) -> None:
+        super().__init__(daemon=True)
+        self.drafts = 0
+        self.again = 0
+        """Requests that had to be repeated."""
+        self.wrong: list[str] = []
+        self._client = client
+        self._body = {"messageId": message_id, "context": {"maxTokens": 8}}
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        while not self._done.is_set():
+            self._draft({"Cache-Control": "no-cache", "Idempotency-Key": str(uuid4())})
+
+    def _draft(self, headers: dict[str, str]) -> None:
+        deadline = time.monotonic() + ENGINE_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                answer = self._client.post("/api/responses/generate", json=self._body, headers=headers)
+            except httpx.TransportError:
+                self.again += 1
+                continue
+            if answer.status_code == 200:
+                self.drafts += 1
+                return
+            if answer.status_code not in (409, 502, 503):  # 409: the gateway that died holds the key for a moment
+                self.wrong.append(f"{answer.status_code} {answer.text}")
+                return
+            self.again += 1
+            time.sleep(1)
+        self.wrong.append("never came")
+
+    def end(self) -> None:
+        self._done.set()
+        self.join()
+
+
+def test_one_of_three_gateways_and_two_replicas_is_killed_each_minute(stack: ComposeStack, owner: httpx.Client, message_id: str) -> None:
+    stack.scale(gateways=3, replicas=2)
+    people = [Person(owner, message_id) for _ in range(3)]
+    for person in people:
+        person.start()
+    try:
+        for service, number in (("ml", 0), ("gateway", 0), ("ml", 1), ("gateway", 1), ("gateway", 2)):
+            killed = time.monotonic()
+            say(f"{service} {number + 1} healthy again after {stack.kill(service, number):.1f} s")
+            time.sleep(max(0, 60 - (time.monotonic() - killed)))
+    finally:
+        for person in people:
+            person.end()
+
+    say(f"{sum(person.drafts for person in people)} drafts came, {sum(person.again for person in people)} requests were repeated")
+    assert [person.wrong for person in people] == [[]] * 3
+    assert all(person.drafts > 5 for person in people)
+
+
 def _draft(client: httpx.Client, response_id: str) -> dict[str, Any]:
     return dict(client.get(f"/api/responses/{response_id}").raise_for_status().json())
 
@@ -245,3 +305,28 @@ def test_everything_goes_on_with_renewed_secrets(stack: ComposeStack, owner: htt
         headers = {"Cache-Control": "no-cache"}
         body = {"messageId": message_id, "context": {"maxTokens": 8}}
         assert client.post("/api/responses/generate", json=body, headers=headers).status_code == 200
+
+
+def test_a_backup_comes_back_in_a_fresh_stack(stack: ComposeStack, owner: httpx.Client, tmp_path: Path) -> None:
+    """The last one: it takes everything away. The signing keys stay, so the device is still paired."""
+    before = owner.get("/api/conversations").json()
+    adapters = owner.get("/api/training/adapters").json()["adapters"]
+    file = tmp_path / "assistant.tar"
+    began = time.monotonic()
+    stack.back_up(file)
+    say(f"a backup of {file.stat().st_size / 2**20:.1f} MiB after {time.monotonic() - began:.0f} s")
+    stack.down()
+
+    stack.compose("up", "--detach", "--no-build", "database-role")
+    eventually_slowly(lambda: all(each.settled for each in stack.containers("database-role")), ENGINE_SECONDS)
+    stack.restore(file)
+    stack.up()
+    stack.wait_until_settled()
+
+    with stack.client(headers=owner.headers) as client:
+        assert client.get("/api/conversations").json() == before
+        again = client.get("/api/training/adapters").json()["adapters"]
+        assert [(each["id"], each["active"], each["status"]) for each in again] == [
+            (each["id"], each["active"], "ready") for each in adapters
+        ]
+        assert adapters
