@@ -25,7 +25,9 @@ RUN --mount=type=cache,target=/root/.cache/uv \
 
 FROM ${PYTHON_IMAGE}
 RUN groupadd --gid 10001 assistant \
-    && useradd --uid 10001 --gid assistant --home-dir /tmp --no-create-home --shell /usr/sbin/nologin assistant
+    && useradd --uid 10001 --gid assistant --home-dir /tmp --no-create-home --shell /usr/sbin/nologin assistant \
+    # An empty volume that is mounted here, as a restore does, belongs to that user then.
+    && install --directory --owner 10001 --group 10001 --mode 0700 /data
 COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0.0
 WORKDIR /tmp
