@@ -1,0 +1,249 @@
+"""The client for programs with an event loop: the same as `client.py`, method by method."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from uuid import UUID
+
+import httpx
+
+from assistant_client import calls
+from assistant_client.described import describe_as
+from assistant_client.download import Download
+from assistant_client.endpoints import Call
+from assistant_client.errors import AssistantError, TooManyRequests, Unavailable, Unreachable, translated
+from assistant_client.exchange import Exchange, Flow, Retries, Send, Step
+from assistant_client.models import Conversation, Draft, DraftToken, Event, GenerateContext, Message
+from assistant_client.sse import EventParser, ServerSentEvent
+from assistant_client.storage import Credentials, FileStore, TokenStore
+from assistant_client.streams import Place, broken_off, draft_part
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _awaited(describe: Callable[P, Call[T]]) -> "Callable[Concatenate[AsyncClient, P], Awaitable[T]]":
+    """A method that makes the call and returns its answer."""
+
+    async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.send(describe(*args, **kwargs))
+
+    describe_as(method, describe)
+    return method
+
+
+class AsyncClient:
+    """One device's access to one gateway. Every method may raise an `AssistantError` (`errors.py`).
+
+    Tasks may share a client. Nothing is sent before the first call. The store is read and written on the event loop: at the first call, and
+    when the token is renewed.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        store: TokenStore | None = None,
+        *,
+        retries: Retries | None = None,
+        timeout: float = 180.0,
+        on_wait: Callable[[AssistantError, float], None] | None = None,
+    ) -> None:
+        """A client of the gateway at `url`, by default of the one that the device in `store` is paired with.
+
+        Args:
+            store: where the tokens are, by default a file of this user's that `assistant pair` writes, too.
+            retries: how often what failed for now is tried.
+            timeout: the longest silence before an answer or in the middle of one, in seconds.
+            on_wait: is told of an error and after how many seconds it is tried again.
+        """
+        self._exchange = Exchange(url, store or FileStore(), retries or Retries())
+        self._on_wait = on_wait
+        self._timeout = timeout
+        self._http = httpx.AsyncClient(base_url=self.url)
+
+    @property
+    def url(self) -> str:
+        return self._exchange.url
+
+    @property
+    def credentials(self) -> Credentials:
+        """Which device of which account this is; raises `NotPaired` if it is none."""
+        return self._exchange.credentials()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def pair(self, name: str | None = None, *, device_id: UUID | None = None, code: str | None = None) -> Credentials:
+        """Pair this device and keep its tokens: with an id and a code from another device or the operator, or else with a new account.
+
+        Raises:
+            Forbidden: new accounts are closed here, so an id and a code are needed.
+            Unauthorized: the code is wrong or has expired.
+        """
+        return await self._run(self._exchange.pair(name, device_id, code))
+
+    async def send(self, call: Call[T]) -> T:
+        """Make a call of `calls.py`."""
+        return await self._run(self._exchange.answer(call))
+
+    devices = _awaited(calls.devices)
+    add_device = _awaited(calls.add_device)
+    deactivate_device = _awaited(calls.deactivate_device)
+    sync_messages = _awaited(calls.sync_messages)
+    sync_contacts = _awaited(calls.sync_contacts)
+    sync_state = _awaited(calls.sync_state)
+    conversations = _awaited(calls.conversations)
+    messages = _awaited(calls.messages)
+    search_messages = _awaited(calls.search_messages)
+    delete_conversation = _awaited(calls.delete_conversation)
+    draft = _awaited(calls.draft)
+    queue_draft = _awaited(calls.queue_draft)
+    draft_details = _awaited(calls.draft_details)
+    drafts = _awaited(calls.drafts)
+    cancel_draft = _awaited(calls.cancel_draft)
+    accept = _awaited(calls.accept)
+    edit = _awaited(calls.edit)
+    reject = _awaited(calls.reject)
+    samples = _awaited(calls.samples)
+    import_history = _awaited(calls.import_history)
+    delete_sample = _awaited(calls.delete_sample)
+    start_training = _awaited(calls.start_training)
+    training_job = _awaited(calls.training_job)
+    training_jobs = _awaited(calls.training_jobs)
+    cancel_training = _awaited(calls.cancel_training)
+    training_report = _awaited(calls.training_report)
+    adapters = _awaited(calls.adapters)
+    activate_adapter = _awaited(calls.activate_adapter)
+    deactivate_adapter = _awaited(calls.deactivate_adapter)
+    delete_adapter = _awaited(calls.delete_adapter)
+    delete_account = _awaited(calls.delete_account)
+
+    async def all_conversations(self, q: str | None = None) -> AsyncIterator[Conversation]:
+        """All threads, latest first, page by page. One that moves meanwhile is not shown twice."""
+        seen = set[UUID]()
+        for number in count(1):
+            page = await self.conversations(q, page=number, page_size=100)
+            for conversation in page.conversations:
+                if conversation.id not in seen:
+                    seen.add(conversation.id)
+                    yield conversation
+            if number * page.page_size >= page.total:
+                return
+
+    async def all_messages(self, conversation_id: UUID) -> AsyncIterator[Message]:
+        """All messages of a thread, newest first, page by page. What comes in meanwhile moves nothing."""
+        cursor: str | None = None
+        while True:
+            page = await self.messages(conversation_id, before=cursor, page_size=200)
+            for message in page.messages:
+                yield message
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def stream_draft(
+        self, message_id: UUID, context: GenerateContext | None = None, *, n: int = 1, fresh: bool = False
+    ) -> AsyncGenerator[DraftToken | Draft, None]:
+        """Draft a reply and yield its pieces as they are written, and last the `Draft`. Closing the generator stops the model.
+
+        Raises:
+            Refused: the draft failed.
+            Unreachable: it was broken off.
+        """
+        async with self._opened(calls.stream_draft(message_id, context, n=n, fresh=fresh)) as response:
+            async for sent in self._sent_events(response):
+                part = draft_part(sent)
+                yield part
+                if isinstance(part, Draft):
+                    return
+        raise broken_off()
+
+    async def events(self, after: str | None = None, *, tokens: bool = False) -> AsyncGenerator[Event, None]:
+        """What happens in the account from now on, or after the event with this id; `tokens`: also the pieces of drafts.
+
+        It goes on for ever: after a break it comes back and yields what was missed, each event once and in order. If that is not known any
+        more, an event `replay:incomplete` says so: look again at what matters.
+
+        Raises:
+            NotPaired: the tokens are not good any more.
+            Forbidden: the device was deactivated.
+        """
+        place = Place(after, tokens=tokens)
+        while True:
+            problem: AssistantError | None = None
+            try:
+                async with self._opened(place.call()) as response:
+                    async for sent in self._sent_events(response):
+                        if (event := place.take(sent)) is not None:
+                            yield event
+            except (Unreachable, Unavailable, TooManyRequests) as error:
+                problem = error
+            await self._take(place.pause(problem))
+
+    async def export(self, path: Path, on_bytes: Callable[[int], None] | None = None) -> None:
+        """Write all data of the account to a file, as a zip of NDJSON files. `on_bytes` is told how many bytes there are so far."""
+        async with self._opened(calls.export()) as response:
+            with Download(path, on_bytes) as file, translated(self.url):
+                async for chunk in response.aiter_bytes():
+                    file.write(chunk)
+
+    @asynccontextmanager
+    async def _opened(self, call: Call[Any]) -> AsyncIterator[httpx.Response]:
+        response = await self._run(self._exchange.opened(call))
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    async def _sent_events(self, response: httpx.Response) -> AsyncIterator[ServerSentEvent]:
+        parser = EventParser()
+        with translated(self.url):
+            async for chunk in response.aiter_bytes():
+                for sent in parser.feed(chunk):
+                    yield sent
+
+    async def _run(self, flow: Flow[T]) -> T:
+        """Do what a flow asks for until it has its result."""
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    came = await self._take(step)
+                except Unreachable as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(came)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        finally:
+            flow.close()
+
+    async def _take(self, step: Step) -> httpx.Response | None:
+        if isinstance(step, Send):
+            return await self._send(step)
+        if step.because is not None and self._on_wait is not None:
+            self._on_wait(step.because, step.seconds)
+        await asyncio.sleep(step.seconds)
+        return None
+
+    async def _send(self, send: Send) -> httpx.Response:
+        timeout = httpx.Timeout(send.patience or self._timeout, connect=10.0)
+        request = self._http.build_request(
+            send.method, send.path, params=send.query, headers=send.headers, content=send.content, timeout=timeout
+        )
+        with translated(self.url):
+            response = await self._http.send(request, stream=send.stream)
+            if send.stream and not response.is_success:
+                await response.aread()
+            return response
