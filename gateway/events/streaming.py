@@ -22,7 +22,7 @@ _SEND_SECONDS = 20.0
 _CLOSE_SECONDS = 1.0
 _CLOSED = "stream:closed"
 # Browsers come back after so many milliseconds.
-_OPENING = b"retry: 2000\n: events follow\n\n"
+_OPENING = b"retry: 2000\n: events follow\n"
 _HEARTBEAT = b": heartbeat\n\n"
 
 Subscribe: TypeAlias = Callable[[], AbstractAsyncContextManager[Subscription]]
@@ -67,7 +67,7 @@ class EventStream(Response[Any]):
 
 
 async def _send_events(send: Send, subscription: Subscription) -> None:
-    part = _OPENING
+    part = _opening(subscription)
     try:
         while True:
             async with asyncio.timeout(_SEND_SECONDS):
@@ -78,6 +78,12 @@ async def _send_events(send: Send, subscription: Subscription) -> None:
             part = b"".join(map(_rendered, frames)) or _HEARTBEAT
     except TimeoutError:
         subscription.end(SLOW)
+
+
+def _opening(subscription: Subscription) -> bytes:
+    """It has the id to come back with if the connection breaks before the first event. Without data, it is no event itself."""
+    beginning = subscription.beginning
+    return _OPENING + (b"\n" if beginning is None else b"id: %d-%d\n\n" % beginning)
 
 
 def _rendered(frame: Frame) -> bytes:

@@ -57,6 +57,8 @@ class Subscription:
         self._journal = journal
         self.position = BEGINNING
         """Of the last event that the reader was given."""
+        self.beginning: Position | None = None
+        """Where a reader begins who named no event."""
         self._waiting: deque[PublishedEvent] = deque()
         self._waiting_bytes = 0
         self._behind = False
@@ -73,7 +75,7 @@ class Subscription:
         account_id = self.token.principal.account_id
         self._behind = self._missed = False  # whatever was missed before: where to begin is only being asked now
         if after is None:
-            self.position = await self._journal.newest(account_id)
+            self.position = self.beginning = await self._journal.newest(account_id)
         elif after == BEGINNING or await self._journal.has(account_id, after):
             self.position = after
             self.fall_behind()

@@ -21,7 +21,7 @@ def test_sockets_are_pinged_and_streams_get_a_comment(gateway: GatewayProcess, o
         comment = next(events)
         first = raw.recv(1)[0]
 
-    assert opening == {"retry": "2000", "comment": "events follow"}
+    assert opening == {"retry": "2000", "comment": "events follow", "id": "0-0"}
     assert comment == {"comment": "heartbeat"}
     assert first == PING
     assert 19 < time.monotonic() - begin < 40  # not before they are due, and not only when the next ones are

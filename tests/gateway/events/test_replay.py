@@ -40,6 +40,16 @@ def test_a_browser_comes_back_with_a_header(gateway: GatewayProcess, owner: Devi
         assert '"number":1' in next(named(events))["data"]
 
 
+def test_a_stream_that_breaks_before_its_first_event_is_come_back_to(gateway: GatewayProcess, owner: Device, redis_url: str) -> None:
+    publish(redis_url, owner.account_id, [0])
+    with streaming(gateway.url, owner.token) as events:
+        opening = next(events)
+    publish(redis_url, owner.account_id, [1])
+
+    with streaming(gateway.url, owner.token, after=opening["id"]) as events:
+        assert '"number":1' in next(named(events))["data"]
+
+
 def test_much_is_replayed_in_order(gateway: GatewayProcess, owner: Device, redis_url: str) -> None:
     publish(redis_url, owner.account_id, range(1500))
 
