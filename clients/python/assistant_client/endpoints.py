@@ -29,6 +29,7 @@ from assistant_client.models import (
     SyncedContacts,
     SyncedMessages,
     ThreadState,
+    Time,
     TrainingJob,
     TrainingJobPage,
     TrainingStart,
@@ -84,9 +85,9 @@ class Verification(Body, frozen=True, kw_only=True):
 
 class Tokens(Body, frozen=True, kw_only=True):
     token: str
-    expires_at: str
+    expires_at: Time
     refresh_token: str
-    refresh_expires_at: str
+    refresh_expires_at: Time
 
 
 class Refresh(Body, frozen=True, kw_only=True):

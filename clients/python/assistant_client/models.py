@@ -1,11 +1,14 @@
 """The bodies of the gateway's API as Python has them: snake_case here, camelCase on the wire."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+Time = Annotated[datetime, Meta(tz=True)]
+"""With a zone: the API takes no other."""
 
 Platform = Literal["macos", "ios", "ipados", "watchos", "windows", "linux", "android", "web"]
 DeviceStatus = Literal["pending", "active", "deactivated"]
@@ -41,7 +44,7 @@ class Pairing(Body, frozen=True, kw_only=True):
 
     device_id: UUID
     code: str
-    expires_at: datetime
+    expires_at: Time
 
     def __repr__(self) -> str:
         """Without the code: what is printed or logged lets nobody in."""
@@ -58,9 +61,9 @@ class Device(Body, frozen=True, kw_only=True):
     os_version: str
     status: DeviceStatus
     current: bool
-    created_at: datetime
-    verified_at: datetime | None
-    last_seen_at: datetime | None
+    created_at: Time
+    verified_at: Time | None
+    last_seen_at: Time | None
 
 
 # Sync
@@ -82,10 +85,10 @@ class SyncedMessage(Body, frozen=True, kw_only=True):
     sender_id: str
     direction: Direction
     message_type: MessageType
-    sent_at: datetime
+    sent_at: Time
     text: str | None = None
-    edited_at: datetime | None = None
-    retracted_at: datetime | None = None
+    edited_at: Time | None = None
+    retracted_at: Time | None = None
     reply_to_guid: str | None = None
     associated_message_guid: str | None = None
     associated_message_type: str | int | None = None
@@ -174,7 +177,7 @@ class ThreadState(Body, frozen=True, kw_only=True):
     conversation_id: UUID
     message_count: int
     last_message_guid: str | None
-    last_sent_at: datetime | None
+    last_sent_at: Time | None
 
 
 # Conversations
@@ -198,7 +201,7 @@ class Conversation(Body, frozen=True, kw_only=True):
     is_group: bool
     participants: list[Participant]
     message_count: int
-    last_message_at: datetime | None
+    last_message_at: Time | None
     last_message_preview: str | None
 
 
@@ -218,7 +221,7 @@ class Reaction(Body, frozen=True, kw_only=True):
     direction: Direction
     sender_id: str
     sender_name: str | None
-    sent_at: datetime
+    sent_at: Time
 
 
 class Message(Body, frozen=True, kw_only=True):
@@ -231,9 +234,9 @@ class Message(Body, frozen=True, kw_only=True):
     direction: Direction
     message_type: MessageType
     text: str | None
-    sent_at: datetime
-    edited_at: datetime | None
-    retracted_at: datetime | None
+    sent_at: Time
+    edited_at: Time | None
+    retracted_at: Time | None
     reply_to_guid: str | None
     associated_message_guid: str | None
     associated_message_type: str | None
@@ -300,13 +303,13 @@ class Draft(Body, frozen=True, kw_only=True):
     message_id: UUID
     candidates: list[Candidate] | None
     cached: bool
-    created_at: datetime
+    created_at: Time
 
 
 class DraftDetails(Draft, frozen=True, kw_only=True):
     """A draft with what became of it. `error` says why there is no text."""
 
-    completed_at: datetime | None
+    completed_at: Time | None
     error: str | None
     action: ActionName | None
     edited_response: str | None
@@ -369,8 +372,8 @@ class Sample(Body, frozen=True, kw_only=True):
     quality: float
     conversation_id: UUID | None
     response_id: UUID | None
-    replied_at: datetime
-    created_at: datetime
+    replied_at: Time
+    created_at: Time
 
 
 class SamplePage(Body, frozen=True, kw_only=True):
@@ -386,7 +389,7 @@ class HistoryImport(Body, frozen=True, kw_only=True):
     """Which of the owner's past replies become samples: the newest `limit`, of all conversations or of one."""
 
     conversation_id: UUID | None = None
-    since: datetime | None = None
+    since: Time | None = None
     limit: int = 1_000
     reply_within_minutes: int = 24 * 60
     max_history: int = 10
@@ -456,9 +459,9 @@ class TrainingJob(Body, frozen=True, kw_only=True):
     adapter_id: UUID | None
     peak_memory_mib: int | None
     history: list[LossPoint]
-    created_at: datetime
-    started_at: datetime | None
-    completed_at: datetime | None
+    created_at: Time
+    started_at: Time | None
+    completed_at: Time | None
 
     @property
     def ended(self) -> bool:
@@ -480,7 +483,7 @@ class Adapter(Body, frozen=True, kw_only=True):
     id: UUID
     job_id: UUID
     base_model: str
-    created_at: datetime
+    created_at: Time
     eval_loss: float
     baseline_eval_loss: float
     active: bool
@@ -518,7 +521,7 @@ class Event(Body, frozen=True, kw_only=True):
 
     id: str
     type: str
-    at: datetime
+    at: Time
     data: dict[str, Any]
 
     def body(self) -> Any:
