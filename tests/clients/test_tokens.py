@@ -106,12 +106,21 @@ def test_processes_that_share_a_file_renew_it_once(store: FileStore) -> None:
     program = f"""
 from pathlib import Path
 from assistant_client import Client, FileStore
-print(len(Client(store=FileStore(Path({str(store.path)!r}))).devices()))
+client = Client(store=FileStore(Path({str(store.path)!r})))
+print("ready", flush=True)
+input()
+print(len(client.devices()))
 """
-    processes = [
-        subprocess.Popen([sys.executable, "-c", program], env={"PYTHONPATH": "clients/python"}, stdout=subprocess.PIPE, text=True)
-        for _ in range(4)
-    ]
+    environment = {"PYTHONPATH": "clients/python"}
+    command = [sys.executable, "-c", program]
+    processes = [subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("now\n")
+        process.stdin.flush()
 
     assert [process.communicate()[0] for process in processes] == ["1\n"] * 4
     let_renewal_be_due(store)
