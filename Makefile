@@ -54,8 +54,8 @@ test: .venv/.installed ## run the suite on real servers and the real engine
 	@bash deploy/install.sh gateway-dev
 
 .PHONY: test-gateway
-test-gateway: .venv-gateway/.installed ## run the gateway's tests, from an environment without the model's libraries
-	@exec .venv-gateway/bin/python -m pytest -n 2 --dist worksteal tests/gateway tests/test_*.py $(ARGS)
+test-gateway: .venv-gateway/.installed ## run the gateway's and the client library's tests, from an environment without the model's libraries
+	@exec .venv-gateway/bin/python -m pytest -n 2 --dist worksteal tests/gateway tests/clients tests/test_*.py $(ARGS)
 
 .PHONY: coverage
 coverage: .venv-gateway/.installed ## which lines of gateway/ and shared/ no test of the gateway runs; .coverage/index.html shows them

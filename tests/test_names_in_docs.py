@@ -17,7 +17,7 @@ from shared.settings import describe
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("gateway", "ml_service", "shared", "deploy", "tests")
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "clients").rglob("*.md")])
 MADE_WHILE_IT_RUNS = (".data/", ".benchmarks/", ".venv", ".coverage/")
 
 CODE = re.compile(r"`([^`\n]+)`")
@@ -80,7 +80,7 @@ def docstrings() -> list[Named]:
 def all_paths() -> frozenset[str]:
     """All files and folders of the project, from its root and by every shorter end of their path."""
     ends: set[str] = set()
-    for path in (*ROOT.glob("*"), *(path for folder in (*PACKAGES, "docs", ".ci") for path in (ROOT / folder).rglob("*"))):
+    for path in (*ROOT.glob("*"), *(path for folder in (*PACKAGES, "clients", "docs", ".ci") for path in (ROOT / folder).rglob("*"))):
         parts = path.relative_to(ROOT).parts
         ends.update("/".join(parts[start:]) for start in range(len(parts)))
     return frozenset(ends)
