@@ -1,103 +1,115 @@
-"""`assistant train`: from past replies to an adapter, with a stand-in for the ML service that trains nothing."""
+"""`assistant train`: from past replies to an adapter. There is no worker: the tests tell the gateway what one would."""
 
 import json
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
+import httpx
+import msgspec
 import pytest
 from assistant_client import Client, FileStore
+from assistant_client.models import TrainingJob
 
+from shared.contracts.training import TrainingState
+from shared.redis_events import EVENT_FIELD, JOB_EVENTS_GROUP, TRAINING_EVENTS, TrainingEvent
 from tests.clients.command_line import CommandLine
 from tests.clients.threads import thread
-from tests.factories import Device, device_with
-from tests.fixtures.training_system import FEWEST, MODEL, TrainingSystem, completed, running_training_system, state_of
-from tests.fixtures.waiting import eventually
+from tests.fixtures.gateway import GatewayProcess
+from tests.fixtures.redis_client import Redis
+from tests.fixtures.scripted_ml_service import ScriptedMlService
+from tests.fixtures.training_system import MODEL, completed, state_of
+from tests.fixtures.waiting import PATIENCE_SECONDS, eventually
 
+REPLIES = 10
+"""The fewest that the gateway trains on."""
 
-@pytest.fixture(scope="module")
-def training_system(run_folder: Path) -> Iterator[TrainingSystem]:
-    with running_training_system(run_folder / "client-training") as system:
-        yield system
+Tell: TypeAlias = Callable[[TrainingState], None]
 
 
 @pytest.fixture
-def user(training_system: TrainingSystem, tmp_path: Path) -> CommandLine:
-    """A user with some past replies."""
-    store = FileStore(tmp_path / ".config" / "conversation-assistant" / "device.json")
-    with Client(training_system.gateways[0].url, store) as client:
-        client.pair("Laptop")
-        client.sync_messages(thread(*(f"message {number}" for number in range(2 * FEWEST))))
+def user(client: Client, tmp_path: Path) -> CommandLine:
+    """A user with some past replies, at the client's device."""
+    FileStore(tmp_path / ".config" / "conversation-assistant" / "device.json").save(client.credentials)
+    client.sync_messages(thread(*(f"message {number}" for number in range(2 * REPLIES))))
     return CommandLine(tmp_path)
 
 
-def device_of(user: CommandLine) -> Device:
-    credentials = FileStore(user.home / ".config" / "conversation-assistant" / "device.json").load()
-    assert credentials is not None
-    return device_with(credentials.url, credentials.token, credentials.refresh_token)
+@pytest.fixture
+def tell(client: Client, redis: Redis, ml_service: ScriptedMlService) -> Iterator[Tell]:
+    """Tells the gateway how a training of the client's account is, and waits until it has taken that in."""
+
+    def tell(state: TrainingState) -> None:
+        event = TrainingEvent(scope=str(client.credentials.account_id), state=state)
+        redis.xadd(TRAINING_EVENTS, {EVENT_FIELD: msgspec.json.encode(event)})
+        eventually(lambda: redis.xlen(TRAINING_EVENTS) == 0 and redis.xpending(TRAINING_EVENTS, JOB_EVENTS_GROUP)["pending"] == 0)
+
+    yield tell
+    for job in client.training_jobs().jobs:  # or another test's worker would take them
+        httpx.post(f"{ml_service.url}/training/cancel/{job.id}", timeout=PATIENCE_SECONDS).raise_for_status()
 
 
-def job_of(system: TrainingSystem, user: CommandLine) -> str:
-    """The id of the user's training, once it has reached the ML service."""
-    scope = str(device_of(user).account_id)
+def said(process: "subprocess.Popen[str]", words: str) -> str:
+    """What a process notes, up to the line that has these words."""
+    assert process.stderr is not None
+    lines = [process.stderr.readline()]
+    while words not in lines[-1]:
+        assert lines[-1], lines
+        lines.append(process.stderr.readline())
+    return "".join(lines)
 
-    def started() -> list[str]:
-        return [str(request.job_id) for request in system.ml.started if request.scope == scope]
 
-    eventually(lambda: started() != [])
-    return started()[0]
+def newest_job(client: Client) -> TrainingJob:
+    return client.training_jobs(page_size=1).jobs[0]
 
 
-def test_a_training_is_followed_to_an_adapter_that_is_in_use(training_system: TrainingSystem, user: CommandLine) -> None:
+def test_a_training_is_followed_to_an_adapter_that_is_in_use(user: CommandLine, client: Client, tell: Tell) -> None:
     training = user.start("train", "--epochs", "2")
-    job_id = job_of(training_system, user)
-    training_system.tell(device_of(user), state_of(job_id, "training", progress=40.0, loss=2.31))
-    assert training.stderr is not None
-    said = ""
-    while "loss 2.31" not in said:
-        said += training.stderr.readline()
-    training_system.tell(device_of(user), completed(job_id))
+    beginning = said(training, "Training ")
+    job = newest_job(client)
+    tell(state_of(str(job.id), "training", progress=40.0, loss=2.31))
+    progress = said(training, "loss 2.31")
+    tell(completed(str(job.id)))
     output, _ = training.communicate()
 
+    assert f"{REPLIES} new samples" in beginning
+    assert f"Training {MODEL} on {REPLIES} samples" in beginning
+    assert job.epochs == 2
+    assert "40 %" in progress
     assert training.returncode == 0
-    assert f"{FEWEST} new samples" in said
-    assert f"Training {MODEL} on {FEWEST} samples" in said
-    assert "40 %" in said
     assert "2.50 before, 2.00 now" in output
     assert "is in use" in output
-    assert training_system.ml.request_of(job_id).epochs == 2
 
 
-def test_an_adapter_that_is_no_better_is_not_in_use_and_it_says_why(training_system: TrainingSystem, user: CommandLine) -> None:
+def test_an_adapter_that_is_no_better_is_not_in_use_and_it_says_why(user: CommandLine, client: Client, tell: Tell) -> None:
     training = user.start("train")
-    job_id = job_of(training_system, user)
-    training_system.tell(device_of(user), completed(job_id, eval_loss=2.6))
+    said(training, "Training ")
+    tell(completed(str(newest_job(client).id), eval_loss=2.6))
     output, _ = training.communicate()
 
     assert training.returncode == 0
-    [job] = (job for job in [device_of(user).client.get(f"/api/training/jobs/{job_id}").json()["job"]])
-    assert f"The new adapter is not in use. {job['activationNote']}" in output
+    assert f"The new adapter is not in use. {newest_job(client).activation_note}" in output
 
 
-def test_who_comes_back_follows_the_training_that_runs(training_system: TrainingSystem, user: CommandLine) -> None:
+def test_who_comes_back_follows_the_training_that_runs(user: CommandLine, client: Client, tell: Tell) -> None:
     first = user.start("train")
-    job_id = job_of(training_system, user)
+    said(first, "Training ")
     first.kill()
     first.communicate()
     second = user.start("train", "--json", "--base-model", MODEL)
-    assert second.stderr is not None
-    said = ""
-    while "running already" not in said:
-        said += second.stderr.readline()
-    training_system.tell(device_of(user), state_of(job_id, "failed", error="The loss is no number any more"))
+    said(second, "running already")
+    job_id = str(newest_job(client).id)
+    tell(state_of(job_id, "failed", error="The loss is no number any more"))
     output, _ = second.communicate()
 
     assert second.returncode == 1
     assert (json.loads(output)["id"], json.loads(output)["status"]) == (job_id, "failed")
 
 
-def test_without_messages_there_is_nothing_to_train_on(training_system: TrainingSystem, tmp_path: Path) -> None:
+def test_without_messages_there_is_nothing_to_train_on(drafting_gateway: GatewayProcess, tmp_path: Path) -> None:
     nobody = CommandLine(tmp_path)
-    nobody.good("pair", "--url", training_system.gateways[0].url)
+    nobody.good("pair", "--url", drafting_gateway.url)
     done = nobody.run("train")
 
     assert (done.returncode, done.stdout) == (1, "")
