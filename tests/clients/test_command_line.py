@@ -40,6 +40,16 @@ def test_a_machine_is_paired_once(nobody: CommandLine, drafting_gateway: Gateway
     assert line.startswith("Laptop (this one)\tlinux\tactive\t")
 
 
+def test_a_pairing_with_another_gateway_is_not_lost_by_mistake(user: CommandLine, client: Client, drafting_gateway: GatewayProcess) -> None:
+    other = f"http://localhost:{drafting_gateway.port}"
+    refused = user.run("pair", "--url", other)
+
+    assert (refused.returncode, client.url in refused.stderr) == (1, True)
+    assert user.good("devices") != ""
+    user.good("pair", "--url", other, "--again")
+    assert user.run("devices", "--url", client.url).returncode == NOT_PAIRED
+
+
 def test_a_second_machine_is_paired_with_the_code_of_the_first(user: CommandLine, client: Client, tmp_path: Path) -> None:
     shown = user.good("devices", "--add", "Phone", "--platform", "android").split()
     device, code = shown[shown.index("device") + 1], shown[shown.index("code") + 1]

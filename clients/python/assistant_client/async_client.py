@@ -70,6 +70,11 @@ class AsyncClient:
         return self._exchange.url
 
     @property
+    def paired_with(self) -> str | None:
+        """The gateway that the device in the store is paired with, if it is with any."""
+        return self._exchange.paired_with()
+
+    @property
     def credentials(self) -> Credentials:
         """Which device of which account this is; raises `NotPaired` if it is none."""
         return self._exchange.credentials()

@@ -27,7 +27,7 @@ from assistant_client.models import (
     SamplePage,
     SyncedContacts,
     SyncedMessages,
-    ThreadState,
+    SyncState,
     TrainingJob,
     TrainingJobPage,
     TrainingStart,
@@ -63,7 +63,7 @@ def sync_contacts(cards: Sequence[ContactCard], default_region: str | None = Non
     return Call(endpoint=endpoints.SYNC_CONTACTS, body=endpoints.ContactBatch(contacts=list(cards), default_region=default_region))
 
 
-def sync_state() -> Call[list[ThreadState]]:
+def sync_state() -> Call[SyncState]:
     """Where each thread stands, by each of its identifiers, latest first."""
     return Call(endpoint=endpoints.SYNC_STATE)
 

@@ -28,7 +28,7 @@ from assistant_client.models import (
     SamplePage,
     SyncedContacts,
     SyncedMessages,
-    ThreadState,
+    SyncState,
     Time,
     TrainingJob,
     TrainingJobPage,
@@ -105,10 +105,6 @@ class DeviceAnswer(Body, frozen=True, kw_only=True):
 class ContactBatch(Body, frozen=True, kw_only=True):
     contacts: list[ContactCard]
     default_region: str | None = None
-
-
-class SyncState(Body, frozen=True, kw_only=True):
-    conversations: list[ThreadState]
 
 
 class PageQuery(Body, frozen=True, kw_only=True):
@@ -192,7 +188,7 @@ DEACTIVATE_DEVICE = Endpoint(method="POST", path="/api/devices/{device_id}/deact
 
 SYNC_MESSAGES = Endpoint(method="POST", path="/api/sync/messages", body=MessageBatch, answer=SyncedMessages)
 SYNC_CONTACTS = Endpoint(method="POST", path="/api/sync/contacts", body=ContactBatch, answer=SyncedContacts)
-SYNC_STATE = Endpoint(method="GET", path="/api/sync/state", answer=SyncState, result="conversations")
+SYNC_STATE = Endpoint(method="GET", path="/api/sync/state", answer=SyncState)
 
 CONVERSATIONS = Endpoint(method="GET", path="/api/conversations", query=ConversationsQuery, answer=ConversationPage)
 MESSAGES = Endpoint(method="GET", path="/api/conversations/{conversation_id}/messages", query=MessagesQuery, answer=MessagePage)

@@ -82,7 +82,7 @@ class Retries:
 
     def wait(self, attempt: int, retry_after: float | None = None) -> float:
         """Before the attempt after this one (from 1): twice as long each time, and what the gateway asks for at least."""
-        seconds = max(min(0.5 * 2.0 ** (attempt - 1), self.longest_wait), retry_after or 0.0)
+        seconds = max(min(0.5 * 2.0 ** min(attempt - 1, 20), self.longest_wait), retry_after or 0.0)
         return seconds * random.uniform(1.0, 1.25)  # noqa: S311 - so that clients that lost the same gateway do not come back at once
 
 
@@ -140,6 +140,11 @@ class Exchange:
         verification = endpoints.Verification(device_id=device_id, code=code)
         tokens: endpoints.Tokens = yield from self.answer(Call(endpoint=endpoints.VERIFY, body=verification))
         return self._keep(tokens)
+
+    def paired_with(self) -> str | None:
+        """The gateway that the store's device is paired with."""
+        stored = self._store.load()
+        return stored.url if stored is not None else None
 
     def credentials(self) -> Credentials:
         """What is kept for this gateway.

@@ -7,6 +7,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct
 
+from assistant_client.errors import UnexpectedAnswer
+
 Time = Annotated[datetime, Meta(tz=True)]
 """With a zone: the API takes no other."""
 
@@ -178,6 +180,12 @@ class ThreadState(Body, frozen=True, kw_only=True):
     message_count: int
     last_message_guid: str | None
     last_sent_at: Time | None
+
+
+class SyncState(Body, frozen=True, kw_only=True):
+    """How far each thread is synced, latest first."""
+
+    conversations: list[ThreadState]
 
 
 # Conversations
@@ -528,7 +536,10 @@ class Event(Body, frozen=True, kw_only=True):
         """`data` as the type has it: a `DraftDetails`, `DraftToken`, `TrainingJob`, `SyncCompleted`, …; the bare dict if none is known."""
         family = self.type.partition(":")[0]
         model = _EVENT_BODIES.get(self.type) or _EVENT_BODIES.get(family)
-        return msgspec.convert(self.data, model) if model else self.data
+        try:
+            return msgspec.convert(self.data, model) if model else self.data
+        except msgspec.MsgspecError as error:
+            raise UnexpectedAnswer(f"The event {self.type} is not what this version expects ({error}): update this library") from error
 
 
 _EVENT_BODIES: dict[str, type[Body]] = {

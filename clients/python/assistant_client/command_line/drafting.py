@@ -2,6 +2,7 @@
 
 import argparse
 from contextlib import closing, suppress
+from itertools import chain
 from uuid import UUID
 
 from assistant_client.client import Client
@@ -52,7 +53,9 @@ def _last_incoming(client: Client, conversation_id: UUID, name: str) -> Message:
 
 def _streamed(client: Client, message: Message, context: GenerateContext, output: Output, arguments: argparse.Namespace) -> Draft:
     with closing(client.stream_draft(message.id, context, fresh=arguments.fresh)) as parts:
-        for part in parts:
+        with output.notes.status("Reading the thread"):
+            first = next(parts)
+        for part in chain([first], parts):
             if isinstance(part, Draft):
                 if not arguments.json:
                     output.line("")

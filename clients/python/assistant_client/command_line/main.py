@@ -37,7 +37,8 @@ COMMANDS: dict[str, tuple[CommandModule, str]] = {
 
 FAILED, NOT_PAIRED, AWAY, INTERRUPTED = 1, 3, 4, 130
 """Exit codes beside 0, and 2 for arguments that make no sense."""
-_HASTY = Retries(attempts=3)
+_HASTY, _PATIENT, _ENDLESS = Retries(attempts=3), Retries(attempts=12), Retries(attempts=10_000)
+"""For whoever waits before a screen; for an import, which takes minutes anyway; and for what shall run for days."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,9 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output = Output()
     try:
         store = _store(parsed.keyring)
-        url = parsed.url or (pairing.DEFAULT_URL if parsed.command == "pair" else None)
-        retries = _HASTY if parsed.command in {"pair", "devices", "threads"} else None
-        with Client(url, store, retries=retries, on_wait=lambda error, seconds: _tell(output, error, seconds)) as client:
+        with Client(_url(parsed), store, retries=_retries(parsed), on_wait=lambda error, seconds: _tell(output, error, seconds)) as client:
             code = int(parsed.run(parsed, client))
         sys.stdout.flush()
         return code
@@ -87,6 +86,18 @@ def _add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: 
     parser.add_argument("--keyring", action="store_true", help="keep the token in the system's keyring, not in a file")
     module.add_arguments(parser)
     parser.set_defaults(run=module.run)
+
+
+def _url(parsed: argparse.Namespace) -> str | None:
+    """The gateway that is meant; without one, the one that this machine is paired with. What sends nothing needs no pairing."""
+    needs_none = parsed.command == "pair" or getattr(parsed, "dry_run", False)
+    return parsed.url or (pairing.DEFAULT_URL if needs_none else None)
+
+
+def _retries(parsed: argparse.Namespace) -> Retries:
+    if parsed.command == "import":
+        return _ENDLESS if getattr(parsed, "follow", False) else _PATIENT
+    return _HASTY if parsed.command in {"pair", "devices", "threads"} else Retries()
 
 
 def _store(keyring: bool) -> TokenStore:

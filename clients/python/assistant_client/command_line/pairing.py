@@ -5,7 +5,7 @@ from uuid import UUID
 
 from assistant_client.client import Client
 from assistant_client.command_line.output import Output
-from assistant_client.errors import AssistantError, Forbidden, NotPaired, Unauthorized
+from assistant_client.errors import Forbidden, NotPaired, Unauthorized
 
 DEFAULT_URL = "http://127.0.0.1:3100"
 
@@ -22,8 +22,8 @@ def run(arguments: argparse.Namespace, client: Client) -> int:
     if (arguments.device is None) != (arguments.code is None):
         output.error("--device and --code come together")
         return 2
-    if not arguments.again and arguments.device is None and _is_paired(client):
-        output.error(f"This machine is paired with {client.url} already. --again pairs it anew, with a new account")
+    if not arguments.again and (problem := _in_the_way(arguments, client)):
+        output.error(problem)
         return 1
     try:
         credentials = client.pair(arguments.name, device_id=arguments.device, code=arguments.code)
@@ -38,11 +38,16 @@ def run(arguments: argparse.Namespace, client: Client) -> int:
     return 0
 
 
-def _is_paired(client: Client) -> bool:
+def _in_the_way(arguments: argparse.Namespace, client: Client) -> str | None:
+    """Why a pairing would lose one that is there."""
+    if client.paired_with is None:
+        return None
+    if client.paired_with != client.url:
+        return f"This machine is paired with {client.paired_with}. --again pairs it with {client.url} instead"
+    if arguments.device is not None:
+        return None
     try:
         client.devices()
-    except NotPaired:
-        return False
-    except AssistantError:
-        return True
-    return True
+    except (NotPaired, Forbidden):  # it is good for nothing any more
+        return None
+    return f"This machine is paired with {client.url} already. --again pairs it anew, with a new account"
