@@ -19,33 +19,48 @@ from tests.clients.threads import thread
 from tests.factories import wrong_code
 
 
+class Elsewhere:
+    """A web server that always answers the same, and counts how often."""
+
+    def __init__(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.asked = 0
+        elsewhere = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def _answer(self) -> None:
+                elsewhere.asked += 1
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                self.send_response(status)
+                for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = _answer  # noqa: N815 - as `http.server` names them
+
+            def log_message(self, *_: object) -> None: ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+
 @contextmanager
-def something_else(status: int, body: bytes, headers: dict[str, str] | None = None) -> Iterator[str]:
-    """The address of a web server that always answers the same."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    serving = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+def something_else(status: int, body: bytes, headers: dict[str, str] | None = None) -> Iterator[Elsewhere]:
+    """Another server than a gateway, during the block."""
+    elsewhere = Elsewhere(status, body, headers or {})
+    serving = Thread(target=elsewhere.server.serve_forever, kwargs={"poll_interval": 0.02})
     serving.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield elsewhere
     finally:
-        server.shutdown()
-        server.server_close()
+        elsewhere.server.shutdown()
+        elsewhere.server.server_close()
         serving.join()
 
 
-def hasty(client: Client, url: str) -> Client:
-    return Client(url, MemoryStore(elsewhere(client, url)), retries=Retries(attempts=1))
+def at(client: Client, other: Elsewhere, attempts: int = 1) -> Client:
+    """The same device, calling the other server."""
+    return Client(other.url, MemoryStore(elsewhere(client, other.url)), retries=Retries(attempts=attempts))
 
 
 def test_a_bad_field_is_named(client: Client) -> None:
@@ -89,19 +104,31 @@ def test_an_address_needs_a_scheme() -> None:
 
 @pytest.mark.parametrize(("status", "expected"), [(404, NotFound), (403, Forbidden), (502, Unavailable), (504, Unavailable)])
 def test_a_page_of_another_server_is_no_answer_of_a_gateway(client: Client, status: int, expected: type[Exception]) -> None:
-    with something_else(status, b"<h1>Hello</h1>") as url, hasty(client, url) as lost, pytest.raises(expected, match="proxies"):
+    with something_else(status, b"<h1>Hello</h1>") as other, at(client, other) as lost, pytest.raises(expected, match="proxies"):
         lost.devices()
+
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_what_a_proxy_had_no_answer_to_is_asked_again_unless_that_could_do_it_twice(client: Client, status: int) -> None:
+    with something_else(status, b"") as other, at(client, other, attempts=2) as lost:
+        with pytest.raises(Unavailable):
+            lost.devices()
+        asked_to_read = other.asked
+        with pytest.raises(Unavailable):
+            list(lost.stream_draft(uuid4()))
+
+    assert (asked_to_read, other.asked) == (2, 3)
 
 
 @pytest.mark.parametrize("body", [b"<h1>Hello</h1>", b"[]", b'{"devices": [{"id": 1}]}', b"\xff"])
 def test_an_answer_that_cannot_be_read_is_told(client: Client, body: bytes) -> None:
-    with something_else(200, body) as url, hasty(client, url) as lost, pytest.raises(UnexpectedAnswer, match="/api/devices"):
+    with something_else(200, body) as other, at(client, other) as lost, pytest.raises(UnexpectedAnswer, match="/api/devices"):
         lost.devices()
 
 
 def test_a_redirect_is_not_followed_with_the_token(client: Client) -> None:
     headers = {"Location": f"{client.url}/api/devices"}
-    with something_else(302, b"", headers) as url, hasty(client, url) as lost, pytest.raises(Refused, match="302"):
+    with something_else(302, b"", headers) as other, at(client, other) as lost, pytest.raises(Refused, match="302"):
         lost.devices()
 
 

@@ -24,7 +24,9 @@ from assistant_client.device import this_device
 from assistant_client.endpoints import Call
 from assistant_client.errors import (
     AssistantError,
+    Conflict,
     NotPaired,
+    Refused,
     StoreError,
     TooManyRequests,
     Unauthorized,
@@ -42,9 +44,9 @@ _RENEW_AFTER = 0.8
 """The share of a token's life after which it is renewed."""
 _LOCK_POLL_SECONDS = 0.05
 _LOCK_PATIENCE_SECONDS = 60.0
-_BAD_GATEWAY = 502
-_CONFLICT = 409
 _NOT_FOUND = 404
+_OF_PROXIES = {502, 504}
+"""A proxy had no answer from the gateway, which may have done it all the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,26 +212,24 @@ class Exchange:
         done: that depends on the endpoint. A gateway that died with a request holds its Idempotency-Key for some seconds, and answers 409.
         """
         request = _request(call, token, stream)
-        repeat = call.endpoint.repeat
-        lost = False
+        with_key = call.endpoint.repeat == "with key"
+        lost = "Idempotency-Key" in call.headers  # whoever names a key may have sent it before
         for attempt in count(1):
-            retry_after = None
             try:
                 response = yield from _sent(request)
             except Unreachable as error:
-                problem: AssistantError = error
-                lost = lost or error.maybe_done
-                hopeless = error.timed_out or (error.maybe_done and repeat == "never")
+                problem: Unreachable | Refused = error
+                again, maybe_done = not error.timed_out, error.maybe_done
             else:
-                if response.is_success:
+                if response.is_success or (lost and response.status_code == _NOT_FOUND and request.method == "DELETE"):
                     return response
-                if lost and response.status_code == _NOT_FOUND and call.endpoint.method == "DELETE":
-                    return response  # the first request did it
-                refused = refusal_of(response)
-                problem, retry_after = refused, refused.retry_after
-                again = isinstance(refused, Unavailable | TooManyRequests) and (refused.status != _BAD_GATEWAY or repeat != "never")
-                hopeless = not (again or (lost and refused.status == _CONFLICT and repeat == "with key"))
-            if hopeless or attempt == self._retries.attempts or (retry_after or 0.0) > self._retries.longest_wait:
+                problem = refusal_of(response)
+                held = lost and with_key and isinstance(problem, Conflict)
+                again, maybe_done = held or isinstance(problem, Unavailable | TooManyRequests), problem.status in _OF_PROXIES
+            lost = lost or maybe_done
+            again = again and not (maybe_done and call.endpoint.repeat == "never")
+            retry_after = problem.retry_after if isinstance(problem, Refused) else None
+            if not again or attempt == self._retries.attempts or (retry_after or 0.0) > self._retries.longest_wait:
                 raise problem
             yield Wait(seconds=self._retries.wait(attempt, retry_after), because=problem)
         raise AssertionError
