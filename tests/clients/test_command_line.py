@@ -90,6 +90,16 @@ def test_threads_are_listed_and_found(user: CommandLine, client: Client) -> None
     assert (nothing.returncode, nothing.stdout, nothing.stderr != "") == (0, "", True)
 
 
+def test_an_id_is_whole_on_a_narrow_terminal(user: CommandLine, client: Client) -> None:
+    synced = client.sync_messages(thread("What time? " * 20, name="A rather long name of a thread"))
+    user.environment["COLUMNS"] = "80"
+
+    with user.on_terminal("threads") as terminal:
+        terminal.end()
+
+    assert str(synced.conversation_id) in terminal.seen
+
+
 def test_a_draft_is_written_for_the_last_incoming_message_and_edited(user: CommandLine, client: Client) -> None:
     client.sync_contacts([ContactCard(email="sam@example.com", display_name="Sam Lake")])
     client.sync_messages(thread("Shall we?", "yes", "What time?", "let me look"))

@@ -82,6 +82,19 @@ def test_a_training_is_followed_to_an_adapter_that_is_in_use(user: CommandLine, 
     assert "is in use" in output
 
 
+def test_on_a_terminal_the_loss_is_shown_while_it_trains(user: CommandLine, client: Client, tell: Tell) -> None:
+    with user.on_terminal("train") as terminal:
+        terminal.wait_for("Training ")
+        job_id = str(newest_job(client).id)
+        for progress, loss in ((20.0, 3.04), (60.0, 2.31)):
+            tell(state_of(job_id, "training", progress=progress, loss=loss))
+            terminal.wait_for(f"training, loss {loss}")
+        assert "60 %" in terminal.seen
+        tell(completed(job_id))
+        terminal.wait_for("is in use")
+        assert terminal.end() == 0
+
+
 def test_an_adapter_that_is_no_better_is_not_in_use_and_it_says_why(user: CommandLine, client: Client, tell: Tell) -> None:
     training = user.start("train")
     said(training, "Training ")

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+_ID_WIDTH = 36
+
 
 class Output:
     """Results go to standard output; what is said beside them, such as progress and errors, to standard error."""
@@ -44,9 +46,11 @@ class Output:
             for row in rows:
                 print("\t".join(shown(cell).replace("\n", " ") for cell in row))
             return
-        table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for column in columns:
+            table.add_column(column, no_wrap=True, min_width=_ID_WIDTH if column == "id" else None)  # half an id is none
         for row in rows:
-            table.add_row(*(Text(shown(cell).replace("\n", " "), overflow="ellipsis", no_wrap=True) for cell in row))
+            table.add_row(*(Text(shown(cell).replace("\n", " ")) for cell in row))
         self.console.print(table, soft_wrap=False)
 
 
