@@ -62,7 +62,8 @@ class Client:
         self._exchange = Exchange(url, store or FileStore(), retries or Retries())
         self._on_wait = on_wait
         self._timeout = timeout
-        self._http = httpx.Client(base_url=self.url)
+        # The gateway closes idle connections after 5 s; what is sent just then gets lost.
+        self._http = httpx.Client(base_url=self.url, limits=httpx.Limits(keepalive_expiry=2.0))
 
     @property
     def url(self) -> str:
