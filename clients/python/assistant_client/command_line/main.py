@@ -33,8 +33,6 @@ COMMANDS: dict[str, tuple[CommandModule, str]] = {
     "watch": (watching, "show what happens in the account"),
     "export": (exporting, "write all data of the account to a file"),
 }
-
-
 FAILED, NOT_PAIRED, AWAY, INTERRUPTED = 1, 3, 4, 130
 """Exit codes beside 0, and 2 for arguments that make no sense."""
 _HASTY, _PATIENT, _ENDLESS = Retries(attempts=3), Retries(attempts=12), Retries(attempts=10_000)
@@ -43,7 +41,8 @@ _HASTY, _PATIENT, _ENDLESS = Retries(attempts=3), Retries(attempts=12), Retries(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
-    parsed = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parsed = _parser(with_import=arguments[:1] == ["import"]).parse_args(arguments)
     output = Output()
     try:
         store = _store(parsed.keyring)
@@ -70,13 +69,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(*, with_import: bool) -> argparse.ArgumentParser:
+    """`with_import`: with the arguments of `import`; no other command waits for all that importing needs."""
     parser = argparse.ArgumentParser(prog="assistant", description="Your conversation assistant from the command line.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (module, summary) in COMMANDS.items():
         _add(commands, name, summary, module)
     if find_spec("assistant_client.importers") is not None:
-        _add(commands, "import", "import messages and contacts", import_module("assistant_client.importers.command"))
+        summary = "import messages and contacts"
+        if with_import:
+            _add(commands, "import", summary, import_module("assistant_client.importers.command"))
+        else:
+            commands.add_parser("import", help=summary)
     return parser
 
 
