@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 import httpx
+from assistant_client.sse import EventParser
 from rich.columns import Columns
 from rich.console import Console, Group
 from rich.live import Live
@@ -79,14 +80,12 @@ def get(client: httpx.Client, path: str) -> dict[str, Any]:
 
 
 def events(answer: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Server-sent events (the HTML standard, section 9.2): a name and JSON data each."""
-    name = ""
-    for line in answer.iter_lines():
-        field, _, value = line.partition(":")
-        if field == "event":
-            name = value.strip()
-        elif field == "data":
-            yield name, json.loads(value)
+    """Server-sent events: a name and JSON data each."""
+    parser = EventParser()
+    for chunk in answer.iter_bytes():
+        for sent in parser.feed(chunk):
+            if sent.data:
+                yield sent.name, json.loads(sent.data)
 
 
 def _end_line(console: Console) -> None:

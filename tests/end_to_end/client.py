@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+from assistant_client.sse import EventParser
 
 from tests.factories import Device
 from tests.fixtures.waiting import ENGINE_SECONDS
@@ -53,13 +54,11 @@ def draft_events(device: Device, message_id: str, max_tokens: int = 40) -> Itera
 
 def events_of(answer: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
     """Server-sent events, each with its name and its data."""
-    name = ""
-    for line in answer.iter_lines():
-        field, _, value = line.partition(":")
-        if field == "event":
-            name = value.strip()
-        elif field == "data":
-            yield name, json.loads(value)
+    parser = EventParser()
+    for chunk in answer.iter_bytes():
+        for sent in parser.feed(chunk):
+            if sent.data:
+                yield sent.name, json.loads(sent.data)
 
 
 def draft(device: Device, message_id: str, **context: Any) -> Any:
