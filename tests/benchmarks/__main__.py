@@ -22,6 +22,7 @@ from tests.benchmarks import (
     gpu,
     hop,
     idle,
+    importing,
     learning,
     memory,
     queue,
@@ -77,12 +78,13 @@ PARTS: dict[str, Part] = {
     "training": lambda bench: training.measure(bench.folder, bench.rounds, replies=30 if bench.quick else 60),
     "side_by_side": lambda bench: asyncio.run(side_by_side.measure(bench.folder, bench.rounds)),
     "storage": lambda bench: storage.measure(bench.folder),
+    "import": lambda bench: importing.measure(bench.folder, bench.rounds, messages=10_000 if bench.quick else 100_000),
     "formats": lambda bench: formats.measure(bench.rounds),
     "gpu": lambda bench: asyncio.run(gpu.measure(bench.folder, bench.rounds)),
 }
 ON_CPU = tuple(part for part in PARTS if part != "gpu")
 ON_GPU = ("gpu", "training", "side_by_side")
-QUICK = ("training", "side_by_side", "formats", "idle")
+QUICK = ("training", "side_by_side", "formats", "idle", "import")
 """What `--quick` measures, once each and with less work: what a machine's processor decides."""
 
 

@@ -7,7 +7,7 @@ from shared.contracts.generation import Turn
 from shared.contracts.training import TrainingSample
 from tests.fixtures.training import SYSTEM
 
-_WORDS = [
+WORDS = [
     "tomorrow", "the", "train", "market", "we", "could", "meet", "after", "work", "because", "nobody", "else", "has", "time",
     "for", "cooking", "and", "my", "sister", "wants", "to", "see", "that", "film", "again", "maybe", "bring", "some", "bread",
     "or", "call", "me", "when", "you", "leave", "it", "rained", "all", "day", "here", "but", "the", "garden", "looks", "lovely",
@@ -23,7 +23,7 @@ def windows(replies: int, *, turns_before: int, threaded: bool) -> list[Training
     """
     drawn = random.Random(11)
     turns = [
-        Turn(role="assistant" if number % 2 else "user", content=" ".join(drawn.choices(_WORDS, k=drawn.randint(5, 40))))
+        Turn(role="assistant" if number % 2 else "user", content=" ".join(drawn.choices(WORDS, k=drawn.randint(5, 40))))
         for number in range(2 * replies)
     ]
     return [

@@ -1,0 +1,1 @@
+"""Apple's Messages (`chat.db`) and Contacts (`AddressBook-v22.abcddb`)."""
