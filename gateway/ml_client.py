@@ -17,7 +17,7 @@ from shared.asgi import current_request_id
 from shared.contracts.adapters import AdapterInfo, AdapterList
 from shared.contracts.generation import GenerateRequest, GenerateResponse, TokenEvent
 from shared.contracts.jobs import AsyncGenerateRequest, JobState
-from shared.contracts.service import ForgetRequest, Forgotten
+from shared.contracts.service import ForgetRequest, Forgotten, Health, ModelList
 from shared.contracts.training import TrainingRequest, TrainingState
 from shared.errors import AppError, BadRequest, Conflict, ErrorBody, Unavailable
 from shared.http_client import CONNECT_SECONDS, PooledTransport
@@ -133,6 +133,15 @@ class MlClient:
     async def adapters(self, account_id: UUID) -> list[AdapterInfo]:
         """The adapters of an account that are there, newest first."""
         return _decoded(await self._ask("GET", f"/adapters?scope={account_id}", seconds=_JOB_SECONDS), AdapterList).adapters
+
+    async def health(self) -> Health:
+        """How a replica is that can generate, or how one is that cannot, where none can."""
+        unwell = [HTTPStatus.SERVICE_UNAVAILABLE]
+        return _decoded(await self._ask("GET", "/health", also=unwell, seconds=_READY_SECONDS), Health)
+
+    async def models(self) -> ModelList:
+        """The models that can be asked for by name."""
+        return _decoded(await self._ask("GET", "/models", seconds=_READY_SECONDS), ModelList)
 
     async def is_ready(self) -> bool:
         """Whether one of them can generate now."""

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from gateway.account.schemas import Account
 from gateway.database import Db
 from gateway.wire import camel
 
@@ -16,6 +17,20 @@ _DELETE_SECONDS = 600
 # One view of the data for the whole export, whatever is written meanwhile; and a reader that stalls does not hold it for ever.
 SNAPSHOT = "set transaction isolation level repeatable read read only"
 STALL_LIMIT = "set local idle_in_transaction_session_timeout = '60s'"
+
+# Messages are counted by the sync that stores them: counting an account's many rows would take longer than everything else here together.
+SUMMARY = """
+    select id, created_at,
+        (select count(*) from device where account_id = $1 and status = 'active') as devices,
+        (select count(*) from contact where account_id = $1) as contacts,
+        (select count(*) from conversation where account_id = $1) as conversations,
+        (select coalesce(sum(message_count), 0) from conversation where account_id = $1) as messages,
+        (select count(*) from response where account_id = $1) as responses,
+        (select count(*) from sample where account_id = $1) as samples,
+        (select count(*) from training_job where account_id = $1) as training_jobs,
+        (select count(*) from adapter where account_id = $1) as adapters
+    from account where id = $1
+"""
 
 COLUMNS = """
     select attname from pg_attribute
@@ -146,6 +161,12 @@ NOT_EXPORTED = {
 HOLD_DEVICES = "select id from device where account_id = $1 order by id for update"
 FORGET_ANSWERS = "delete from idempotent_answer where owner = $1"
 DELETE = "delete from account where id = $1"
+
+
+async def summary(db: Db, account_id: UUID) -> Account | None:
+    """The account with how much is in it, if it is there."""
+    row = await db.fetchrow(SUMMARY, account_id)
+    return Account(**row) if row else None
 
 
 async def take_snapshot(db: Db) -> None:

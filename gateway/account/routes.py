@@ -3,7 +3,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from gateway.account.download import Download
-from gateway.account.schemas import AccountDeletion
+from gateway.account.schemas import Account, AccountDeletion
 from gateway.account.service import AccountService
 from gateway.auth.authentication import Caller, CallerToken
 from gateway.http.openapi import errors
@@ -14,6 +14,11 @@ _EXPORT_HEADERS = {"Content-Disposition": 'attachment; filename="conversation-as
 class AccountController(Controller):
     path = "/api/account"
     tags = ("account",)
+
+    @get("/", summary="Look at the account", responses=errors(401, 403, 503))
+    async def read(self, principal: Caller, account: NamedDependency[AccountService]) -> Account:
+        """Its id, which deleting it asks for, and how much is in it."""
+        return await account.summary(principal.account_id)
 
     @get(
         "/export",

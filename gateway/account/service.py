@@ -9,6 +9,7 @@ import structlog
 
 from gateway.account import queries
 from gateway.account.archive import StreamedZip
+from gateway.account.schemas import Account
 from gateway.auth.authentication import Authenticator
 from gateway.auth.principal import Principal
 from gateway.auth.tokens import VerifiedToken
@@ -18,7 +19,7 @@ from gateway.deletions.service import order_deletion
 from gateway.events.publisher import EventPublisher
 from gateway.limits.places import Places
 from gateway.wire import utc_now
-from shared.errors import BadRequest, Unavailable
+from shared.errors import BadRequest, Unauthorized, Unavailable
 
 _EXPORTS_AT_ONCE = 2
 """In this process: each holds one of the connections for heavy reads for as long as its client reads."""
@@ -43,6 +44,18 @@ class AccountService:
         self._places = places
         self._exports = asyncio.Semaphore(_EXPORTS_AT_ONCE)
 
+    async def summary(self, account_id: UUID) -> Account:
+        """The account, and how much is in it.
+
+        Raises:
+            Unauthorized: it was deleted in this moment.
+        """
+        async with self._database.connection() as db:
+            found = await queries.summary(db, account_id)
+        if found is None:
+            raise Unauthorized("The account of this device was deleted")
+        return found
+
     def export(self, token: VerifiedToken) -> AsyncGenerator[bytes, None]:
         """A zip with one NDJSON file a kind, as the data was at one moment. If the iterator raises, what it gave is no complete zip: so it
         does when the token's device is deactivated meanwhile, or the account deleted.
@@ -65,7 +78,7 @@ class AccountService:
             BadRequest: `confirm` is not the account's id.
         """
         if confirm != principal.account_id:
-            raise BadRequest.field("confirm", "must be the id of your account, which is the claim `acc` of your device token")
+            raise BadRequest.field("confirm", "must be the id of your account, as `GET /api/account` says it")
         async with self._database.transaction() as db:
             await queries.hold_devices(db, principal.account_id)
             await order_deletion(db, principal.account_id, everything=True)

@@ -176,17 +176,21 @@ _NAMED = """
     ))
 """
 COUNT_CONVERSATIONS = f"select count(*) from conversation where account_id = $1 and {_NAMED}"
-CONVERSATIONS = f"""
-    with page as (
-        select * from conversation where account_id = $1 and {_NAMED}
-        order by last_message_at desc nulls last, id desc limit $3 offset $4
-    )
+_SHOWN = """
     select page.id, page.imessage_id, page.display_name, page.is_group, page.message_count, page.last_message_at,
            array(select imessage_id from direct_chat where conversation_id = page.id order by id) as imessage_ids,
            left(message.text, 1000) as last_text, message.attachments -> 0 ->> 'filename' as last_attachment
     from page left join message on message.account_id = $1 and message.id = page.last_message_id
     order by page.last_message_at desc nulls last, page.id desc
 """
+CONVERSATIONS = f"""
+    with page as (
+        select * from conversation where account_id = $1 and {_NAMED}
+        order by last_message_at desc nulls last, id desc limit $3 offset $4
+    )
+    {_SHOWN}
+"""
+CONVERSATION = f"with page as (select * from conversation where account_id = $1 and id = {_CURRENT}) {_SHOWN}"
 # A contact that takes part with two handles is one participant, the first of them.
 PARTICIPANTS = """
     select conversation_id, id, display_name, contact_id from (
@@ -215,6 +219,11 @@ async def conversations(db: Db, account_id: UUID, name_part: str | None, limit: 
     handles, contain it.
     """
     return list(await db.fetch(CONVERSATIONS, account_id, name_part, limit, offset))
+
+
+async def conversation(db: Db, account_id: UUID, conversation_id: UUID) -> Record | None:
+    """One thread as `conversations` has it; None where the account has no such thread."""
+    return await db.fetchrow(CONVERSATION, account_id, conversation_id)
 
 
 async def participants(db: Db, account_id: UUID, conversation_ids: Sequence[UUID]) -> dict[UUID, list[Participant]]:

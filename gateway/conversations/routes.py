@@ -6,7 +6,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
 from gateway.auth.authentication import Caller
-from gateway.conversations.schemas import ConversationPage, FoundPage, MessagePage
+from gateway.conversations.schemas import Conversation, ConversationPage, FoundPage, MessagePage
 from gateway.conversations.service import ConversationService
 from gateway.http.openapi import errors
 from gateway.http.parameters import PageQuery, PageSizeQuery
@@ -47,6 +47,13 @@ class ConversationController(Controller):
     ) -> ConversationPage:
         """Latest first. `q` finds threads by their name and by the names, numbers and addresses of who is in them."""
         return await conversations.list(principal.account_id, q, page, page_size)
+
+    @get("/{conversation_id:uuid}", summary="Get a thread", responses=errors(400, 401, 403, 404, 503))
+    async def read(
+        self, principal: Caller, conversations: NamedDependency[ConversationService], conversation_id: FromPath[UUID]
+    ) -> Conversation:
+        """As lists have it. The id of a thread that has become part of another one finds that one."""
+        return await conversations.get(principal.account_id, conversation_id)
 
     @get("/{conversation_id:uuid}/messages", summary="Read a thread", responses=errors(400, 401, 403, 404, 503))
     async def messages(

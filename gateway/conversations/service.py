@@ -47,6 +47,19 @@ class ConversationService:
         conversations = [_conversation(each, present.get(each["id"], [])) for each in listed]
         return ConversationPage(conversations=conversations, total=total, page=page, page_size=page_size)
 
+    async def get(self, account_id: UUID, conversation_id: UUID) -> Conversation:
+        """One thread; under the id of a thread that has become part of it, too.
+
+        Raises:
+            NotFound: no such thread, or another account's.
+        """
+        async with self._database.connection() as db:
+            found = await queries.conversation(db, account_id, conversation_id)
+            if found is None:
+                raise NotFound("No conversation with this id")
+            present = await queries.participants(db, account_id, [found["id"]])
+        return _conversation(found, present.get(found["id"], []))
+
     async def messages(self, account_id: UUID, conversation_id: UUID, page: int, page_size: int, before: str | None) -> MessagePage:
         """Messages of a thread, newest first: a page by its number, or what comes `before` a cursor, which is the id of a message.
 

@@ -20,8 +20,24 @@ class HealthService:
         self._stopping = stopping
 
     async def readiness(self) -> Readiness:
-        database, redis, ml = await asyncio.gather(self._database_answers(), self._redis_answers(), self._ml.is_ready())
+        database, redis, ml = await asyncio.gather(self.database_answers(), self.redis_answers(), self._ml.is_ready())
         return Readiness(status=self._status(database, redis and ml), database=database, redis=redis, ml_service=ml)
+
+    async def database_answers(self) -> bool:
+        """Whether PostgreSQL does, within two seconds."""
+        try:
+            async with asyncio.timeout(2), self._database.connection() as db:
+                return bool(await db.fetchval("select 1") == 1)
+        except (Unavailable, TimeoutError):
+            return False
+
+    async def redis_answers(self) -> bool:
+        """Whether Redis does, within two seconds."""
+        try:
+            async with asyncio.timeout(2):
+                return bool(await self._redis.ping())
+        except (RedisError, TimeoutError, OSError):
+            return False
 
     def _status(self, database: bool, others: bool) -> Status:
         if self._stopping.announced:
@@ -29,17 +45,3 @@ class HealthService:
         if not database:
             return "unavailable"
         return "ready" if others else "degraded"
-
-    async def _database_answers(self) -> bool:
-        try:
-            async with asyncio.timeout(2), self._database.connection() as db:
-                return bool(await db.fetchval("select 1") == 1)
-        except (Unavailable, TimeoutError):
-            return False
-
-    async def _redis_answers(self) -> bool:
-        try:
-            async with asyncio.timeout(2):
-                return bool(await self._redis.ping())
-        except (RedisError, TimeoutError, OSError):
-            return False

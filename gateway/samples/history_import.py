@@ -16,7 +16,7 @@ from gateway.limits.allowances import Allowances
 from gateway.samples import queries
 from gateway.samples.personal_data import mask, mask_turns, says_something
 from gateway.samples.queries import SampleRow
-from gateway.samples.schemas import HistoryImport, ImportedHistory, SkippedReplies
+from gateway.samples.schemas import HistoryImport, ImportedHistory, SampleExample, SkippedReplies
 from gateway.wire import utc_now
 from shared.errors import BadRequest
 from shared.ids import new_id
@@ -25,6 +25,8 @@ HISTORY_QUALITY = 0.75
 """Less than an accepted draft: nobody looked at the reply again and called it a good one. (A number that four bytes hold exactly.)"""
 _MESSAGES_AT_ONCE = 1_000
 """Messages before the replies that are looked at together, which takes tenths of a second; each may have 4,000 characters."""
+_EXAMPLES = 3
+"""Of a preview."""
 _ATTEMPTS = 5  # while a thread changes all the time
 _FIRST_YEAR, _LAST_YEAR = 1970, 2199
 _LINK_BEGINS = ("http://", "https://", "www.")
@@ -55,7 +57,8 @@ class HistoryImportService:
         self._places = allowances.import_places()
 
     async def run(self, account_id: UUID, wanted: HistoryImport) -> ImportedHistory:
-        """Look through the newest replies and store those that show how the owner writes. If it breaks off, what is stored stays.
+        """Look through the newest replies and store those that show how the owner writes; a preview stores none. If it breaks off, what is
+        stored stays.
 
         Raises:
             NotFound: no such conversation, or another account's.
@@ -73,21 +76,25 @@ class HistoryImportService:
                 )
             ids = {reply.id: new_id() for reply in reversed(replies)}  # in the list of samples the newest reply comes first
             outcomes: Counter[str] = Counter()
+            examples: list[SampleExample] = []
             now = utc_now()
             size = max(1, min(100, _MESSAGES_AT_ONCE // wanted.max_history))
             for start in range(0, len(replies), size):
-                outcomes += await self._import(account_id, replies[start : start + size], ids, wanted, now)
+                became, samples = await self._import(account_id, replies[start : start + size], ids, wanted, now)
+                outcomes += became
+                if wanted.preview:
+                    examples += map(_example, samples[: _EXAMPLES - len(examples)])
         imported, known = outcomes.pop("imported", 0), outcomes.pop("known", 0)
-        return ImportedHistory(imported=imported, known=known, skipped=SkippedReplies(**outcomes))
+        return ImportedHistory(imported=imported, known=known, skipped=SkippedReplies(**outcomes), examples=examples)
 
     async def _import(
         self, account_id: UUID, replies: Sequence[PastReply], ids: Mapping[UUID, UUID], wanted: HistoryImport, now: datetime
-    ) -> Counter[str]:
+    ) -> tuple[Counter[str], Sequence[SampleRow]]:
         """Store samples of these replies, under `ids` by reply. They are made between two looks at the threads, so that nobody waits for
         it: what changed in between is looked at anew, and if it goes on changing, by the next import.
 
         Returns:
-            How many replies were `imported` or `known`, and how many were not, by reason.
+            How many replies were `imported` (of a preview: would be) or `known`, and how many were not, by reason; and their samples.
         """
         for _ in range(_ATTEMPTS):
             async with self._database.connection() as db:
@@ -100,15 +107,18 @@ class HistoryImportService:
                 threads = list({exchange.reply.conversation_id for exchange in new})
                 drafts = await self._chosen_drafts(db, account_id, threads)
             samples, outcomes = await asyncio.to_thread(_samples, new, ids, drafts, masked=wanted.mask_personal_data)
-            async with self._database.transaction() as db:
-                await hold_threads(db, account_id, threads)
-                if await exchanges(db, account_id, [exchange.reply for exchange in new], wanted.max_history) != new:
-                    continue
-                added = await queries.add(db, account_id, samples, now)
+            if wanted.preview:
+                added = len(samples)
+            else:
+                async with self._database.transaction() as db:
+                    await hold_threads(db, account_id, threads)
+                    if await exchanges(db, account_id, [exchange.reply for exchange in new], wanted.max_history) != new:
+                        continue
+                    added = await queries.add(db, account_id, samples, now)
             outcomes["imported"] = added
             outcomes["known"] = len(there) + len(found) - len(new) + len(samples) - added
-            return outcomes
-        return Counter()
+            return outcomes, samples
+        return Counter(), []
 
 
 def _samples(
@@ -160,6 +170,10 @@ def _sample(exchange: Exchange, sample_id: UUID, mask: Callable[[str, str], str]
         quality=HISTORY_QUALITY,
         replied_at=exchange.reply.sent_at,
     )
+
+
+def _example(sample: SampleRow) -> SampleExample:
+    return SampleExample(input=sample.messages[-1].content, output=sample.output or "")
 
 
 def _as_it_is(text: str, _: str) -> str:

@@ -54,11 +54,12 @@ ADD = f"""
 """
 KNOWN_REPLIES = "select reply_id from sample where account_id = $1 and reply_id = any($2::uuid[])"
 EXISTING = "select id from sample where account_id = $1 and id = any($2)"
-COUNT = "select count(*) from sample where account_id = $1"
-PAGE = """
+_LISTED = "account_id = $1 and ($2::text is null or source = $2)"
+COUNT = f"select count(*) from sample where {_LISTED}"
+PAGE = f"""
     select id, source, messages, output, rejected_output, quality, conversation_id, response_id, replied_at, created_at
-    from sample where account_id = $1
-    order by created_at desc, id desc limit $2 offset $3
+    from sample where {_LISTED}
+    order by created_at desc, id desc limit $3 offset $4
 """
 
 
@@ -121,12 +122,13 @@ async def existing(db: Db, account_id: UUID, sample_ids: Sequence[UUID]) -> set[
     return {row["id"] for row in await db.fetch(EXISTING, account_id, sample_ids)}
 
 
-async def count(db: Db, account_id: UUID) -> int:
-    return int(await db.fetchval(COUNT, account_id))
+async def count(db: Db, account_id: UUID, source: SampleSource | None) -> int:
+    """How many there are, of one source or of all."""
+    return int(await db.fetchval(COUNT, account_id, source))
 
 
-async def page(db: Db, account_id: UUID, limit: int, offset: int) -> list[Sample]:
-    return [_sample(row) for row in await db.fetch(PAGE, account_id, limit, offset)]
+async def page(db: Db, account_id: UUID, source: SampleSource | None, limit: int, offset: int) -> list[Sample]:
+    return [_sample(row) for row in await db.fetch(PAGE, account_id, source, limit, offset)]
 
 
 async def delete(db: Db, account_id: UUID, sample_id: UUID) -> list[UUID]:

@@ -51,7 +51,7 @@ class TaughtSample(Struct, frozen=True, kw_only=True):
 
 
 class SamplePage(Wire, frozen=True, kw_only=True):
-    """Samples, newest first; `total` counts all of the account's."""
+    """Samples, newest first; `total` counts all of the account's, or all of the `source` that was asked for."""
 
     samples: list[Sample]
     total: int
@@ -84,6 +84,7 @@ class HistoryImport(Wire, frozen=True, kw_only=True):
         bool,
         Meta(description="Whether telephone numbers, e-mail addresses, cards, IBANs and codes become `[phone]` and the like."),
     ] = True
+    preview: Annotated[bool, Meta(description="Only say what would be imported and what not; nothing is stored.")] = False
 
 
 class SkippedReplies(Wire, frozen=True, kw_only=True):
@@ -97,9 +98,17 @@ class SkippedReplies(Wire, frozen=True, kw_only=True):
     too_long: Annotated[int, Meta(description="It, or a message before it, has more than 4,000 characters.")] = 0
 
 
+class SampleExample(Wire, frozen=True, kw_only=True):
+    """What a sample would show: the text that was answered, and the reply as it would be learnt."""
+
+    input: str
+    output: str
+
+
 class ImportedHistory(Wire, frozen=True, kw_only=True):
-    """What became of the replies: new samples, samples from before, none."""
+    """What became of the replies, or in a preview would: new samples, samples from before, none. A preview has a few of the new ones."""
 
     imported: int
     known: int
     skipped: SkippedReplies
+    examples: list[SampleExample]

@@ -12,7 +12,7 @@ from gateway.samples import queries
 from gateway.samples.queries import SampleRow as SampleRow
 from gateway.samples.queries import existing as existing
 from gateway.samples.queries import taught as taught
-from gateway.samples.schemas import SamplePage
+from gateway.samples.schemas import SamplePage, SampleSource
 from shared.errors import NotFound
 
 SamplesDeleted: TypeAlias = Callable[[Db, UUID, Sequence[UUID]], Awaitable[None]]
@@ -43,10 +43,10 @@ class SampleService:
         """Move, inside the transaction that merges conversations, the samples of one to the other."""
         await queries.move(db, account_id, gone, into)
 
-    async def list(self, account_id: UUID, page: int, page_size: int) -> SamplePage:
+    async def list(self, account_id: UUID, source: SampleSource | None, page: int, page_size: int) -> SamplePage:
         async with self._database.connection() as db:
-            total = await queries.count(db, account_id)
-            samples = await queries.page(db, account_id, page_size, (page - 1) * page_size)
+            total = await queries.count(db, account_id, source)
+            samples = await queries.page(db, account_id, source, page_size, (page - 1) * page_size)
         return SamplePage(samples=samples, total=total, page=page, page_size=page_size)
 
     async def delete(self, account_id: UUID, sample_id: UUID) -> None:

@@ -9,7 +9,7 @@ from gateway.http.openapi import errors
 from gateway.http.parameters import PageQuery, PageSizeQuery
 from gateway.idempotency.middleware import IDEMPOTENT
 from gateway.training import report
-from gateway.training.schemas import TrainingJobAnswer, TrainingJobPage, TrainingStart
+from gateway.training.schemas import TrainingComparison, TrainingJobAnswer, TrainingJobPage, TrainingStart
 from gateway.training.service import TrainingService
 
 
@@ -51,6 +51,15 @@ class TrainingController(Controller):
         """
         page = report.render(await trainings.report(principal.account_id, job_id))
         return Response(page, media_type="text/html", headers=report.HEADERS)
+
+    @get("/jobs/{job_id:uuid}/comparison", summary="Compare drafts before and after a training", responses=errors(400, 401, 403, 404, 503))
+    async def comparison(
+        self, principal: Caller, trainings: NamedDependency[TrainingService], job_id: FromPath[UUID]
+    ) -> TrainingComparison:
+        """What the report shows beside the job, for clients with a page of their own: drafts of held-out messages. It has text of people in
+        it: samples that are deleted disappear from it.
+        """
+        return await trainings.comparison(principal.account_id, job_id)
 
     @post("/jobs/{job_id:uuid}/cancel", status_code=200, summary="Cancel a training", responses=errors(400, 401, 403, 404, 409, 503))
     async def cancel(self, principal: Caller, trainings: NamedDependency[TrainingService], job_id: FromPath[UUID]) -> TrainingJobAnswer:

@@ -87,6 +87,24 @@ class TrainingJobPage(Wire, frozen=True, kw_only=True):
     page_size: int
 
 
+class ComparedDraft(Wire, frozen=True, kw_only=True):
+    """A held-out message (`input`), what the owner replied, and the drafts with what was in use before and with the new adapter."""
+
+    input: str
+    expected: str
+    before: str
+    after: str
+
+
+class TrainingComparison(Wire, frozen=True, kw_only=True):
+    """What the report shows beside the job: how many held-out replies were measured, the adapter that was in use at the start (null: the
+    base model), and a few drafts. Those of samples that are deleted go."""
+
+    eval_samples: int
+    baseline_adapter_id: UUID | None
+    drafts: list[ComparedDraft]
+
+
 class StoredJob(Struct, frozen=True, kw_only=True):
     """A job with what is stored beside it: for its report, and for nobody else.
 

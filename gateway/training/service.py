@@ -16,7 +16,7 @@ from gateway.training import queries
 
 # Metrics use it.
 from gateway.training.queries import count_by_status as count_by_status
-from gateway.training.schemas import StoredJob, TrainingJob, TrainingJobPage, TrainingStart
+from gateway.training.schemas import ComparedDraft, StoredJob, TrainingComparison, TrainingJob, TrainingJobPage, TrainingStart
 from gateway.training.training_set import training_set
 from shared.contracts.training import MOST_SAMPLES, TrainingRequest, TrainingSample
 from shared.errors import BadRequest, Conflict, NotFound, Unavailable
@@ -93,6 +93,18 @@ class TrainingService:
         if stored is None:
             raise NotFound(_UNKNOWN)
         return stored
+
+    async def comparison(self, account_id: UUID, job_id: UUID) -> TrainingComparison:
+        """What came of the comparison on held-out replies; empty before that.
+
+        Raises:
+            NotFound: no such job, or another account's.
+        """
+        stored = await self.report(account_id, job_id)
+        drafts = [
+            ComparedDraft(input=each.input, expected=each.expected, before=each.before, after=each.after) for each in stored.comparisons
+        ]
+        return TrainingComparison(eval_samples=stored.eval_samples, baseline_adapter_id=stored.baseline_adapter_id, drafts=drafts)
 
     async def list(self, account_id: UUID, page: int, page_size: int) -> TrainingJobPage:
         async with self._database.connection() as db:

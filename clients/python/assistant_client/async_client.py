@@ -109,6 +109,7 @@ class AsyncClient:
     sync_contacts = _awaited(calls.sync_contacts)
     sync_state = _awaited(calls.sync_state)
     conversations = _awaited(calls.conversations)
+    conversation = _awaited(calls.conversation)
     messages = _awaited(calls.messages)
     search_messages = _awaited(calls.search_messages)
     delete_conversation = _awaited(calls.delete_conversation)
@@ -128,10 +129,13 @@ class AsyncClient:
     training_jobs = _awaited(calls.training_jobs)
     cancel_training = _awaited(calls.cancel_training)
     training_report = _awaited(calls.training_report)
+    training_comparison = _awaited(calls.training_comparison)
     adapters = _awaited(calls.adapters)
     activate_adapter = _awaited(calls.activate_adapter)
     deactivate_adapter = _awaited(calls.deactivate_adapter)
     delete_adapter = _awaited(calls.delete_adapter)
+    system = _awaited(calls.system)
+    account = _awaited(calls.account)
     delete_account = _awaited(calls.delete_account)
 
     async def all_conversations(self, q: str | None = None) -> AsyncIterator[Conversation]:

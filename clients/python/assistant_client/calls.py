@@ -6,9 +6,11 @@ from uuid import UUID
 from assistant_client import endpoints
 from assistant_client.endpoints import Call
 from assistant_client.models import (
+    Account,
     ActionResult,
     Adapter,
     ContactCard,
+    Conversation,
     ConversationPage,
     Device,
     DeviceRegistration,
@@ -25,9 +27,12 @@ from assistant_client.models import (
     QueuedDraft,
     ResponseStatus,
     SamplePage,
+    SampleSource,
     SyncedContacts,
     SyncedMessages,
     SyncState,
+    System,
+    TrainingComparison,
     TrainingJob,
     TrainingJobPage,
     TrainingStart,
@@ -71,6 +76,11 @@ def sync_state() -> Call[SyncState]:
 def conversations(q: str | None = None, *, page: int = 1, page_size: int = 20) -> Call[ConversationPage]:
     """A page of threads, latest first; `q` looks for words in their names and their people's. Up to 100 a page."""
     return Call(endpoint=endpoints.CONVERSATIONS, query=endpoints.ConversationsQuery(q=q, page=page, page_size=page_size))
+
+
+def conversation(conversation_id: UUID) -> Call[Conversation]:
+    """A thread. The id of one that has become part of another finds that one."""
+    return Call(endpoint=endpoints.CONVERSATION, ids={"conversation_id": conversation_id})
 
 
 def messages(conversation_id: UUID, *, before: str | None = None, page: int = 1, page_size: int = 50) -> Call[MessagePage]:
@@ -151,13 +161,13 @@ def events(after: str | None = None, *, tokens: bool = False) -> Call[None]:
     return Call(endpoint=endpoints.EVENTS, query=endpoints.EventsQuery(tokens=tokens, after=after), headers=_STREAM)
 
 
-def samples(*, page: int = 1, page_size: int = 20) -> Call[SamplePage]:
-    """A page of what there is to learn from, newest first. Up to 100 a page."""
-    return Call(endpoint=endpoints.SAMPLES, query=endpoints.PageQuery(page=page, page_size=page_size))
+def samples(source: SampleSource | None = None, *, page: int = 1, page_size: int = 20) -> Call[SamplePage]:
+    """A page of what there is to learn from, newest first; with `source` only what came so. Up to 100 a page."""
+    return Call(endpoint=endpoints.SAMPLES, query=endpoints.SamplesQuery(source=source, page=page, page_size=page_size))
 
 
 def import_history(history: HistoryImport | None = None) -> Call[ImportedHistory]:
-    """Make samples of the owner's own past replies; again, it adds only what is new."""
+    """Make samples of the owner's own past replies; again, it adds only what is new. With `preview` it only says what it would do."""
     return Call(endpoint=endpoints.IMPORT_HISTORY, body=history or HistoryImport())
 
 
@@ -191,6 +201,11 @@ def training_report(job_id: UUID) -> Call[str]:
     return Call(endpoint=endpoints.TRAINING_REPORT, ids={"job_id": job_id})
 
 
+def training_comparison(job_id: UUID) -> Call[TrainingComparison]:
+    """Drafts of held-out messages before and after a training, with text of people in them."""
+    return Call(endpoint=endpoints.TRAINING_COMPARISON, ids={"job_id": job_id})
+
+
 def adapters() -> Call[list[Adapter]]:
     """All that the account has trained, newest first."""
     return Call(endpoint=endpoints.ADAPTERS)
@@ -209,6 +224,16 @@ def deactivate_adapter() -> Call[Adapter | None]:
 def delete_adapter(adapter_id: UUID) -> Call[None]:
     """Delete an adapter with its files, for good."""
     return Call(endpoint=endpoints.DELETE_ADAPTER, ids={"adapter_id": adapter_id})
+
+
+def system() -> Call[System]:
+    """What runs: the model, the engine, the servers, and how many drafts wait."""
+    return Call(endpoint=endpoints.SYSTEM)
+
+
+def account() -> Call[Account]:
+    """The account's id, and how much is in it."""
+    return Call(endpoint=endpoints.ACCOUNT)
 
 
 def export() -> Call[bytes]:

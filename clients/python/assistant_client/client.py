@@ -108,6 +108,7 @@ class Client:
     sync_contacts = _blocking(calls.sync_contacts)
     sync_state = _blocking(calls.sync_state)
     conversations = _blocking(calls.conversations)
+    conversation = _blocking(calls.conversation)
     messages = _blocking(calls.messages)
     search_messages = _blocking(calls.search_messages)
     delete_conversation = _blocking(calls.delete_conversation)
@@ -127,10 +128,13 @@ class Client:
     training_jobs = _blocking(calls.training_jobs)
     cancel_training = _blocking(calls.cancel_training)
     training_report = _blocking(calls.training_report)
+    training_comparison = _blocking(calls.training_comparison)
     adapters = _blocking(calls.adapters)
     activate_adapter = _blocking(calls.activate_adapter)
     deactivate_adapter = _blocking(calls.deactivate_adapter)
     delete_adapter = _blocking(calls.delete_adapter)
+    system = _blocking(calls.system)
+    account = _blocking(calls.account)
     delete_account = _blocking(calls.delete_account)
 
     def all_conversations(self, q: str | None = None) -> Iterator[Conversation]:

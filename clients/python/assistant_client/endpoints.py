@@ -6,10 +6,12 @@ from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 from assistant_client.models import (
+    Account,
     ActionResult,
     Adapter,
     Body,
     ContactCard,
+    Conversation,
     ConversationPage,
     Device,
     DeviceRegistration,
@@ -26,10 +28,13 @@ from assistant_client.models import (
     QueuedDraft,
     ResponseStatus,
     SamplePage,
+    SampleSource,
     SyncedContacts,
     SyncedMessages,
     SyncState,
+    System,
     Time,
+    TrainingComparison,
     TrainingJob,
     TrainingJobPage,
     TrainingStart,
@@ -112,6 +117,10 @@ class PageQuery(Body, frozen=True, kw_only=True):
     page_size: int = 20
 
 
+class SamplesQuery(PageQuery, frozen=True, kw_only=True):
+    source: SampleSource | None = None
+
+
 class ConversationsQuery(PageQuery, frozen=True, kw_only=True):
     q: str | None = None
 
@@ -191,6 +200,7 @@ SYNC_CONTACTS = Endpoint(method="POST", path="/api/sync/contacts", body=ContactB
 SYNC_STATE = Endpoint(method="GET", path="/api/sync/state", answer=SyncState)
 
 CONVERSATIONS = Endpoint(method="GET", path="/api/conversations", query=ConversationsQuery, answer=ConversationPage)
+CONVERSATION = Endpoint(method="GET", path="/api/conversations/{conversation_id}", answer=Conversation)
 MESSAGES = Endpoint(method="GET", path="/api/conversations/{conversation_id}/messages", query=MessagesQuery, answer=MessagePage)
 DELETE_CONVERSATION = Endpoint(method="DELETE", path="/api/conversations/{conversation_id}")
 SEARCH_MESSAGES = Endpoint(method="GET", path="/api/messages/search", query=SearchQuery, answer=FoundPage)
@@ -205,7 +215,7 @@ ACT = Endpoint(method="POST", path="/api/responses/{response_id}/action", body=A
 
 EVENTS = Endpoint(method="GET", path="/api/events/stream", query=EventsQuery, patience=60.0)  # a comment comes every 20 s
 
-SAMPLES = Endpoint(method="GET", path="/api/training/samples", query=PageQuery, answer=SamplePage)
+SAMPLES = Endpoint(method="GET", path="/api/training/samples", query=SamplesQuery, answer=SamplePage)
 IMPORT_HISTORY = Endpoint(method="POST", path="/api/training/samples/import", body=HistoryImport, answer=ImportedHistory)
 DELETE_SAMPLE = Endpoint(method="DELETE", path="/api/training/samples/{sample_id}")
 
@@ -216,11 +226,14 @@ TRAINING_JOB = Endpoint(method="GET", path="/api/training/jobs/{job_id}", answer
 TRAINING_JOBS = Endpoint(method="GET", path="/api/training/jobs", query=PageQuery, answer=TrainingJobPage)
 CANCEL_TRAINING = Endpoint(method="POST", path="/api/training/jobs/{job_id}/cancel", answer=TrainingJobAnswer, result="job")
 TRAINING_REPORT = Endpoint(method="GET", path="/api/training/jobs/{job_id}/report", answer=str)
+TRAINING_COMPARISON = Endpoint(method="GET", path="/api/training/jobs/{job_id}/comparison", answer=TrainingComparison)
 
 ADAPTERS = Endpoint(method="GET", path="/api/training/adapters", answer=AdapterList, result="adapters")
 ACTIVATE_ADAPTER = Endpoint(method="POST", path="/api/training/adapters/{adapter_id}/activate", answer=AdapterAnswer, result="adapter")
 DEACTIVATE_ADAPTER = Endpoint(method="POST", path="/api/training/adapters/deactivate", answer=MaybeAdapterAnswer, result="adapter")
 DELETE_ADAPTER = Endpoint(method="DELETE", path="/api/training/adapters/{adapter_id}")
 
+SYSTEM = Endpoint(method="GET", path="/api/system", answer=System)
+ACCOUNT = Endpoint(method="GET", path="/api/account", answer=Account)
 EXPORT = Endpoint(method="GET", path="/api/account/export", answer=bytes)
 DELETE_ACCOUNT = Endpoint(method="DELETE", path="/api/account", body=AccountDeletion, repeat="never")

@@ -50,6 +50,16 @@ def add_contact(device: Device, name: str, **handles: str) -> str:
     return str(answer.json()["contacts"][0]["id"])
 
 
+def test_one_thread_is_as_the_list_has_it(device: Device) -> None:
+    add_contact(device, "Anna", email="anna@example.com")
+    synced = sync(device, [at(1)], conversationDisplayName="Dinner", participantIds=["anna@example.com"])
+
+    (listed,) = get(device, "/api/conversations")["conversations"]
+
+    assert get(device, f"/api/conversations/{synced['conversationId']}") == listed
+    assert device.client.get(f"/api/conversations/{uuid4()}").status_code == 404
+
+
 def test_lists_threads_latest_first_as_documented(device: Device) -> None:
     anna = add_contact(device, "Anna", email="anna@example.com")
     for number in range(3):

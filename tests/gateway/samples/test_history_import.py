@@ -231,6 +231,28 @@ def test_a_rejected_draft_that_the_owner_wrote_all_the_same_is_the_owners(owner:
     assert imported(owner)["imported"] == 1
 
 
+def test_a_preview_gives_the_same_figures_and_stores_nothing(owner: Device) -> None:
+    sync(owner, [them(0, "One?"), me(1, "one")])
+    imported(owner)
+    sync(owner, [them(10, "Two?"), me(11, "two"), them(20, "Code?"), me(21, "4821"), them(30, "Read this"), me(31, "https://example.com")])
+
+    preview = imported(owner, preview=True)
+
+    assert (preview["imported"], preview["known"], skipped(preview)) == (1, 1, {"personalDataOnly": 1, "linksOnly": 1})
+    assert preview["examples"] == [{"input": "Two?", "output": "two"}]
+    assert said(owner) == [("One?", "one")]
+    assert imported(owner, preview=True) == preview
+    assert imported(owner) == {**preview, "examples": []}
+
+
+def test_a_preview_shows_a_few_of_the_newest_samples_as_they_would_be(owner: Device) -> None:
+    sync(owner, [(me if number % 2 else them)(60 * number, f"Line {number} of +1 415 555 0132") for number in range(20)])
+
+    examples = imported(owner, preview=True, maxHistory=1)["examples"]
+
+    assert examples == [{"input": f"Line {n} of [phone]", "output": f"Line {n + 1} of [phone]"} for n in (18, 16, 14)]
+
+
 def test_again_adds_only_what_is_new(owner: Device) -> None:
     sync(owner, [them(0, "One?"), me(1, "one"), them(10, "Two?"), me(11, "two")])
     imported(owner)
@@ -286,6 +308,7 @@ def test_one_conversation_from_a_time_on(owner: Device) -> None:
         ("replyWithinMinutes", 0),
         ("conversationId", "thread"),
         ("maskPersonalData", "yes"),
+        ("preview", 1),
     ],
 )
 def test_what_cannot_be_used_is_named(owner: Device, field: str, value: Any) -> None:

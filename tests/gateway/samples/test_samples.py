@@ -31,14 +31,29 @@ def test_newest_first_in_pages(owner: Device) -> None:
     assert (second["total"], second["page"], second["pageSize"]) == (3, 2, 2)
 
 
+def test_of_one_source(owner: Device) -> None:
+    accepted_id = accepted(owner)
+    sync(owner, [line("Dinner?", sentAt="2026-01-01T12:00:00Z"), line("sure", "outgoing", sentAt="2026-01-01T12:01:00Z")])
+    owner.client.post("/api/training/samples/import", json={}).raise_for_status()
+
+    def listed(source: str) -> tuple[list[str], int]:
+        page = owner.client.get("/api/training/samples", params={"source": source}).json()
+        return [sample["source"] for sample in page["samples"]], page["total"]
+
+    assert listed("history") == (["history"], 1)
+    assert listed("accept") == (["accept"], 1)
+    assert listed("reject") == ([], 0)
+    assert accepted_id != owner.client.get("/api/training/samples?source=history").json()["samples"][0]["id"]
+
+
 def test_none_yet(owner: Device) -> None:
     answer = owner.client.get("/api/training/samples?page=1&pageSize=20")
 
     assert answer.json() == {"samples": [], "total": 0, "page": 1, "pageSize": 20}
 
 
-@pytest.mark.parametrize(("field", "value"), [("page", 0), ("pageSize", 0), ("pageSize", 101)])
-def test_pages_have_bounds(owner: Device, field: str, value: int) -> None:
+@pytest.mark.parametrize(("field", "value"), [("page", 0), ("pageSize", 0), ("pageSize", 101), ("source", "guess")])
+def test_what_cannot_be_listed_is_named(owner: Device, field: str, value: Any) -> None:
     answer = owner.client.get("/api/training/samples", params={field: value})
 
     assert (answer.status_code, answer.json()["details"][0]["field"]) == (400, field)

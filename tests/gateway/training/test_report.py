@@ -156,3 +156,20 @@ def test_comes_as_a_page_that_is_kept_nowhere(learner: Device, training_system: 
     assert (answer.headers["Cache-Control"], answer.headers["X-Content-Type-Options"]) == ("no-store", "nosniff")
     assert answer.headers["Content-Security-Policy"] == HEADERS["Content-Security-Policy"]
     assert ("polyline" in answer.text, HOSTILE in _Page(answer.text).text, "<script>" in answer.text) == (True, True, False)
+
+
+def test_the_same_as_figures_and_texts_for_clients_with_a_page_of_their_own(learner: Device, training_system: TrainingSystem) -> None:
+    first, *_ = training_system.samples(learner)
+    job_id = started(learner)
+    address = f"/api/training/jobs/{job_id}/comparison"
+    running = learner.client.get(address)
+    shown = DraftComparison(sample_id=first, input="Dinner?", expected="yep", before="I would love to.", after=HOSTILE)
+    training_system.tell(learner, completed(job_id, comparisons=[shown]))
+
+    ended = learner.client.get(address).json()
+    learner.client.delete(f"/api/training/samples/{first}").raise_for_status()
+
+    draft = {"input": "Dinner?", "expected": "yep", "before": "I would love to.", "after": HOSTILE}
+    assert running.json() == {"evalSamples": 0, "baselineAdapterId": None, "drafts": []}
+    assert ended == {"evalSamples": 4, "baselineAdapterId": None, "drafts": [draft]}
+    assert learner.client.get(address).json()["drafts"] == []

@@ -52,6 +52,8 @@ class HistoryImport(Body, frozen=True, kw_only=True):
     reply_within_minutes: int = 24 * 60
     max_history: int = 10
     mask_personal_data: bool = True
+    preview: bool = False
+    """Only say what would be imported; nothing is stored."""
 
 
 class SkippedReplies(Body, frozen=True, kw_only=True):
@@ -65,12 +67,20 @@ class SkippedReplies(Body, frozen=True, kw_only=True):
     too_long: int = 0
 
 
+class SampleExample(Body, frozen=True, kw_only=True):
+    """What a sample would show: the text that was answered, and the reply as it would be learnt."""
+
+    input: str
+    output: str
+
+
 class ImportedHistory(Body, frozen=True, kw_only=True):
-    """What became of the replies: new samples, samples from before, none."""
+    """What became of the replies, or in a preview would: new samples, samples from before, none. A preview has a few of the new ones."""
 
     imported: int
     known: int
     skipped: SkippedReplies
+    examples: list[SampleExample]
 
 
 class TrainingStart(Body, frozen=True, kw_only=True):
@@ -81,6 +91,23 @@ class TrainingStart(Body, frozen=True, kw_only=True):
     learning_rate: float = 1e-4
     sample_ids: list[UUID] | None = None
     method: TrainingMethod = "sft"
+
+
+class ComparedDraft(Body, frozen=True, kw_only=True):
+    """A held-out message (`input`), what the owner replied, and the drafts with what was in use before and with the new adapter."""
+
+    input: str
+    expected: str
+    before: str
+    after: str
+
+
+class TrainingComparison(Body, frozen=True, kw_only=True):
+    """How many held-out replies were measured, the adapter that was in use at the start (None: the base model), and a few drafts."""
+
+    eval_samples: int
+    baseline_adapter_id: UUID | None
+    drafts: list[ComparedDraft]
 
 
 class LossPoint(Body, frozen=True, kw_only=True):
