@@ -19,6 +19,8 @@ from gateway.auth.tokens import DeviceTokens, KeyRing
 from gateway.background.housekeeping import housekeeping
 from gateway.background.reconciler import Reconciler
 from gateway.background.stream_consumer import StreamConsumer
+from gateway.console.files import ConsoleFiles
+from gateway.console.routes import ConsoleController
 from gateway.contacts.routes import ContactController
 from gateway.contacts.service import ContactService
 from gateway.conversations.routes import ConversationController, MessageController
@@ -63,6 +65,8 @@ from gateway.settings import Settings
 from gateway.sync.direct_chats import DirectChats
 from gateway.sync.routes import SyncController
 from gateway.sync.service import SyncService
+from gateway.system.routes import SystemController
+from gateway.system.service import SystemService
 from gateway.training import queries as training_queries
 from gateway.training.results import TrainingReconciliation, TrainingResults
 from gateway.training.routes import TrainingController
@@ -122,22 +126,26 @@ def create_app(settings: Settings) -> Gateway:
     provider = chosen_provider(settings)
     statements = Statements(database, provider, all_tools(WebPages()), settings.workspace_commands)
 
+    health = HealthService(database, redis, ml, stopping)
+
     services = {
         "account": AccountService(database, deletions, publisher, authenticator, allowances.export_places()),
         "adapters": AdapterService(database, ml),
         "authenticator": authenticator,
+        "console_files": ConsoleFiles(settings.registration),
         "contacts": ContactService(database, chats, allowances),
         "conversations": ConversationService(database, deletions, publisher, drafts_of_messages),
         "devices": devices,
         "draft_queue": DraftQueue(database, ml, publisher, allowances),
         "events": hub,
         "feedback": feedback,
-        "health": HealthService(database, redis, ml, stopping),
+        "health": health,
         "history_import": HistoryImportService(database, feedback.chosen_drafts, allowances),
         "metrics": metrics,
         "responses": ResponseService(database, ml, publisher, drafts, allowances.draft_places()),
         "samples": samples,
         "sync": SyncService(database, deletions, publisher, allowances, chats, drafts_of_messages),
+        "system": SystemService(health, ml, settings.min_training_samples),
         "trainings": trainings,
         "workspace": WorkspaceService(database, statements, settings.workspace_roots),
     }
@@ -165,6 +173,7 @@ def create_app(settings: Settings) -> Gateway:
             yield
 
     controllers = [
+        ConsoleController,
         HealthController,
         MetricsController,
         DeviceController,
@@ -178,6 +187,7 @@ def create_app(settings: Settings) -> Gateway:
         SampleController,
         TrainingController,
         AdapterController,
+        SystemController,
         WorkspaceController,
     ]
     app = Litestar(

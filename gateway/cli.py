@@ -80,7 +80,10 @@ def _pair(settings: Settings, account_id: UUID | None, name: str, platform: Plat
         pairing = asyncio.run(_announce(settings, account_id, name, platform))
     except AppError as error:
         sys.exit(f"gateway: {error.message}")
-    print(f"device id  {pairing.device_id}\ncode       {pairing.code}\nvalid to   {pairing.expires_at:%Y-%m-%d %H:%M:%S} UTC")
+    print(
+        f"device id  {pairing.device_id}\ncode       {pairing.code}\nvalid to   {pairing.expires_at:%Y-%m-%d %H:%M:%S} UTC\n"
+        f"browser    http://127.0.0.1:{settings.port}/#/pair/{pairing.device_id}/{pairing.code} (elsewhere: the gateway's own address)"
+    )
 
 
 async def _announce(settings: Settings, account_id: UUID | None, name: str, platform: Platform) -> Pairing:

@@ -57,8 +57,9 @@ def _run(stack: LocalStack, console: Console, begin: float) -> NoReturn:
     for step in stack.steps():
         _perform(step, console)
     console.print(
-        f"\n[bold]Ready[/] after {time.monotonic() - begin:.0f} s at {stack.gateway_url} (its API: {stack.gateway_url}/docs)."
-        f"{'' if stack.https else ' Next: [bold]make demo[/] in another terminal.'} Ctrl-C stops everything."
+        f"\n[bold]Ready[/] after {time.monotonic() - begin:.0f} s. Open [bold]{stack.gateway_url}/[/] in a browser"
+        f" (the API: {stack.gateway_url}/docs)."
+        f"{'' if stack.https else ' [bold]make demo[/] in another terminal tells the main job.'} Ctrl-C stops everything."
     )
     if stack.https is not None and stack.authority is not None:
         _tell_of_https(stack.https, stack.authority, console)

@@ -143,7 +143,7 @@ def _story(client: httpx.Client, console: Console, _settings: LocalSettings) -> 
 
 def _sync(client: httpx.Client, console: Console) -> str:
     console.rule("[bold]2. Sync a thread", align="left")
-    thread = json.loads((files("deploy.local") / "sample_thread.json").read_text())
+    thread = json.loads((files("gateway.console") / "static" / "example" / "sample_thread.json").read_text())
     contact = {"email": "sam@example.com", "displayName": "Sam", "appleId": None, "phoneNumber": None, "avatarHash": None}
     post(client, "/api/sync/contacts", {"contacts": [contact]})
     synced = post(client, "/api/sync/messages", thread)

@@ -55,7 +55,7 @@ def _story(client: httpx.Client, console: Console, settings: LocalSettings) -> N
 
 def _sync_history(client: httpx.Client, console: Console) -> None:
     """Sync threads in which each message was answered a few minutes later, and the next came days after."""
-    people = json.loads((files("deploy.local") / "sample_history.json").read_text())
+    people = json.loads((files("gateway.console") / "static" / "example" / "sample_history.json").read_text())
     contacts = [
         {"email": person["handle"], "displayName": person["name"], "appleId": None, "phoneNumber": None, "avatarHash": None}
         for person in people

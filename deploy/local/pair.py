@@ -15,12 +15,14 @@ from shared.settings import SettingsError, load
 def main() -> NoReturn:
     """Become `gateway pair`, with the settings that the gateway has; the arguments are its own."""
     try:
-        data_dir = Path(load(LocalSettings, os.environ).data_dir).resolve()
+        local = load(LocalSettings, os.environ)
+        data_dir = Path(local.data_dir).resolve()
         if not (data_dir / "secrets.json").exists():
             raise StartError(f"There is nothing in {data_dir} yet: start it with `make run`")
         settings = {
             "DATABASE_URL": EmbeddedPostgres(data_dir / "postgres", data_dir / "logs" / "postgres.log").url,
             "REDIS_URL": EmbeddedValkey(data_dir / "valkey", data_dir / "logs" / "valkey.log").url,
+            "PORT": str(local.gateway_port),
             **kept_secrets(data_dir / "secrets.json"),
         }
     except (StartError, SettingsError) as error:

@@ -3,20 +3,14 @@ from uuid import UUID
 from litestar import Controller, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody
-from litestar.types import Scope
 
 from gateway.auth.authentication import OPTIONAL, PUBLIC, Caller, OptionalCaller
 from gateway.devices.schemas import DeviceAnswer, DeviceList, DeviceRegistration, Pairing, Refresh, Tokens, Verification
 from gateway.devices.service import DeviceService
+from gateway.http.forwarding import provide_client_address
 from gateway.http.openapi import MAYBE_TOKEN, NO_TOKEN, errors
 from gateway.idempotency.middleware import IDEMPOTENT
 from gateway.limits.bodies import SMALL_BODY
-
-
-def provide_client_address(scope: Scope) -> str:
-    """Where the request comes from; behind one of TRUSTED_PROXIES what that says (the server has looked at its headers already)."""
-    client = scope["client"]
-    return client[0] if client else ""
 
 
 class DeviceController(Controller):

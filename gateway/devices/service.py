@@ -110,6 +110,21 @@ class DeviceService:
             self._events.publish(outcome.account_id, PendingEvent("device:token_reused", AboutDevice(device_id=outcome.device_id)))
         raise Unauthorized(_BAD_REFRESH)
 
+    async def sign_out(self, refresh: Refresh) -> None:
+        """Let a refresh token be void and all that came from the same verification, access tokens too. The device stays in the account's
+        list; it comes back with a new code. A token that is unknown, or void already, changes nothing.
+        """
+        token_hash = _token_hash(refresh.refresh_token)
+        async with self._database.transaction() as db:
+            device_id = await queries.device_of_refresh_token(db, token_hash)
+            device = await queries.lock_device(db, device_id) if device_id is not None else None
+            known = await queries.refresh_token(db, token_hash)
+            if device_id is None or device is None or known is None or known["revoked_at"] is not None:
+                return
+            now = utc_now()
+            await queries.revoke_family(db, known["family_id"], now)
+            await queries.void_tokens(db, device["account_id"], device_id, now)
+
     async def _exchange(self, db: Db, token_hash: bytes) -> Tokens | Principal | None:
         """The new pair; or the device whose token was used a second time; or nothing, for a token that is good for nothing."""
         device_id = await queries.device_of_refresh_token(db, token_hash)

@@ -4,7 +4,7 @@ from litestar.config.cors import CORSConfig
 
 
 def cors_config(origins: Sequence[str]) -> CORSConfig | None:
-    """Lets the pages that the operator named read answers; no page is let in with cookies, since there are none."""
+    """Lets the pages that the operator named read answers; none of them may send the console's cookie."""
     if not origins:
         return None
     return CORSConfig(

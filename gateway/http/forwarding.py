@@ -1,10 +1,17 @@
 from typing import Any
 
 import structlog
+from litestar.types import Scope
 
 from shared.asgi import App, AsgiScope, Receive, Send, header_values
 
 _logger = structlog.get_logger(__name__)
+
+
+def provide_client_address(scope: Scope) -> str:
+    """Where the request comes from; behind one of TRUSTED_PROXIES what that says (the server has looked at its headers already)."""
+    client = scope["client"]
+    return client[0] if client else ""
 
 
 class ForwardingNotice:

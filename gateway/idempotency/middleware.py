@@ -24,7 +24,7 @@ IDEMPOTENT = {"idempotent": True}
 """`opt` of a handler that creates something and so honours `Idempotency-Key`."""
 _MAXIMUM_KEY = 255
 _MINIMUM_ANONYMOUS_KEY = 16
-_KEPT_HEADERS = {b"content-type", b"location", b"preference-applied"}
+_KEPT_HEADERS = {b"content-type", b"location", b"preference-applied", b"set-cookie"}
 _RENEWAL_SECONDS = 4.0
 _CREATED_ID = "idempotency_created_id"
 
