@@ -111,6 +111,10 @@ soak: .venv/.installed ## load everything and kill each part at random: make soa
 migration: .venv/.installed ## write a migration from what changed in the tables: make migration NAME="what it does"
 	@exec $(PYTHON) -m deploy.local.migration "$(NAME)"
 
+.PHONY: vendor
+vendor: .venv/.installed ## fetch the browser modules of the console anew, as deploy/vendor.py names them; needs npm
+	@exec $(PYTHON) -m deploy.vendor
+
 .PHONY: docs
 docs: .venv/.installed ## write docs/CONFIGURATION.md and the list of decisions anew
 	@exec $(PYTHON) -m deploy.docs

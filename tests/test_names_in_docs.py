@@ -18,7 +18,7 @@ from shared.settings import describe
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("gateway", "ml_service", "shared", "deploy", "tests")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "clients").rglob("*.md")])
-MADE_WHILE_IT_RUNS = (".data/", ".benchmarks/", ".venv", ".coverage/")
+MADE_WHILE_IT_RUNS = (".data/", ".benchmarks/", ".venv", ".coverage/", ".screenshots/")
 
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s#]+)[^)\s]*\)")

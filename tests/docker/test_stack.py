@@ -56,7 +56,8 @@ def owner(stack: ComposeStack) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="module")
 def message_id(owner: httpx.Client) -> str:
     """A message that waits for a reply."""
-    synced = owner.post("/api/sync/messages", json=json.loads((files("deploy.local") / "sample_thread.json").read_text()))
+    thread = json.loads((files("gateway.console") / "static" / "example" / "sample_thread.json").read_text())
+    synced = owner.post("/api/sync/messages", json=thread)
     assert synced.status_code == 200, synced.text
     return str(synced.json()["messages"][-1]["id"])
 
@@ -142,7 +143,7 @@ def test_no_environment_has_a_secret(stack: ComposeStack, service: str) -> None:
 
 
 def test_an_adapter_is_trained_and_served(owner: httpx.Client, message_id: str) -> None:
-    (person, *_) = json.loads((files("deploy.local") / "sample_history.json").read_text())
+    (person, *_) = json.loads((files("gateway.console") / "static" / "example" / "sample_history.json").read_text())
     asked = datetime(2026, 1, 5, 9, tzinfo=UTC)
     messages = [
         {

@@ -144,9 +144,11 @@ def test_the_demonstration_tells_its_story(
     whole_system: GatewayProcess, training_worker: WorkerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With one epoch on half of the history, which is enough for the story and not for the voice."""
-    people = json.loads((files("deploy.local") / "sample_history.json").read_text())
+    people = json.loads((files("gateway.console") / "static" / "example" / "sample_history.json").read_text())
     shorter = [{**person, "exchanges": person["exchanges"][:10]} for person in people]
-    (tmp_path / "sample_history.json").write_text(json.dumps(shorter))
+    folder = tmp_path / "static" / "example"
+    folder.mkdir(parents=True)
+    (folder / "sample_history.json").write_text(json.dumps(shorter))
     monkeypatch.setattr(demo_learning, "files", lambda _package: tmp_path)
     monkeypatch.setattr(demo_learning, "_EPOCHS", 1)
     monkeypatch.setattr(demo_learning, "_LEARNING_RATE", 2e-3)
