@@ -186,3 +186,12 @@ def test_what_is_no_export_is_said_so(tmp_path: Path, name: str, content: bytes)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UnreadableSource):
         read(tmp_path / name)
+
+
+def test_a_date_at_the_end_of_all_times_is_passed_over(tmp_path: Path) -> None:
+    path = written(tmp_path, "31/12/9999, 21:41 - Sam: Hello", "31/12/23, 21:42 - Sam: Hi")
+
+    items, left_out = read(path, time_zone=ZoneInfo("America/New_York"), date_order="dmy")
+
+    assert texts(items) == ["Hi"]
+    assert [each.reason for each in left_out] == ["a date of another age"]

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import MAXYEAR, UTC, datetime, tzinfo
 from pathlib import Path
 from typing import IO
 
@@ -146,6 +146,8 @@ class WhatsAppChat:
         return f"whatsapp:{digest.hex()}:{equals[digest]}"
 
     def _in_zone(self, time: datetime) -> datetime:
+        if time.year == MAXYEAR:  # in UTC it may be later than there are times; it is refused as it is
+            return time.replace(tzinfo=UTC)
         return (time.replace(tzinfo=self._time_zone) if self._time_zone is not None else time.astimezone()).astimezone(UTC)
 
     def _who_is_owner(self, senders: list[str], owner: str | None) -> str | None:
