@@ -332,7 +332,7 @@ export const texts = {
       "an emoji that is too long or not readable": "reactions that are not readable",
       "a text of more than 100,000 characters": "longer than 100,000 characters",
       "a text that is not UTF-8": "with letters that are not readable",
-      "an attachment's name that is not readable": "with a file whose name is not readable",
+      "an attachment's guid or name that is too long or not readable": "with a file whose name is not readable",
     },
     promise: "What is here already is not doubled, also if you bring in the same chat again later.",
     import: (number) => `Import ${count(number, "message", "messages")}`,

@@ -21,7 +21,7 @@ export function problemOf(message) {
     if (!isStorable(message.text)) return "a text that is not UTF-8";
   }
   const names = (message.attachments ?? []).flatMap((each) => [each.guid, each.mimeType, each.filename]);
-  return names.some((name) => name !== undefined && !isStorable(name)) ? "an attachment's name that is not readable" : null;
+  return names.some((name) => name !== undefined && !isStorable(name)) ? "an attachment's guid or name that is too long or not readable" : null;
 }
 
 /** Whether somebody can be known by it. */
