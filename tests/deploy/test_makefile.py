@@ -14,7 +14,7 @@ PROJECT = Path(__file__).parents[2]
 def project(tmp_path: Path) -> Path:
     """A checkout with nothing installed."""
     shutil.copy(PROJECT / "Makefile", tmp_path)
-    for file in ("pyproject.toml", "deploy/install.sh", "deploy/locks/cpu.txt", "deploy/locks/gpu.txt"):
+    for file in ("pyproject.toml", "clients/python/pyproject.toml", "deploy/install.sh", "deploy/locks/cpu.txt", "deploy/locks/gpu.txt"):
         path = tmp_path / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.fixtures.browser import Chromium, assert_accessible, take_screenshots
+from tests.fixtures.browser import Chromium, assert_accessible, chromium, take_screenshots
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ml_service import data_folder
 from tests.fixtures.scripted_ml_service import ScriptedMlService
 from tests.fixtures.servers import own_servers
 from tests.fixtures.workers import ScriptedTrainingWorker
 from tests.gateway.console.visits import device_of, visited
+
+__all__ = ["chromium"]
 
 
 @pytest.fixture
