@@ -1,6 +1,7 @@
 """What every test may ask for: a real PostgreSQL, a real Valkey, a gateway on a real socket; each started once a run."""
 
 import asyncio
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -154,3 +155,11 @@ def model_service(run_folder: Path, redis_url: str, smollm2: Path, adapter_store
 def trained_job(run_folder: Path, smollm2: Path) -> Trained:
     """A job of the real trainer that has ended well, run once a run: its adapter ends every reply in `STYLE`."""
     return trained(run_folder / "trained", smollm2)
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Children that Ctrl-C ends, also where the tests run in a shell's background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -174,6 +174,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TERM": "xterm"}
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_following_ends_with_ctrl_c_and_a_summary(made: MadeChatDb, gateway: GatewayProcess, tmp_path: Path) -> None:
     sam = made.direct_chat(SAM)
     sam.they("hello")
@@ -193,11 +194,14 @@ def test_following_ends_with_ctrl_c_and_a_summary(made: MadeChatDb, gateway: Gat
         subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment(), text=True) as process,
         GatewayDestination(device) as destination,
     ):
-        eventually(lambda: destination.threads() != [] and destination.texts(SAM_CHAT) == ["hello"])
-        sam.they("again")
-        eventually(lambda: destination.texts(SAM_CHAT) == ["hello", "again"])
-        process.send_signal(signal.SIGINT)
-        printed, _ = process.communicate(timeout=PATIENCE_SECONDS)
+        try:
+            eventually(lambda: destination.threads() != [] and destination.texts(SAM_CHAT) == ["hello"])
+            sam.they("again")
+            eventually(lambda: destination.texts(SAM_CHAT) == ["hello", "again"])
+            process.send_signal(signal.SIGINT)
+            printed, _ = process.communicate(timeout=PATIENCE_SECONDS)
+        finally:
+            process.kill()
 
     assert process.returncode == 0
     assert "Messages: 2 new, 0 changed, 0 unchanged" in printed

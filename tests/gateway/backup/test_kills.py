@@ -86,14 +86,6 @@ def test_a_backup_that_is_killed_leaves_nothing_under_its_name(blocked_dump: Pla
     assert not target.exists()
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Children that Ctrl-C ends, also where the tests run in a shell's background, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 128 + 15), (signal.SIGINT, 1)])
 def test_a_backup_that_is_told_to_end_clears_up(blocked_dump: Place, tmp_path: Path, number: signal.Signals, code: int) -> None:
