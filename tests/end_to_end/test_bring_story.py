@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -21,7 +22,7 @@ __all__ = ["chromium"]
 @pytest.fixture
 def whole_url(run_folder: Path, tmp_path: Path, smollm2: Path) -> Iterator[str]:
     """Everything that drafts and learns, with an engine and a trainer that only act: the address of its gateway."""
-    folder = run_folder / "bring-story"
+    folder = run_folder / f"bring-story-{uuid4().hex}"
     folder.mkdir()
     data_dir = str(data_folder(tmp_path / "data"))
     with ExitStack() as stack:

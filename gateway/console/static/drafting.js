@@ -57,6 +57,8 @@ export function useDraft() {
 
   /** Show a draft that there is already. */
   async function show(responseId, message) {
+    abort.current?.abort();
+    abort.current = null;
     setDraft({ ...IDLE, phase: "waiting", responseId, message, candidates: empty(1) });
     await follow(responseId);
   }
@@ -65,7 +67,7 @@ export function useDraft() {
     change({ responseId });
     try {
       const details = await get(`/api/responses/${responseId}`);
-      setDraft((before) => (before.responseId === responseId ? ended(before, details) : before));
+      setDraft((before) => (before.responseId === responseId ? told(before, details) : before));
     } catch (error) {
       change({ phase: "failed", error });
     }
@@ -100,13 +102,21 @@ export function useDraft() {
   }
 
   useEvents(["response:generating", "response:token", "response:completed", "response:failed", "response:cancelled"], ({ type, data }) => {
-    const { responseId, phase } = latest.current;
-    if (!responseId || (phase !== "waiting" && phase !== "writing")) return;
-    if (type === "replay:incomplete") follow(responseId);
-    else if (data.responseId === responseId) setDraft((before) => (type === "response:token" ? grown(before, data) : ended(before, data)));
+    if (type === "replay:incomplete") {
+      const { responseId, phase } = latest.current;
+      if (responseId && isOpen(phase)) follow(responseId);
+      return;
+    }
+    setDraft((before) => {
+      if (before.responseId !== data.responseId || !isOpen(before.phase)) return before;
+      return type === "response:token" ? grown(before, data) : ended(before, data);
+    });
   });
 
-  return { ...draft, write, queue, show, stop, judge, dismiss: () => setDraft(IDLE) };
+  /** Show a draft that there is already, unless another one has been begun meanwhile. */
+  const offer = (responseId, message) => latest.current.phase === "idle" && show(responseId, message);
+
+  return { ...draft, write, queue, show, offer, stop, judge, dismiss: () => setDraft(IDLE) };
 }
 
 /** Put a text on the clipboard, if the browser lets us. */
@@ -134,6 +144,14 @@ function grown(draft, { index, text, sequence = null }) {
   while (candidates.length <= index) candidates.push({ text: "" });
   candidates[index] = { ...candidates[index], text: candidates[index].text + text };
   return { ...draft, phase: "writing", candidates, pieces: (draft.pieces ?? 0) + 1 };
+}
+
+const isOpen = (phase) => phase === "waiting" || phase === "writing";
+
+/** As an answer describes it, which may be older than an event that came before it: what has ended does not begin again. */
+function told(draft, details) {
+  const wasOpen = details.status === "queued" || details.status === "generating";
+  return wasOpen && !isOpen(draft.phase) ? draft : ended(draft, details);
 }
 
 /** As the gateway describes it, in whatever state it is. */

@@ -19,8 +19,8 @@ export function DraftDock({ draft, peer, answered, chosen }) {
   const [mode, setMode] = useState("look"); // or "edit", "reject"
   const dock = useRef(null);
   const { phase, responseId } = draft;
-  useEffect(() => {
-    setMode("look");
+  useLayoutEffect(() => {
+    setMode("look"); // before a key can come, which would be undone
     setSelected(0);
   }, [responseId, phase === "writing"]);
 

@@ -140,7 +140,7 @@ function useOpenDraft(draft, conversationId, draftId, messages) {
     get("/api/responses", { conversationId, pageSize: 5 }).then(
       ({ responses }) => {
         const open = responses.find((each) => each.messageId === last.id && !each.action && ["queued", "generating", "completed"].includes(each.status));
-        if (open) draft.show(open.responseId, last);
+        if (open) draft.offer(open.responseId, last);
       },
       () => {}, // the messages' own failure is shown; drafts are also on a page of their own
     );
