@@ -72,7 +72,7 @@ def test_a_link_pairs_at_once_and_its_code_is_gone_from_the_address(chromium: Ch
     page = chromium.open(f"{gateway.url}/#/pair/{device_id}/{code}")
 
     expect_live(page)
-    assert page.url == f"{gateway.url}/#/threads"
+    expect(page).to_have_url(f"{gateway.url}/#/threads")
     page.go_back()
     assert code not in page.url
     assert code not in gateway.log()
