@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.factories import message, sync
 from tests.fixtures.browser import Chromium, assert_accessible, chromium, take_screenshots
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ml_service import data_folder
@@ -73,6 +75,7 @@ def test_from_an_empty_account_to_a_voice_in_use_and_an_accepted_draft(whole_url
     expect(page.locator(".started li[data-done=true]")).to_have_count(3)
     page.get_by_role("link", name="Accept a first draft").click()
     expect(page.get_by_role("heading", name="Sam (example)", exact=True)).to_be_focused()
+    expect(page.get_by_role("button", name="Draft a reply", exact=True)).to_be_visible()
     page.keyboard.press("d")
     expect(page.get_by_role("button", name="Accept")).to_be_visible()
     page.keyboard.press("a")
@@ -87,6 +90,13 @@ def test_from_an_empty_account_to_a_voice_in_use_and_an_accepted_draft(whole_url
     expect(page.get_by_text("No threads yet")).to_be_visible()
     account = owner.client.get("/api/account").json()
     assert (account["conversations"], account["messages"], account["samples"]) == (0, 0, 0)
+
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+    sync(owner, [message()])
+    expect(page.locator(".thread-row")).to_have_count(1)
+    assert "/api/conversations" in asked
+    assert "/api/account" not in asked, "what is done is looked at again"
 
 
 def test_the_first_steps_can_be_hidden(chromium: Chromium, gateway: GatewayProcess) -> None:

@@ -10,19 +10,23 @@ const words = texts.started;
 const DISMISSED = "console.started-dismissed";
 const NEWS = ["sync:completed", "conversation:merged", "training:completed", "response:completed"];
 
-/** Goes away when all steps are done, or by its button. It looks again at events, and when `version` changes. */
+/** Goes away when all steps are done, or by its button. Until then it looks again at events, and when `version` changes. */
 export function GettingStarted({ version }) {
-  const [dismissed, setDismissed] = useState(() => localStorage.getItem(DISMISSED) !== null);
-  const dismiss = () => (localStorage.setItem(DISMISSED, "yes"), setDismissed(true));
-  return dismissed ? null : html`<${Steps} version=${version} dismiss=${dismiss} />`;
+  const [over, setOver] = useState(() => localStorage.getItem(DISMISSED) !== null);
+  const dismiss = () => (localStorage.setItem(DISMISSED, "yes"), setOver(true));
+  return over ? null : html`<${Steps} version=${version} dismiss=${dismiss} finish=${() => setOver(true)} />`;
 }
 
-function Steps({ version, dismiss }) {
+function Steps({ version, dismiss, finish }) {
   const { data, reload } = useLoad(stepsOf, [], { on: NEWS });
+  const done = data?.every((step) => step.done);
   useEffect(() => {
     if (data) reload();
   }, [version]);
-  if (!data || data.every((step) => step.done)) return null;
+  useEffect(() => {
+    if (done) finish(); // whoever has written drafts for years is not asked about at each message
+  }, [done]);
+  if (!data || done) return null;
   const next = data.find((step) => !step.done);
   return html`<section class="started" aria-labelledby="started">
     <header>
