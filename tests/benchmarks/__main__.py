@@ -91,20 +91,19 @@ QUICK = ("training", "side_by_side", "formats", "idle", "import")
 def main() -> int:
     """Measure what was asked for and print it; the exit code says only whether it could be measured."""
     parser = argparse.ArgumentParser(prog="make bench", description="Measure against the raw limits. ARGS='--only tokens --rounds 5'")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(ON_CPU), help="which parts")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds a side")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="which parts")
+    parser.add_argument("--rounds", type=int, help="rounds a side (5)")
     parser.add_argument("--quick", action="store_true", help="the main figures in six minutes")
     parser.add_argument("--gpu", action="store_true", help="what a GPU changes, once each")
     arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.only, arguments.rounds = list(QUICK), 1
-    if arguments.gpu:
-        arguments.only, arguments.rounds = list(ON_GPU), 1
+    once = arguments.quick or arguments.gpu
+    parts = arguments.only or (ON_GPU if arguments.gpu else QUICK if arguments.quick else ON_CPU)
+    rounds = arguments.rounds or (1 if once else 5)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
     measurements: list[Measurement] = []
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        bench = Bench(Path(name), arguments.rounds, console, stack, quick=arguments.quick)
-        for part in (part for part in PARTS if part in arguments.only):
+        bench = Bench(Path(name), rounds, console, stack, quick=arguments.quick)
+        for part in (part for part in PARTS if part in parts):
             begin = time.monotonic()
             console.print(f"measuring {part}")
             measured = PARTS[part](bench)
