@@ -90,7 +90,7 @@ async def measure(folder: Path, rounds: int) -> list[Measurement]:
 async def _ours(folder: Path, rounds: int) -> tuple[dict[int, list[float]], list[float], list[float]]:
     store = folder / "gpu-adapters"
     for number, account in enumerate(ACCOUNTS):
-        lora = write_lora(folder / f"gpu-lora-{number}", random_tensors(targets=("q_proj", "k_proj", "v_proj", "o_proj"), seed=number))
+        lora = write_lora(folder / f"gpu-lora-{number}", random_tensors(seed=number))
         await asyncio.to_thread(publish, store, lora, account, "v1")
     async with _service(folder, store) as service:
         base, voices = MlServiceClient(service.url, [None]), MlServiceClient(service.url, ACCOUNTS)

@@ -6,10 +6,11 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import msgspec
 import pytest
 
 from tests.fixtures.loras import WordLoras, word_loras
-from tests.fixtures.ml_service import TOKEN, data_folder
+from tests.fixtures.ml_service import MODEL, TOKEN, data_folder
 from tests.fixtures.training import style_samples
 from tests.fixtures.workers import TrainingWorkerProcess
 from tests.ml_service.adapters.conftest import publish
@@ -60,12 +61,8 @@ def ask(client: httpx.Client, scope: str = "nobody", adapter_id: str | None = No
 
 def style_training(**fields: Any) -> dict[str, Any]:
     """The body of a training on samples whose replies all end alike."""
-    samples = [
-        {"id": each.id, "messages": [{"role": turn.role, "content": turn.content} for turn in each.messages or []], "output": each.output}
-        for each in style_samples()
-    ]
-    body = {"base_model": "smollm2-135m-instruct", "samples": samples, "epochs": 6, "learning_rate": 1e-3, "scope": f"style-{uuid4().hex}"}
-    return {**body, **fields}
+    body = {"base_model": MODEL, "samples": msgspec.to_builtins(style_samples()), "scope": f"style-{uuid4().hex}"}
+    return {**body, "epochs": 6, "learning_rate": 1e-3, **fields}
 
 
 def style_question() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The engine with its default settings on a GPU: many voices in one batch, a training beside it, another model, a core that is killed."""
+"""The engine on a GPU: many voices in one batch, a training beside it and one while it sleeps, a core that is killed, another model."""
 
 import asyncio
 import threading
@@ -20,18 +20,32 @@ from tests.fixtures.training import STYLE
 from tests.fixtures.waiting import ENGINE_SECONDS, eventually
 from tests.gpu.conftest import WORDS, StartWorker, ask, style_question, style_training
 from tests.gpu.machine import catalogue_with_twin, needs_gpu, used_mib
-from tests.ml_service.jobs.trainings import wait_for
+from tests.ml_service.jobs.trainings import state, wait_for
 
 pytestmark = needs_gpu
 
 CAPITAL: dict[str, Any] = {"messages": None, "prompt": "The capital of France is", "max_tokens": 3, "temperature": 0, "use_cache": False}
+ANIMALS: dict[str, Any] = {
+    "messages": [{"role": "user", "content": "Name three animals."}],
+    "max_tokens": 20,
+    "temperature": 0,
+    "use_cache": False,
+}
 
 
 @pytest.fixture(scope="module")
 def service(run_folder: Path, redis_url: str, smollm2: Path, adapter_store: Path) -> Iterator[MlServiceProcess]:
-    """The service as it is by default, but for the model: the default one comes from the hub."""
+    """The service as it is by default, but for the model, since the default one comes from the hub, and able to sleep.
+
+    One start serves all tests: on a GPU it takes minutes.
+    """
     process = MlServiceProcess(
-        run_folder, redis_url=redis_url, adapter_store=str(adapter_store), model_catalogue=catalogue_with_twin(run_folder, smollm2)
+        run_folder,
+        redis_url=redis_url,
+        adapter_store=str(adapter_store),
+        model_catalogue=catalogue_with_twin(run_folder, smollm2),
+        training_gpu="sleep",
+        sleep_patience_seconds="2",
     )
     process.start()
     yield process
@@ -156,6 +170,61 @@ def _draft_ms(client: httpx.Client) -> float:
     begin = time.monotonic()
     ask(client, max_tokens=16)
     return (time.monotonic() - begin) * 1000
+
+
+def test_asleep_it_gives_its_memory_back_and_awake_it_is_as_before(client: httpx.Client, accounts: dict[str, str]) -> None:
+    before = ask(client, **ANIMALS)["response"]
+    assert set(ask(client, accounts["apple"], "v1")["response"].split()) == {"apple"}
+    awake = used_mib()
+
+    begin = time.monotonic()
+    assert client.post("/model/sleep", json={"seconds": 60}).raise_for_status().json()["asleep"]
+    slept = time.monotonic() - begin
+    asleep = used_mib()
+    assert client.post("/generate", json=ANIMALS).status_code == 503
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ask, client, **ANIMALS)
+        time.sleep(0.5)
+        begin = time.monotonic()
+        assert not client.post("/model/wake").raise_for_status().json()["asleep"]
+        woke = time.monotonic() - begin
+        after = waiting.result()["response"]
+
+    print(f"awake {awake:,} MiB, asleep {asleep:,} MiB; asleep after {slept:.2f} s, awake again after {woke:.2f} s")
+    assert asleep < awake / 4
+    assert after == before
+    assert set(ask(client, accounts["apple"], "v1")["response"].split()) == {"apple"}
+
+
+def test_it_sleeps_while_something_trains(service: MlServiceProcess, client: httpx.Client, start_worker: StartWorker) -> None:
+    """TRAINING_GPU=sleep; on preferences, which need more memory than replies alone."""
+    before = ask(client, **ANIMALS)["response"]
+    start_worker(service.url, training_gpu="sleep")
+    training = style_training(method="dpo", epochs=1, learning_rate=5e-5)
+    awake = used_mib()
+    taken, refused = [awake], 0
+    begin = time.monotonic()
+    job_id = client.post("/training/start", json=training).raise_for_status().json()["job_id"]
+    while state(client, job_id).status not in ("completed", "failed"):
+        assert time.monotonic() - begin < ENGINE_SECONDS
+        taken.append(used_mib())
+        refused += client.get("/health").json()["engine"] == "sleeping"
+        time.sleep(0.2)
+    end = wait_for(client, job_id, "completed", "failed")
+
+    assert end.status == "completed", end.error
+    service.wait_ready()
+    print(
+        f"{end.step} steps of DPO in {time.monotonic() - begin:.1f} s, {end.peak_memory_mib} MiB; "
+        f"the GPU held {awake:,} MiB before and {min(taken):,} MiB at least meanwhile"
+    )
+    assert refused > 0
+    assert min(taken) < awake / 2
+    assert end.eval_loss is not None
+    assert end.baseline_eval_loss is not None
+    assert end.eval_loss < end.baseline_eval_loss
+    assert ask(client, **ANIMALS)["response"] == before
+    assert ask(client, training["scope"], end.adapter_id, **style_question())["response"]
 
 
 def test_a_core_that_is_killed_is_replaced_and_its_memory_given_back(
