@@ -209,15 +209,16 @@ class WorkspaceService:
 
     async def _end_of(self, conversation: Conversation, statement_id: UUID) -> Entry:
         after: UUID | None = None
-        while True:
-            now = await self.reread(conversation)  # before its log: once the statement has ended, its end is there
-            for entry in await self.entries(conversation, after=after):
-                after = entry.id
-                if entry.statement_id == statement_id and entry.kind != "step":
-                    return entry
-            if now is None or now.statement_id != statement_id:
-                raise NotFound("The conversation was deleted or cleared while this statement ran")
-            await self.statements.changed(conversation.id, LOOK_SECONDS)
+        with self.statements.news(conversation.id) as changed:
+            while True:
+                now = await self.reread(conversation)  # before its log: once the statement has ended, its end is there
+                for entry in await self.entries(conversation, after=after):
+                    after = entry.id
+                    if entry.statement_id == statement_id and entry.kind != "step":
+                        return entry
+                if now is None or now.statement_id != statement_id:
+                    raise NotFound("The conversation was deleted or cleared while this statement ran")
+                await changed(LOOK_SECONDS)
 
     async def delete(self, conversation: Conversation) -> None:
         """Remove a conversation with all that it knows; a statement that runs is ended. Files stay as they are."""

@@ -7,8 +7,8 @@ of is ended by the others.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any, Final
 from uuid import UUID
 
@@ -129,6 +129,7 @@ class Statements:
         task = asyncio.create_task(self._run(_Run(claimed, project, model, statement, prompt)), name="workspace statement")
         self._running[conversation.id] = task
         task.add_done_callback(lambda _: self._ended(conversation.id, task))
+        self.wake(conversation.id)
         return statement_id
 
     async def cancel(self, conversation: Conversation) -> bool:
@@ -140,14 +141,20 @@ class Statements:
             task.cancel()
         return asked
 
-    async def changed(self, conversation_id: UUID, seconds: float) -> None:
-        """Wait until there is something new of a conversation here, but no longer than this."""
+    @contextmanager
+    def news(self, conversation_id: UUID) -> Iterator[Callable[[float], Awaitable[None]]]:
+        """A function that waits until there is something new of a conversation here since its last call, at most so many seconds."""
         event = asyncio.Event()
         self._news[conversation_id].add(event)
-        try:
+
+        async def changed(seconds: float) -> None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await event.wait()
+            event.clear()
+
+        try:
+            yield changed
         finally:
             self._news[conversation_id].discard(event)
             if not self._news[conversation_id]:

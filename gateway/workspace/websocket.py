@@ -181,17 +181,18 @@ class ConversationSocket:
         """Tell the client what is new in the log, until a newer socket takes this one's place."""
         await self._known.wait()
         assert self._conversation is not None
-        while True:
-            conversation = await self._service.reread(self._conversation)
-            if conversation is None or conversation.socket_id != self._id:
-                return _REPLACED
-            self._conversation = conversation
-            for entry in await self._service.entries(conversation, after=self._told):
-                await self._tell_entry(conversation, entry)
-                self._told = entry.id
-            if self._stream:
-                await self._tell_answer(conversation)
-            await self._service.statements.changed(conversation.id, LOOK_SECONDS if conversation.statement_id else _QUIET_SECONDS)
+        with self._service.statements.news(self._conversation.id) as changed:
+            while True:
+                conversation = await self._service.reread(self._conversation)
+                if conversation is None or conversation.socket_id != self._id:
+                    return _REPLACED
+                self._conversation = conversation
+                for entry in await self._service.entries(conversation, after=self._told):
+                    await self._tell_entry(conversation, entry)
+                    self._told = entry.id
+                if self._stream:
+                    await self._tell_answer(conversation)
+                await changed(LOOK_SECONDS if conversation.statement_id else _QUIET_SECONDS)
 
     async def _tell_entry(self, conversation: Conversation, entry: Entry) -> None:
         self._answer_told = 0

@@ -73,6 +73,24 @@ def test_a_conversation_in_the_originals_order(workspace: Workspace) -> None:
     assert last["tokenUsageConversation"]["totalTokensTotal"] == 220
 
 
+def test_a_statement_is_told_at_once(workspace: Workspace) -> None:
+    """Also before the model has ended a turn, on a socket on which nothing ran: by itself it looks for news every five seconds."""
+    workspace.chat.turns = [calls(("move_files", {"sources": ["a.txt"], "destination": "docs"}))]
+    workspace.chat.held = True
+    with opened(workspace) as socket:
+        send(socket, "greeting", startDir=str(workspace.root))
+        until(socket, "conversationReady")
+        time.sleep(0.5)
+        converse(socket, workspace, "Tell me")
+        until(socket, "conversationReady")
+        begin = time.monotonic()
+        until(socket, "conversationContinue")
+        waited = time.monotonic() - begin
+        workspace.chat.held = False
+        until(socket, *ENDS)
+    assert waited < 4
+
+
 def test_an_answer_grows_for_who_asks_for_that(workspace: Workspace) -> None:
     workspace.chat.turns = [answer("A long answer that comes piece by piece, word by word.")]
     workspace.chat.held = True
