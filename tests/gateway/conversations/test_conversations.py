@@ -5,7 +5,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -404,25 +403,3 @@ def test_another_accounts_threads_are_as_unknown_ones(device: Device, gateway: G
 
 def without_id(answer: httpx.Response) -> tuple[int, Any]:
     return answer.status_code, {key: value for key, value in answer.json().items() if key != "requestId"}
-
-
-def test_a_cursor_of_a_deep_place_costs_what_the_first_page_costs(device: Device, database_url: str) -> None:
-    """By the plan, which does not depend on how busy the machine is: one index is read, as far as the page goes."""
-    conversation = sync(device, [message()])["conversationId"]
-    fill = """
-        insert into message (id, account_id, conversation_id, imessage_guid, sent_at)
-        select gen_random_uuid(), $1, $2, 'deep ' || number, timestamptz '2020-01-01' + number * interval '1 minute'
-        from generate_series(1, 20000) number
-    """
-    rows(database_url, fill, device.account_id, conversation)
-    rows(database_url, "analyze message")
-    explain = """
-        explain (analyze, buffers off, format json) select id from message
-        where account_id = $1 and conversation_id = $2 and (sent_at, id) < ($3, $4) order by sent_at desc, id desc limit 51
-    """
-
-    [plan] = rows(database_url, explain, device.account_id, conversation, datetime(2020, 1, 3, tzinfo=UTC), uuid4())
-
-    assert '"Index Name": "message_by_time"' in plan[0]
-    assert '"Rows Removed by Filter": 0' in plan[0] or "Rows Removed" not in plan[0]
-    assert '"Node Type": "Sort"' not in plan[0]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +29,7 @@ STATEMENTS: Mapping[str, tuple[str, Sequence[Any], int]] = {
     "what follows": (queries.LINES_FROM, (OWNER, FORTY, 20, 4001), 40),
     "the first page": (queries.PAGE, (OWNER, THREAD, 50, 0, None, None), 1),
     "a page before": (queries.PAGE, (OWNER, THREAD, 50, 0, "2100-01-01", LAST), 1),
+    "a page far back": (queries.PAGE, (OWNER, THREAD, 50, 0, datetime.now(UTC) - timedelta(minutes=50_001 - 1000), UUID(int=1000)), 1),
     "a thread to sync": (sync_queries.LOCK_CONVERSATION, (OWNER, "1"), 1),
     "the last message": (sync_queries.COUNT, (OWNER, THREAD, 1, 1), 1),
 }

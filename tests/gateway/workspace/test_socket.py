@@ -10,6 +10,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from tests.fixtures.database import rows
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.scripted_chat import ScriptedChat, answer, calls
 from tests.fixtures.waiting import PATIENCE_SECONDS, WITHIN_A_SECOND, eventually
@@ -20,7 +21,7 @@ from tests.gateway.workspace.projects import snapshot
 def opened(workspace: Workspace, gateway: GatewayProcess | None = None) -> ClientConnection:
     url = (gateway or workspace.gateway).url.replace("http", "ws", 1)
     headers = {"Authorization": f"Bearer {workspace.owner.token}"}
-    return connect(f"{url}/api/v1/ws/conversation/{workspace.name}", additional_headers=headers)
+    return connect(f"{url}/api/v1/ws/conversation/{workspace.name}", additional_headers=headers, close_timeout=1)
 
 
 def send(socket: ClientConnection, task: str, **more: Any) -> None:
@@ -271,6 +272,8 @@ def test_a_gateway_that_stops_says_so_in_the_log(
     def last() -> dict[str, Any]:
         return dict(workspace.ask("GET").json()["logEntries"][-1]["logEntry"])
 
+    if killed:
+        _not_heard_of(workspace, database_url)
     began = time.monotonic()
     eventually(lambda: last()["entryType"] == "error")
     assert "was stopped" in last()["content"]
@@ -297,6 +300,7 @@ def test_a_gateway_that_is_killed_while_files_change_leaves_changes_that_can_be_
         eventually(lambda: len(workspace.chat.asked) >= 5)
         other.kill()
 
+    _not_heard_of(workspace, database_url)
     eventually(lambda: workspace.ask("GET").json()["logEntries"][-1]["logEntry"]["entryType"] == "error")
     while (undone := workspace.ask("POST", "/undo")).status_code == 200:
         pass
@@ -306,3 +310,9 @@ def test_a_gateway_that_is_killed_while_files_change_leaves_changes_that_can_be_
 
 def _renamed(number: int) -> dict[str, Any]:
     return {"operations": [{"source": f"b{number - 1}.txt", "destination": f"b{number}.txt"}]}
+
+
+def _not_heard_of(workspace: Workspace, database_url: str) -> None:
+    """As if fifteen seconds had passed since the gateway died that ran this account's statement."""
+    late = "update workspace_conversation set alive_at = alive_at - interval '15 seconds' where account_id = $1"
+    rows(database_url, late, workspace.owner.account_id)
