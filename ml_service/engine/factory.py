@@ -18,11 +18,16 @@ def default_engine_factory(settings: Settings) -> EngineFactory:
     """What loads models as the settings ask for it; vLLM is imported with the first one, which takes seconds."""
     if settings.engine == "scripted":
         return scripted_factory()
-    logs.configure_engine_processes(settings, Path(settings.data_dir).resolve())
+    data_dir = Path(settings.data_dir).resolve()
+    logs.configure_engine_processes(settings, data_dir)
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
     os.environ["VLLM_NO_USAGE_STATS"] = "1"  # nothing about this service is sent anywhere
     os.environ["VLLM_ENGINE_READY_TIMEOUT_S"] = str(int(settings.engine_start_timeout_seconds))
-    if not has_gpu():
+    if has_gpu():
+        # Left to itself, vLLM's first start keeps its kernels beside the model that it compiles, where the second, which finds that model
+        # compiled, does not look for them.
+        os.environ.setdefault("TRITON_CACHE_DIR", str(data_dir / "cache" / "triton"))
+    else:
         # Gains nothing where everything runs eagerly, and would need a C++ compiler, and 18 s at a machine's first start.
         os.environ["TORCH_COMPILE_DISABLE"] = "1"
     preload()  # while this process imports the same

@@ -99,7 +99,7 @@ def test_every_call_is_a_method_of_both_clients(client: type, name: str) -> None
     assert set(described) <= set(ours)
 
 
-@pytest.mark.parametrize("name", ENDPOINTS.keys() - OF_PAIRING)
+@pytest.mark.parametrize("name", [name for name in ENDPOINTS if name not in OF_PAIRING])
 def test_every_endpoint_has_a_call(name: str) -> None:
     assert f"endpoints.{name}," in inspect.getsource(calls) or f"endpoints.{name})" in inspect.getsource(calls)
 
