@@ -1,7 +1,7 @@
 """The ML service as the gateway sees it: one typed method a call. Foreign errors are translated here and nowhere else."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from http import HTTPStatus
@@ -66,27 +66,34 @@ class MlClient:
         """
         return _decoded(await self._ask("POST", "/generate", request, scope=request.scope), GenerateResponse)
 
-    async def stream(self, request: GenerateRequest, tell: Callable[[TokenEvent], None]) -> GenerateResponse:
-        """Generate, and tell the tokens as they come.
+    async def stream(self, request: GenerateRequest) -> AsyncGenerator[TokenEvent | GenerateResponse, None]:
+        """Generate: the tokens as they come, and last the whole answer. Closing the generator aborts the generation.
 
         Raises:
             As `generate`, before the first token or between two.
         """
+        deadline = asyncio.get_running_loop().time() + self._timeout_seconds
         with _foreign_errors():
-            async with asyncio.timeout(self._timeout_seconds):
+            async with asyncio.timeout_at(deadline):
                 response = await self._send("POST", "/generate", replace(request, stream=True), request.scope, stream=True)
-                async with aclosing(response):
-                    if not response.is_success:
+            async with aclosing(response):
+                if not response.is_success:
+                    async with asyncio.timeout_at(deadline):
                         raise _refusal(response.status_code, await response.aread(), response.headers.get("Retry-After"))
-                    async for event in sse.parse(response.aiter_raw()):
-                        match event.name:
-                            case "token":
-                                tell(_decoded(event.data, TokenEvent))
-                            case "completed":
-                                return _decoded(event.data, GenerateResponse)
-                            case "failed":
-                                raise _refusal(_decoded(event.data, ErrorBody).statusCode, event.data)
-        raise Unavailable("The model stopped in the middle of the draft; try again")
+                events = sse.parse(response.aiter_raw())
+                while True:
+                    async with asyncio.timeout_at(deadline):  # not around a `yield`: it would cancel whatever the caller waits for
+                        event = await anext(events, None)
+                    match event:
+                        case sse.ServerSentEvent("token", data):
+                            yield _decoded(data, TokenEvent)
+                        case sse.ServerSentEvent("completed", data):
+                            yield _decoded(data, GenerateResponse)
+                            return
+                        case sse.ServerSentEvent("failed", data):
+                            raise _refusal(_decoded(data, ErrorBody).statusCode, data)
+                        case None:
+                            raise Unavailable("The model stopped in the middle of the draft; try again")
 
     async def enqueue(self, request: AsyncGenerateRequest) -> None:
         """Have a job accepted that will be generated when its turn comes. A job that is there already is fine.

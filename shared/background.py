@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from prometheus_client import Counter
@@ -75,7 +75,7 @@ class BackgroundTask:
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
-async def end(*tasks: "asyncio.Task[None]") -> None:
+async def end(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks and wait until they have ended.
 
     Asked for more than once: before Python 3.12 `asyncio.wait_for`, which redis-py sends through, can lose a cancellation.

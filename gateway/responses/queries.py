@@ -49,8 +49,8 @@ STORED = f"account_id, started_at is not null as began, {DETAILS}"
 OPEN = "status in ('queued', 'generating')"
 
 # FOR SHARE makes a draft and a sync of the same thread take turns: a sync that holds the thread is waited for, and a later one finds the
-# row. The prompt is read after this statement, so it has no text whose retraction missed the row. A row that says `generating` need not
-# survive a power cut, so nobody waits for the disk here; `COMPLETE` does.
+# row. The prompt is read after this statement, in the same transaction, so it has no text whose retraction missed the row. A row that says
+# `generating` need not survive a power cut, so nobody waits for the disk here; `COMPLETE` does.
 BEGIN = f"""
     with thread as (
         select conversation.id,
@@ -65,7 +65,6 @@ BEGIN = f"""
     on conflict (id) do nothing
     returning {STORED}
 """
-DISCARD = "delete from response where account_id = $1 and id = $2"
 # Its first look comes when everything that goes well has long gone well.
 QUEUE = """
     update response set messages = $3, message_ids = $4, request = $5, look_at = now() + interval '10 seconds'
@@ -160,10 +159,6 @@ async def begin(
     """Store a draft, without a prompt as yet; None when there is no such message, or none that can be answered, or a draft with this id."""
     row = await db.fetchrow(BEGIN, account_id, draft_id, message_id, device_id, status)
     return _stored(row) if row else None
-
-
-async def discard(db: Db, account_id: UUID, draft_id: UUID) -> None:
-    await db.execute(DISCARD, account_id, draft_id)
 
 
 async def queue(db: Db, account_id: UUID, draft_id: UUID, prompt: Prompt, request: QueuedRequest) -> None:

@@ -109,7 +109,8 @@ class ResponseService:
             Unavailable: the model cannot draft now; the row says `failed`.
         """
         with self._places.taken(caller.account_id):
-            begun = await self._begin(caller, body, fresh=fresh)
+            async with self._database.transaction() as db:
+                begun = await begin(db, caller, body, new_id(), fresh=fresh, status="generating")
             draft = begun.stored.details
             self._publish(begun.stored)
             live = _LiveTokens(self._events, caller.account_id, draft.response_id)
@@ -175,54 +176,31 @@ class ResponseService:
             drafts = await queries.page(db, account_id, conversation_id, status, page_size, (page - 1) * page_size)
         return DraftPage(responses=drafts, total=total, page=page, page_size=page_size)
 
-    async def _begin(self, caller: Principal, body: GenerateBody, *, fresh: bool) -> BegunDraft:
-        """Store the row and read the prompt, in this order and as two transactions: see `queries.BEGIN`."""
-        draft_id = new_id()
-        try:
-            async with self._database.connection() as db:
-                return await begin(db, caller, body, draft_id, fresh=fresh, status="generating")
-        except BaseException:
-            async with self._database.connection() as db:
-                await queries.discard(db, caller.account_id, draft_id)
-            raise
-
     async def _generated(self, account_id: UUID, draft_id: UUID, request: GenerateRequest, *, in_pieces: bool) -> Generated:
         """What the model writes, for as long as the draft's row says that it is wanted: it may be cancelled through any gateway.
 
         Raises:
             _Unwanted: it was.
         """
-        pieces: asyncio.Queue[TokenEvent | GenerateResponse | None] = asyncio.Queue()
         in_pieces = in_pieces or self._events.tokens_wanted(account_id)
-        generation = asyncio.create_task(self._generate_into(pieces, request, in_pieces=in_pieces))
         clock = asyncio.get_running_loop().time
         check_at = clock() + _CHECK_SECONDS
-        try:
+        async with aclosing(self._ml.stream(request) if in_pieces else self._whole(request)) as generation:
             while True:
+                piece = asyncio.create_task(anext(generation, None))
                 try:
-                    async with asyncio.timeout_at(check_at):
-                        piece = await pieces.get()
-                except TimeoutError:
-                    if not await self._is_wanted(account_id, draft_id):
-                        raise _Unwanted from None
-                    check_at = clock() + _CHECK_SECONDS
-                    continue
-                if piece is None:
-                    await generation
+                    while not (await asyncio.wait([piece], timeout=max(check_at - clock(), 0)))[0]:
+                        if not await self._is_wanted(account_id, draft_id):
+                            raise _Unwanted
+                        check_at = clock() + _CHECK_SECONDS
+                finally:
+                    await end(piece)
+                if (came := piece.result()) is None:
                     return
-                yield piece
-        finally:
-            await end(generation)
+                yield came
 
-    async def _generate_into(
-        self, pieces: "asyncio.Queue[TokenEvent | GenerateResponse | None]", request: GenerateRequest, *, in_pieces: bool
-    ) -> None:
-        """Put what the model writes into a queue, then None, whatever happened."""
-        try:
-            ml = self._ml
-            pieces.put_nowait(await (ml.stream(request, pieces.put_nowait) if in_pieces else ml.generate(request)))
-        finally:
-            pieces.put_nowait(None)
+    async def _whole(self, request: GenerateRequest) -> Generated:
+        yield await self._ml.generate(request)
 
     async def _is_wanted(self, account_id: UUID, draft_id: UUID) -> bool:
         try:
@@ -260,7 +238,7 @@ async def begin(
 
     Raises:
         NotFound: no such message.
-        BadRequest: it is not one that can be answered. The draft may be stored all the same.
+        BadRequest: it is not one that can be answered.
         Unavailable: the message came, or moved to another thread, between the two; or the draft is just being accepted.
     """
     context = body.context or GenerateContext()

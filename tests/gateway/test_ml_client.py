@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from uuid import uuid4
 
 import pytest
@@ -36,9 +36,7 @@ async def generate(ml: MlClient) -> GenerateResponse:
 
 
 async def stream(ml: MlClient) -> list[TokenEvent | GenerateResponse]:
-    tokens: list[TokenEvent] = []
-    answer = await ml.stream(REQUEST, tokens.append)
-    return [*tokens, answer]
+    return [event async for event in ml.stream(REQUEST)]
 
 
 async def forget(ml: MlClient) -> bool:
@@ -108,12 +106,8 @@ async def test_streams(ml_service: ScriptedMlService) -> None:
 async def test_leaving_a_stream_aborts_it(ml_service: ScriptedMlService) -> None:
     aborted = await asyncio.to_thread(ml_service.aborted_before)
     await asyncio.to_thread(ml_service.pace, 0.05)
-    told = asyncio.Event()
-    async with client_at(ml_service.url) as ml:
-        call = asyncio.create_task(ml.stream(GenerateRequest(prompt=uuid4().hex), lambda _: told.set()))
-        await told.wait()
-        call.cancel()
-        await asyncio.gather(call, return_exceptions=True)
+    async with client_at(ml_service.url) as ml, aclosing(ml.stream(GenerateRequest(prompt=uuid4().hex))) as events:
+        assert isinstance(await anext(events), TokenEvent)
     await asyncio.to_thread(eventually, lambda: ml_service.aborted == aborted + 1)
     await asyncio.to_thread(ml_service.pace, 0)
 
