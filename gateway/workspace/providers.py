@@ -11,6 +11,7 @@ from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
 from gateway.settings import Settings, parse_provider
 from gateway.workspace.schemas import TokenUsage, usage
 from shared.errors import Unavailable
+from shared.replicas import Rotation
 from shared.tracing import trace_headers
 
 MAX_TOKENS: Final = 2048
@@ -39,10 +40,11 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model by its name, and how many tokens prompt and turn may have together."""
+    """A model by its name, and how many tokens prompt and turn may have together. `url`: where it is asked."""
 
     name: str
     window: int
+    url: str
 
     @property
     def prompt_tokens(self) -> int:
@@ -54,18 +56,20 @@ class Provider:
 
     Args:
         name: what the operator calls it.
-        url: of the protocol, up to and with `/v1`.
+        urls: of its replicas, up to and with `/v1`.
         key: what it asks for; none if empty.
         model: the model's name; none: the first that it has.
         parameters: what it is asked for beside the protocol's.
     """
 
-    def __init__(self, name: str, url: str, key: str, model: str | None = None, parameters: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, name: str, urls: Sequence[str], key: str, model: str | None = None, parameters: dict[str, Any] | None = None
+    ) -> None:
         self.name = name
+        self._rotation = Rotation(urls)
         self._parameters = parameters
         self._model_name = model
         self._client = AsyncOpenAI(
-            base_url=url,
             api_key=key or "none",
             timeout=Timeout(_SILENT_SECONDS, connect=_CONNECT_SECONDS),
             max_retries=0,
@@ -75,22 +79,25 @@ class Provider:
     async def close(self) -> None:
         await self._client.close()
 
-    async def model(self) -> Model:
-        """The model that answers.
+    async def model(self, scope: str) -> Model:
+        """The model that answers: at the scope's own replica, if that one is there.
 
         Raises:
             Unavailable: the provider is away.
         """
+        urls = self._rotation.order(scope)
         if self._model_name is not None:
-            return Model(self._model_name, _USUAL_WINDOW)
-        try:
-            models = (await self._client.models.list()).data
-        except openai.OpenAIError as error:
-            raise _away() from error
-        if not models:
-            raise _away()
-        window = (models[0].model_extra or {}).get("max_model_len")
-        return Model(models[0].id, window if isinstance(window, int) else _USUAL_WINDOW)
+            return Model(self._model_name, _USUAL_WINDOW, urls[0])
+        for url in urls:
+            try:
+                models = (await self._client.with_options(base_url=url).models.list()).data
+            except openai.OpenAIError as error:
+                self._note(url, error)
+                continue
+            if models:
+                window = (models[0].model_extra or {}).get("max_model_len")
+                return Model(models[0].id, window if isinstance(window, int) else _USUAL_WINDOW, url)
+        raise _away()
 
     async def turn(self, model: Model, messages: Sequence[dict[str, str]], schema: dict[str, Any]) -> AsyncGenerator[str | Said, None]:
         """A turn in JSON of this schema: its text piece by piece, then the whole, which is always the last.
@@ -110,7 +117,8 @@ class Provider:
                 "response_format": {"type": "json_schema", "json_schema": {"name": "turn", "schema": schema}},
                 "stream_options": {"include_usage": True},
             }
-            stream = await self._client.chat.completions.create(
+            client = self._client.with_options(base_url=model.url)
+            stream = await client.chat.completions.create(
                 **request, stream=True, extra_body=self._parameters, extra_headers=trace_headers()
             )
             async with stream:
@@ -125,20 +133,26 @@ class Provider:
         except openai.BadRequestError as error:
             raise PromptTooLong from error
         except openai.OpenAIError as error:
+            self._note(model.url, error)
             raise _away() from error
         if reason is None:
             raise Unavailable("The model stopped in the middle of its turn; try again")
         yield Said("".join(pieces), tokens, reason)
 
+    def _note(self, url: str, error: openai.OpenAIError) -> None:
+        if isinstance(error, openai.APIConnectionError):
+            self._rotation.leave(url)
+
 
 def chosen_provider(settings: Settings) -> Provider:
-    """What the workspace assistant asks: the base model of the ML service's first replica, or the provider that the operator has chosen."""
+    """What the workspace assistant asks: the ML service's base model, or the provider that the operator has chosen."""
     if not settings.workspace_provider:
-        return Provider("local", f"{settings.ml_service_url[0].rstrip('/')}/v1", settings.ml_service_token, parameters=_REPETITION)
+        urls = [f"{url.rstrip('/')}/v1" for url in settings.ml_service_url]
+        return Provider("local", urls, settings.ml_service_token, parameters=_REPETITION)
     models = {provider.name: provider for provider in map(parse_provider, settings.workspace_providers)}
     keys = dict(key.partition("=")[::2] for key in settings.workspace_provider_keys)
     chosen = models[settings.workspace_provider]
-    return Provider(chosen.name, chosen.url, keys.get(chosen.name, ""), chosen.model)
+    return Provider(chosen.name, [chosen.url], keys.get(chosen.name, ""), chosen.model)
 
 
 def partial_answer(text: str) -> str:

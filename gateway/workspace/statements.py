@@ -105,7 +105,7 @@ class Statements:
             raise Unavailable("The gateway is stopping; try again in a moment")
         self._places.check(conversation.account_id)
         statement = storable(statement)
-        model = await self.provider.model()
+        model = await self.provider.model(str(conversation.account_id))
         statement_id = new_id()
         async with self._database.transaction() as db:
             claimed = await queries.claim(
