@@ -222,9 +222,9 @@ class WorkspaceService:
 
     async def delete(self, conversation: Conversation) -> None:
         """Remove a conversation with all that it knows; a statement that runs is ended. Files stay as they are."""
-        await self.statements.cancel(conversation)
         async with self._database.connection() as db:
             await queries.delete(db, conversation.account_id, conversation.id)
+        self.statements.leave(conversation.id)
 
     async def clear(self, conversation: Conversation) -> None:
         """Forget what was said; id, title and usage stay.

@@ -136,10 +136,14 @@ class Statements:
         """End the statement that runs, on whichever gateway; False when none does."""
         async with self._database.connection() as db:
             asked = await queries.cancel(db, conversation.account_id, conversation.id)
-        task = self._running.get(conversation.id)
-        if task is not None and asked:
-            task.cancel()
+        if asked:
+            self.leave(conversation.id)
         return asked
+
+    def leave(self, conversation_id: UUID) -> None:
+        """End here what runs on a conversation. Other gateways that run it see within a second that it is cancelled, or gone."""
+        if (task := self._running.get(conversation_id)) is not None:
+            task.cancel()
 
     @contextmanager
     def news(self, conversation_id: UUID) -> Iterator[Callable[[float], Awaitable[None]]]:
