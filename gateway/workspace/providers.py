@@ -1,24 +1,29 @@
 """Models behind OpenAI's chat protocol: the ML service's base model, and others that the operator has named."""
 
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
-import openai
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
+import httpx
+import msgspec
+from msgspec import Struct
 
 from gateway.settings import Settings, parse_provider
 from gateway.workspace.schemas import TokenUsage, usage
+from shared import sse
 from shared.errors import Unavailable
+from shared.http_client import CONNECT_SECONDS, PooledTransport
 from shared.replicas import Rotation
 from shared.tracing import trace_headers
 
 MAX_TOKENS: Final = 2048
 """Of a turn."""
 TEMPERATURE: Final = 0.2
-_CONNECT_SECONDS: Final = 2.0
 _SILENT_SECONDS: Final = 120.0
+_END: Final = b"[DONE]"
 _USUAL_WINDOW: Final = 8_192
 """Tokens of a model that does not say how many it takes."""
 _REPETITION: Final = {"repetition_detection": {"min_pattern_size": 2, "max_pattern_size": 32, "min_count": 20}}
@@ -51,6 +56,37 @@ class Model:
         return max(self.window - MAX_TOKENS, self.window // 2)
 
 
+class _ModelCard(Struct):
+    id: str
+    max_model_len: int | None = None
+    """vLLM's own."""
+
+
+class _ModelList(Struct):
+    data: list[_ModelCard]
+
+
+class _Delta(Struct):
+    content: str | None = None
+
+
+class _Choice(Struct):
+    delta: _Delta
+    finish_reason: str | None = None
+
+
+class _Usage(Struct):
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class _Chunk(Struct):
+    """What a stream of the protocol is made of, as far as it is read here."""
+
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+
+
 class Provider:
     """Asks one provider's model for turns. Closing an iterator aborts the generation.
 
@@ -67,17 +103,17 @@ class Provider:
     ) -> None:
         self.name = name
         self._rotation = Rotation(urls)
-        self._parameters = parameters
+        self._parameters = parameters or {}
         self._model_name = model
-        self._client = AsyncOpenAI(
-            api_key=key or "none",
-            timeout=Timeout(_SILENT_SECONDS, connect=_CONNECT_SECONDS),
-            max_retries=0,
-            http_client=DefaultAsyncHttpxClient(trust_env=False),
+        self._client = httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=httpx.Timeout(_SILENT_SECONDS, connect=CONNECT_SECONDS),
+            transport=PooledTransport(),
+            trust_env=False,
         )
 
     async def close(self) -> None:
-        await self._client.close()
+        await self._client.aclose()
 
     async def model(self, scope: str) -> Model:
         """The model that answers: at the scope's own replica, if that one is there.
@@ -90,13 +126,13 @@ class Provider:
             return Model(self._model_name, _USUAL_WINDOW, urls[0])
         for url in urls:
             try:
-                models = (await self._client.with_options(base_url=url).models.list()).data
-            except openai.OpenAIError as error:
-                self._note(url, error)
+                with self._errors(url):
+                    answer = (await self._client.get(f"{url}/models")).raise_for_status()
+                    models = msgspec.json.decode(answer.content, type=_ModelList).data
+            except Unavailable:
                 continue
             if models:
-                window = (models[0].model_extra or {}).get("max_model_len")
-                return Model(models[0].id, window if isinstance(window, int) else _USUAL_WINDOW, url)
+                return Model(models[0].id, models[0].max_model_len or _USUAL_WINDOW, url)
         raise _away()
 
     async def turn(self, model: Model, messages: Sequence[dict[str, str]], schema: dict[str, Any]) -> AsyncGenerator[str | Said, None]:
@@ -106,23 +142,30 @@ class Provider:
             PromptTooLong: the provider refused the request; a shorter one may do.
             Unavailable: the provider is away, or stopped in the middle.
         """
+        body = {
+            "model": model.name,
+            "messages": list(messages),
+            "max_completion_tokens": MAX_TOKENS,
+            "temperature": TEMPERATURE,
+            "response_format": {"type": "json_schema", "json_schema": {"name": "turn", "schema": schema}},
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            **self._parameters,
+        }
+        headers = {"Content-Type": "application/json", **trace_headers()}
+        request = self._client.build_request("POST", f"{model.url}/chat/completions", content=msgspec.json.encode(body), headers=headers)
         pieces: list[str] = []
         tokens, reason = TokenUsage(), None
-        try:
-            request: dict[str, Any] = {
-                "model": model.name,
-                "messages": list(messages),
-                "max_completion_tokens": MAX_TOKENS,
-                "temperature": TEMPERATURE,
-                "response_format": {"type": "json_schema", "json_schema": {"name": "turn", "schema": schema}},
-                "stream_options": {"include_usage": True},
-            }
-            client = self._client.with_options(base_url=model.url)
-            stream = await client.chat.completions.create(
-                **request, stream=True, extra_body=self._parameters, extra_headers=trace_headers()
-            )
-            async with stream:
-                async for chunk in stream:
+        with self._errors(model.url):
+            answer = await self._client.send(request, stream=True)
+            async with aclosing(answer):
+                if answer.status_code == HTTPStatus.BAD_REQUEST:
+                    raise PromptTooLong
+                answer.raise_for_status()
+                async for event in sse.parse(answer.aiter_bytes()):
+                    if event.data == _END:
+                        break
+                    chunk = msgspec.json.decode(event.data, type=_Chunk)
                     if chunk.usage is not None:
                         tokens = usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
                     for choice in chunk.choices:
@@ -130,18 +173,20 @@ class Provider:
                         if choice.delta.content:
                             pieces.append(choice.delta.content)
                             yield choice.delta.content
-        except openai.BadRequestError as error:
-            raise PromptTooLong from error
-        except openai.OpenAIError as error:
-            self._note(model.url, error)
-            raise _away() from error
         if reason is None:
             raise Unavailable("The model stopped in the middle of its turn; try again")
         yield Said("".join(pieces), tokens, reason)
 
-    def _note(self, url: str, error: openai.OpenAIError) -> None:
-        if isinstance(error, openai.APIConnectionError):
+    @contextmanager
+    def _errors(self, url: str) -> Iterator[None]:
+        """Around all that talks to a replica: what goes wrong there is `Unavailable` here."""
+        try:
+            yield
+        except httpx.RequestError as error:
             self._rotation.leave(url)
+            raise _away() from error
+        except (httpx.HTTPStatusError, msgspec.MsgspecError) as error:
+            raise _away() from error
 
 
 def chosen_provider(settings: Settings) -> Provider:
