@@ -7,6 +7,7 @@ import pytest
 
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.scripted_chat import ScriptedChat, answer, scripted_chat
+from tests.fixtures.waiting import eventually
 from tests.gateway.workspace.conftest import Workspace
 from tests.gateway.workspace.projects import write
 
@@ -60,6 +61,7 @@ def test_what_breaks_in_the_middle_says_so_and_can_be_said_again(
     write(root, {"a.txt": "one", ".git/config": "git"})
     workspace = Workspace(gateway_of_both, replicas[0], root)
     assert workspace.say("Hello").status_code == 200
+    eventually(lambda: workspace.ask("GET").json()["title"] == "A title")  # nothing is asked any more
     workspace.chat = next(replica for replica in replicas if replica.asked)
     workspace.chat.breaks = True
 
