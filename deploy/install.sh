@@ -17,6 +17,11 @@ timed() { # WHAT, command
   say "$what" "$((SECONDS - begin)) s"
 }
 
+# The locks were written on x86-64, and PyTorch's CPU wheel for other processors is known to its own index only.
+if [[ $kind == cpu && $(uname -m) != x86_64 ]] && [[ $(grep -A3 '^torch==' deploy/locks/cpu.txt | grep -c -- --hash) == 1 ]]; then
+  fail "the lock has PyTorch's CPU wheel for x86-64 only: docs/COMPOSE.md, 'On ARM', says how it gets the one for $(uname -m)"
+fi
+
 # pip's own settings hold for uv too, so that a mirror or a folder of wheels is named once.
 export UV_FIND_LINKS="${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}"
 [[ -z ${PIP_INDEX_URL:-} ]] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}"
@@ -31,10 +36,6 @@ fi
 [[ -x $folder/bin/python ]] || timed "Python $python_version environment" "$uv" venv --quiet --python "$python_version" "$folder"
 
 # vLLM's CPU build needs PyTorch's CPU wheel: from the wheel folder if there is one, else from PyTorch's own index.
-# The locks were written on x86-64, and PyTorch's CPU wheel for other processors is known to its own index only.
-if [[ $kind == cpu && $(uname -m) != x86_64 ]] && [[ $(grep -A3 '^torch==' deploy/locks/cpu.txt | grep -c -- --hash) == 1 ]]; then
-  fail "the lock has PyTorch's CPU wheel for x86-64 only: docs/COMPOSE.md, 'On ARM', says how it gets the one for $(uname -m)"
-fi
 backend=()
 if [[ $kind == cpu ]] && ! compgen -G "${UV_FIND_LINKS:-/nonexistent}/torch-*+cpu*" >/dev/null; then backend=(--torch-backend cpu); fi
 timed "Packages ($kind)" "$uv" pip sync --quiet --python "$folder" --require-hashes "${backend[@]}" "deploy/locks/$kind.txt"

@@ -59,3 +59,27 @@ def test_a_changed_lock_is_installed_again_for_the_same_kind(project: Path) -> N
     os.utime(project / ".venv" / ".installed", (0, 0))
 
     assert "deploy/install.sh gpu" in would_do(project, "run")
+
+
+@pytest.mark.parametrize(("machine", "hashes", "refused"), [("aarch64", 1, True), ("aarch64", 2, False), ("x86_64", 1, False)])
+def test_an_installation_without_the_wheel_for_its_processor_says_so_first(project: Path, machine: str, hashes: int, refused: bool) -> None:
+    shutil.copy(PROJECT / "deploy/install.sh", project / "deploy")
+    lines = [f"    --hash=sha256:{number}" for number in range(hashes)]
+    (project / "deploy/locks/cpu.txt").write_text(" \\\n".join(["torch==2.13.0+cpu", *lines]) + "\n    # via us\n")
+    programs = project / "programs"
+    programs.mkdir()
+    for name, does in {"uname": f"echo {machine}", "python3": "exit 1"}.items():  # without Python it goes no further
+        (programs / name).write_text(f"#!/bin/sh\n{does}\n")
+        (programs / name).chmod(0o755)
+
+    result = subprocess.run(
+        ["bash", "deploy/install.sh", "cpu"],
+        cwd=project,
+        env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == 1
+    assert ("On ARM" in result.stderr) == refused
