@@ -23,6 +23,8 @@ MAX_TOKENS: Final = 2048
 """Of a turn."""
 TEMPERATURE: Final = 0.2
 _SILENT_SECONDS: Final = 120.0
+_LIST_SECONDS: Final = 5.0
+"""A replica that does not say sooner which model it has is passed over."""
 _END: Final = b"[DONE]"
 _USUAL_WINDOW: Final = 8_192
 """Tokens of a model that does not say how many it takes."""
@@ -127,7 +129,7 @@ class Provider:
         for url in urls:
             try:
                 with self._errors(url):
-                    answer = (await self._client.get(f"{url}/models")).raise_for_status()
+                    answer = (await self._client.get(f"{url}/models", timeout=_LIST_SECONDS)).raise_for_status()
                     models = msgspec.json.decode(answer.content, type=_ModelList).data
             except Unavailable:
                 continue
