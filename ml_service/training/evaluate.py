@@ -21,8 +21,9 @@ from shared.contracts.training import DraftComparison
 
 ROW_TOKENS = 1024
 """Nothing is kept for a backward pass here, so rows may be long."""
-REPLY_TOKENS = 64
-"""How long a written reply may get."""
+FEWEST_REPLY_TOKENS, MOST_REPLY_TOKENS = 24, 64
+"""A written reply may get twice as long as the longest that the owner gave, within these: each token takes a twentieth of a second where
+there is no GPU, and a model that rambles shows it in the first sentence."""
 _BASELINE = "baseline"
 
 
@@ -45,17 +46,18 @@ def evaluate(
         return reporter.state
     model.eval()
     shown = held_out[-spec.comparisons :] if spec.comparisons else []
-    prompts = [example.prompt for example in shown]
+    longest = max((len(example.reply) for example in shown), default=0)
+    reply_tokens = min(max(2 * longest, FEWEST_REPLY_TOKENS), MOST_REPLY_TOKENS)
     asked = rows(_asked(held_out, renderer, spec.max_length), ROW_TOKENS)
     with torch.inference_mode(), torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=precision(spec) is torch.bfloat16):
         loss = _mean_loss(model, asked)
         reporter.report(progress=92)
-        after = _write(model, tokenizer, renderer.end_of_turn, prompts)
+        after = _write(model, tokenizer, renderer.end_of_turn, shown, reply_tokens)
         reporter.report(progress=95)
         with _baseline(model, spec.baseline_adapter):
             baseline_loss = _mean_loss(model, asked)
             reporter.report(progress=97)
-            before = _write(model, tokenizer, renderer.end_of_turn, prompts)
+            before = _write(model, tokenizer, renderer.end_of_turn, shown, reply_tokens)
             reporter.report(progress=99)
     table = [
         DraftComparison(sample_id=example.sample_id, input=example.message, expected=example.output, before=old, after=new)
@@ -98,15 +100,18 @@ def _mean_loss(model: PeftModel, asked: Sequence[Row]) -> float:
     return total / count
 
 
-def _write(model: PeftModel, tokenizer: Any, end_of_turn: int, prompts: Sequence[list[int]]) -> list[str]:
-    """Replies without chance: always the likeliest token."""
-    if not prompts:
+def _write(model: PeftModel, tokenizer: Any, end_of_turn: int, asked: Sequence[Example], most_tokens: int) -> list[str]:
+    """Replies without chance: always the likeliest token. One that is cut off ends in an ellipsis."""
+    if not asked:
         return []
     padding = tokenizer.pad_token_id
-    config = GenerationConfig(max_new_tokens=REPLY_TOKENS, do_sample=False, pad_token_id=padding, eos_token_id=end_of_turn)
-    inputs: dict[str, Any] = {name: values.to(model.device) for name, values in _padded(prompts, padding).items()}
+    config = GenerationConfig(max_new_tokens=most_tokens, do_sample=False, pad_token_id=padding, eos_token_id=end_of_turn)
+    prompts = _padded([example.prompt for example in asked], padding)
+    inputs: dict[str, Any] = {name: values.to(model.device) for name, values in prompts.items()}
     written = model.generate(**inputs, generation_config=config)[:, inputs["input_ids"].shape[1] :]
-    return [text.strip() for text in tokenizer.batch_decode(written, skip_special_tokens=True)]
+    ended = (written == end_of_turn).any(dim=1)
+    texts = tokenizer.batch_decode(written, skip_special_tokens=True)
+    return [text.strip() + ("" if is_whole else " …") for text, is_whole in zip(texts, ended, strict=True)]
 
 
 def _padded(prompts: Sequence[Sequence[int]], filler: int) -> dict[str, torch.Tensor]:
