@@ -1,6 +1,5 @@
 """Makes what tests need, through the real calls."""
 
-import asyncio
 import secrets
 import ssl
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from gateway.events.journal import Journal
 from gateway.events.publisher import EventPublisher
 from gateway.limits.allowances import Allowances, Limited
 from gateway.settings import Settings
+from tests.fixtures.running import run
 from tests.fixtures.waiting import PATIENCE_SECONDS
 
 # Nothing here speaks TLS; loading the system's certificates for every client would take longer than the tests.
@@ -140,7 +140,7 @@ def own_rows(database_url: str, owner: Device) -> dict[str, UUID]:
         finally:
             await connection.close()
 
-    asyncio.run(insert())
+    run(insert())
     return ids
 
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.factories import message, sync
-from tests.fixtures.browser import Chromium, assert_accessible, chromium, take_screenshots
+from tests.fixtures.browser import Chromium, assert_accessible, browser, chromium, take_screenshots
 from tests.fixtures.gateway import GatewayProcess
 from tests.fixtures.ml_service import data_folder
 from tests.fixtures.scripted_ml_service import ScriptedMlService
@@ -18,7 +18,7 @@ from tests.fixtures.servers import own_servers
 from tests.fixtures.workers import ScriptedTrainingWorker
 from tests.gateway.console.visits import device_of, visited
 
-__all__ = ["chromium"]
+__all__ = ["browser", "chromium"]
 
 
 @pytest.fixture

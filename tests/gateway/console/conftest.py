@@ -6,9 +6,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.factories import Device, registration
-from tests.fixtures.browser import Chromium, chromium
+from tests.fixtures.browser import Chromium, browser, chromium
 
-__all__ = ["chromium"]
+__all__ = ["browser", "chromium"]
 
 OpenConsole = Callable[..., Page]
 

@@ -5,6 +5,7 @@ from playwright.sync_api import expect
 from tests.factories import Device
 from tests.fixtures.browser import assert_accessible, take_screenshots
 from tests.fixtures.training_system import MODEL, TrainingSystem
+from tests.fixtures.waiting import eventually
 from tests.gateway.console.conftest import OpenConsole
 
 
@@ -34,6 +35,7 @@ def test_a_training_cannot_be_started_while_the_service_is_away(
     page = open_console(learner, "trainings")
 
     with training_system.ml.away():
+        eventually(lambda: learner.client.get("/api/system").json()["engine"] == "away")  # an answer may be a second old
         page.get_by_role("button", name="Start a training").first.click()
         expect(page.get_by_text("The ML service is away")).to_be_visible()
 

@@ -11,7 +11,6 @@ import asyncpg
 import pytest
 
 from gateway.conversations import queries
-from gateway.database import migrate
 from gateway.sync import queries as sync_queries
 from tests.fixtures.database import rows
 from tests.fixtures.servers import Server
@@ -37,11 +36,10 @@ STATEMENTS: Mapping[str, tuple[str, Sequence[Any], int]] = {
 
 
 @pytest.fixture(scope="module")
-def crowded(postgres: Server) -> Iterator[str]:
+def crowded(postgres: Server, migrated: str) -> Iterator[str]:
     """A database with a hundred accounts of one thread and 100 messages each, and one with 40,000 in twenty threads, lying as they came."""
-    rows(postgres.url, f"create database {NAME}")
+    rows(postgres.url, f"create database {NAME} template {migrated}")
     url = postgres.url.replace("/assistant", f"/{NAME}")
-    asyncio.run(migrate(url))
     for statement in (
         "create function numbered(n bigint) returns uuid return lpad(to_hex(n), 32, '0')::uuid",
         "insert into account (id) select numbered(n) from generate_series(1, 101) n",
