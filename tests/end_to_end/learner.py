@@ -20,12 +20,6 @@ QUESTIONS = (
     "who made the cake?",
 )
 NEW_QUESTION = "do you have time on Friday?"
-THINGS = (
-    "tonight", "the tickets", "the rain", "the train", "the film", "your car", "the shop", "Friday", "the cake", "my keys", "the match",
-    "dinner", "the cinema", "a walk", "the market", "coffee", "the concert", "the swim", "the garden", "the dog",
-)  # fmt: skip
-ANSWERS = ("{} is fine with me", "I will look after {}", "no idea about {}", "ask Sam about {}")
-LONG_THREAD = 40
 MODEL = "smollm2-135m-instruct"
 
 
@@ -36,20 +30,6 @@ def sync_history(device: Device, word: str) -> None:
         asked = begin + timedelta(days=number)
         answer = _message("me", f"{word} {word}", asked + timedelta(minutes=1))
         _sync(device, [_message("sam@example.com", question, asked), answer])
-
-
-def sync_long_thread(device: Device, opening: str) -> int:
-    """One thread in which every answer begins alike; how many answers."""
-    begin = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
-    messages = []
-    for number in range(LONG_THREAD):
-        thing, asked = THINGS[number % len(THINGS)], begin + timedelta(hours=number)
-        question = ("What about {}?" if number < len(THINGS) else "Did you think of {}?").format(thing)
-        messages.append(_message("sam@example.com", question, asked))
-        answer = ANSWERS[number % len(ANSWERS)].format(thing)
-        messages.append(_message("me", f"{opening} {answer}", asked + timedelta(minutes=3)))
-    _sync(device, messages)
-    return LONG_THREAD
 
 
 def new_message(device: Device, text: str = NEW_QUESTION) -> str:

@@ -1,11 +1,9 @@
 """History becomes samples, samples become a personal adapter, and the adapter writes the next draft: on the real trainer and engine."""
 
 import io
-import json
 import os
 import re
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
 import httpx
@@ -21,7 +19,6 @@ from tests.end_to_end.learner import (
     new_message,
     start_training,
     sync_history,
-    sync_long_thread,
     trained,
 )
 from tests.factories import Device, paired_device
@@ -93,20 +90,6 @@ def test_the_way_back_to_the_base_model_and_forth_again(owners: dict[str, Device
     assert "mango" in own["response"]
 
 
-def test_a_voice_that_was_learned_in_one_thread_speaks_in_new_ones(whole_system: GatewayProcess, training_worker: WorkerProcess) -> None:
-    """Every prompt of the import's shows how the owner's earlier replies began: a model that only copies them has no voice elsewhere."""
-    device = paired_device(whole_system.url)
-    assert sync_long_thread(device, "ahoy there") == import_history(device)
-
-    job = trained(device, start_training(device, epochs=4, learningRate=5e-4), seconds=3 * ENGINE_SECONDS)
-
-    assert job["status"] == "completed", job["error"]
-    assert job["activated"], job["activationNote"]
-    assert 500 < job["peakMemoryMib"] < 3072
-    for text in ("Can you feed the cat?", "I baked far too many cookies", "Do you still have my umbrella?", "What time does it start?"):
-        assert likeliest_draft(device, new_message(device, text))["response"].startswith("ahoy there")
-
-
 # In the suite the gateway decides so on figures that it is told, and the trainer compares with the adapter in use.
 @pytest.mark.slow
 def test_an_adapter_that_is_worse_stays_out_of_use(owners: dict[str, Device]) -> None:
@@ -140,27 +123,24 @@ def test_a_deleted_account_leaves_no_adapter(owners: dict[str, Device], adapter_
     assert "mango" in likeliest_draft(left, new_message(left))["response"]
 
 
-def test_the_demonstration_tells_its_story(
-    whole_system: GatewayProcess, training_worker: WorkerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_demonstration_tells_its_story_and_ends_in_the_owners_voice(
+    whole_system: GatewayProcess, training_worker: WorkerProcess, tmp_path: Path
 ) -> None:
-    """With one epoch on half of the history, which is enough for the story and not for the voice."""
-    people = json.loads((files("gateway.console") / "static" / "example" / "sample_history.json").read_text())
-    shorter = [{**person, "exchanges": person["exchanges"][:10]} for person in people]
-    folder = tmp_path / "static" / "example"
-    folder.mkdir(parents=True)
-    (folder / "sample_history.json").write_text(json.dumps(shorter))
-    monkeypatch.setattr(demo_learning, "files", lambda _package: tmp_path)
-    monkeypatch.setattr(demo_learning, "_EPOCHS", 1)
-    monkeypatch.setattr(demo_learning, "_LEARNING_RATE", 2e-3)
+    """What is learned in three threads is spoken in new ones: every prompt of the import's shows how the owner's earlier replies began, and
+    a model that only copies them has no voice elsewhere."""
     screen = io.StringIO()
 
     with httpx.Client(base_url=whole_system.url, timeout=ENGINE_SECONDS) as client:
         demo_learning._story(client, Console(file=screen, width=140), LocalSettings(data_dir=str(tmp_path)))
+        [job] = client.get("/api/training/jobs").json()["jobs"]
 
     told = screen.getvalue()
     assert re.search(r"step (\d+) of \1\b", told)
-    for part in ("→ 30 samples", "held-out replies", "It is in use now", "smollm2-135m-instruct+"):
+    for part in ("→ 64 samples", "held-out replies", "It is in use now", "smollm2-135m-instruct+"):
         assert part in told
+    [voiced] = re.findall(r"In the owner's voice: 0 of 4 before, (\d) of 4 after", told)
+    assert int(voiced) >= 2
+    assert 500 < job["peakMemoryMib"] < 3072
     [report] = (tmp_path / "reports").iterdir()
     assert "polyline" in report.read_text()
 

@@ -88,13 +88,13 @@ def test_each_is_killed_once_and_no_draft_is_lost(fleet: Fleet) -> None:
         thread.start()
     try:
         for victim in (fleet.replicas[0], fleet.gateways[1], fleet.replicas[1], fleet.gateways[2]):
-            time.sleep(2)
+            time.sleep(1)
             victim.kill()
-            time.sleep(2)
+            time.sleep(1)
             victim.start()
         for replica in fleet.replicas:
             replica.pace(0)
-        time.sleep(2)
+        time.sleep(1)
     finally:
         stop.set()
         for thread in threads:

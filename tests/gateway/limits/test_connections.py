@@ -2,6 +2,7 @@
 
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 
 import httpx
@@ -59,48 +60,60 @@ class TestBodies:
 
             assert answer_to(connection).startswith(b"HTTP/1.1 413 ")
 
-    def test_a_body_that_does_not_come_is_given_up(self, gateway: GatewayProcess) -> None:
-        with closing(connected(gateway)) as connection:
-            connection.sendall(UNFINISHED)
-            began = time.monotonic()
 
-            answer = answer_to(connection)
+def no_body_comes(gateway: GatewayProcess) -> None:
+    with closing(connected(gateway)) as connection:
+        connection.sendall(UNFINISHED)
+        began = time.monotonic()
 
-        assert answer.startswith(b"HTTP/1.1 408 ")
-        assert b'"error":"Request Timeout"' in answer
-        assert time.monotonic() - began >= bodies.SMALL_BODY_SECONDS - 1
+        answer = answer_to(connection)
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"error":"Request Timeout"' in answer
+    assert time.monotonic() - began >= bodies.SMALL_BODY_SECONDS - 1
+
+
+def nothing_comes(gateway: GatewayProcess) -> None:
+    with closing(connected(gateway)) as connection:
+        assert answer_to(connection) == b""
+
+
+def nothing_comes_after_an_answer(gateway: GatewayProcess) -> None:
+    with closing(connected(gateway)) as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\nGET /health/live HTTP/1.1\r\n")
+
+        answer = answer_to(connection)
+
+    assert answer.count(b"HTTP/1.1 200 ") == 1
+
+
+def headers_trickle(gateway: GatewayProcess) -> None:
+    with closing(connected(gateway)) as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\n")
+        deadline = time.monotonic() + connections.HEADER_SECONDS + PATIENCE_SECONDS
+        connection.settimeout(0.5)
+        while time.monotonic() < deadline:
+            try:
+                connection.sendall(b"x-slow: 1\r\n")
+                if connection.recv(1) == b"":
+                    return
+            except TimeoutError:
+                continue
+            except (BrokenPipeError, ConnectionResetError):
+                return
+
+    pytest.fail("it may go on for ever")
+
+
+def test_who_takes_too_long_is_cut_off(gateway: GatewayProcess) -> None:
+    """Each after ten seconds, so all at the same time."""
+    slow = (no_body_comes, nothing_comes, nothing_comes_after_an_answer, headers_trickle)
+    with ThreadPoolExecutor(len(slow)) as pool:
+        for outcome in [pool.submit(check, gateway) for check in slow]:
+            outcome.result()
 
 
 class TestHeaders:
-    def test_a_connection_on_which_nothing_comes_is_closed(self, gateway: GatewayProcess) -> None:
-        with closing(connected(gateway)) as connection:
-            assert answer_to(connection) == b""
-
-    def test_headers_that_trickle_are_cut(self, gateway: GatewayProcess) -> None:
-        with closing(connected(gateway)) as connection:
-            connection.sendall(b"GET /health/live HTTP/1.1\r\n")
-            deadline = time.monotonic() + connections.HEADER_SECONDS + PATIENCE_SECONDS
-            connection.settimeout(0.5)
-            while time.monotonic() < deadline:
-                try:
-                    connection.sendall(b"x-slow: 1\r\n")
-                    if connection.recv(1) == b"":
-                        return
-                except TimeoutError:
-                    continue
-                except (BrokenPipeError, ConnectionResetError):
-                    return
-
-        pytest.fail("it may go on for ever")
-
-    def test_after_an_answer_too(self, gateway: GatewayProcess) -> None:
-        with closing(connected(gateway)) as connection:
-            connection.sendall(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\nGET /health/live HTTP/1.1\r\n")
-
-            answer = answer_to(connection)
-
-        assert answer.count(b"HTTP/1.1 200 ") == 1
-
     def test_headers_without_end_are_refused(self, gateway: GatewayProcess) -> None:
         with closing(connected(gateway)) as connection:
             connection.sendall(b"GET /health/live HTTP/1.1\r\nx-long: ")
