@@ -55,7 +55,11 @@ test: .venv/.installed ## run the suite on real servers and the real engine
 
 .PHONY: test-gateway
 test-gateway: .venv-gateway/.installed ## run the gateway's and the client library's tests, from an environment without the model's libraries
-	@exec .venv-gateway/bin/python -m pytest -n 2 --dist worksteal tests/gateway tests/clients tests/test_*.py $(ARGS)
+	@exec .venv-gateway/bin/python -m pytest -n 4 --dist worksteal -m "not slow and not browser" tests/gateway tests/clients tests/test_*.py $(ARGS)
+
+.PHONY: test-console
+test-console: .venv-gateway/.installed ## run the console's tests in a real browser, from the same environment
+	@exec .venv-gateway/bin/python -m pytest -n 2 --dist worksteal -m "browser and not slow" tests/gateway/console $(ARGS)
 
 .PHONY: coverage
 coverage: .venv-gateway/.installed ## which lines of gateway/ and shared/ no test of the gateway runs; .coverage/index.html shows them
