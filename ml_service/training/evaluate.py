@@ -22,8 +22,8 @@ from shared.contracts.training import DraftComparison
 ROW_TOKENS = 1024
 """Nothing is kept for a backward pass here, so rows may be long."""
 FEWEST_REPLY_TOKENS, MOST_REPLY_TOKENS = 24, 64
-"""A written reply may get twice as long as the longest that the owner gave, within these: each token takes a twentieth of a second where
-there is no GPU, and a model that rambles shows it in the first sentence."""
+"""A written reply may get twice as long as the longest that the owner gave, within these: where there is no GPU each token takes about a
+tenth of a second, and a model that rambles shows it in the first sentence."""
 _BASELINE = "baseline"
 
 
