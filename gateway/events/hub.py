@@ -131,22 +131,26 @@ class EventHub:
             raise Unavailable("Live events are away; try again in a moment") from None
 
     async def _send(self, command: str, account_ids: Iterable[UUID]) -> None:
-        """Change what Redis sends us. When it is away, the next connection begins with what is wanted then."""
+        """Change what Redis sends us. When it is away, the next connection begins with what is wanted then: this one is given up, since
+        redis-py would connect it again by itself, for the channels that it knows of.
+        """
         channels = [channel_of(account_id) for account_id in account_ids]
         async with self._sending:
-            if self._pubsub is not None and channels:
-                with suppress(RedisError, OSError, TimeoutError):
-                    async with asyncio.timeout(ANSWER_SECONDS):
-                        await getattr(self._pubsub, command)(*channels)
+            if self._pubsub is None or not channels:
+                return
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await getattr(self._pubsub, command)(*channels)
+            except (RedisError, OSError, TimeoutError):
+                self._pubsub = None
 
     async def _listen(self) -> None:
         while True:
             pubsub = self._redis.pubsub()
             try:
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    await pubsub.subscribe(TOKEN_LISTENERS)
-                self._pubsub = pubsub
-                await self._send("subscribe", self._channels)
+                async with self._sending, asyncio.timeout(ANSWER_SECONDS):
+                    self._pubsub = pubsub
+                    await pubsub.subscribe(TOKEN_LISTENERS, *map(channel_of, self._channels))
                 await self._read(pubsub)
             except (RedisError, OSError, TimeoutError) as error:
                 if not self._interrupted:
@@ -165,9 +169,9 @@ class EventHub:
                 await pubsub.aclose()
 
     async def _read(self, pubsub: Any) -> None:
-        """Take in what Redis sends, until the connection breaks. A connection on which nothing comes is asked whether it still lives."""
+        """Take in what Redis sends, until the connection breaks or is given up. One that says nothing is asked whether it still lives."""
         asked = False
-        while True:
+        while self._pubsub is pubsub:
             message = await pubsub.get_message(timeout=_PING_SECONDS)
             if message is not None:
                 asked = False

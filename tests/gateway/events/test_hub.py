@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 
 from gateway.auth.principal import Principal
 from gateway.auth.tokens import VerifiedToken
@@ -124,6 +126,30 @@ async def test_a_reader_that_comes_while_the_connection_is_broken_waits_for_the_
             await house.publish(1)
 
             assert await numbers(late, 1) == [1]
+
+
+async def test_a_connection_that_breaks_while_it_is_told_what_to_send_is_given_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """redis-py would connect it again by itself, for those channels only that it knew of by then."""
+    subscribe = PubSub.subscribe
+
+    async def cut_and_subscribe(pubsub: PubSub, *channels: str, **by_name: Any) -> None:
+        if pubsub.connection is not None and channels:
+            monkeypatch.setattr(PubSub, "subscribe", subscribe)
+            await house.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+            await asyncio.sleep(0.05)
+        await subscribe(pubsub, *channels, **by_name)
+
+    async with reading(house) as subscription:
+        monkeypatch.setattr(PubSub, "subscribe", cut_and_subscribe)
+        await house.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")  # type: ignore[no-untyped-call]
+        await asyncio.sleep(0.5)
+        newcomer = replace(house, token=replace(house.token, principal=Principal(uuid4(), uuid4())))
+        async with reading(newcomer) as late:
+            await house.publish(1)
+            await newcomer.publish(2)
+
+            assert await numbers(subscription, 1) == [1]
+            assert await numbers(late, 1) == [2]
 
 
 async def test_a_reader_that_catches_up_is_not_dropped_and_holds_little(house: House) -> None:
