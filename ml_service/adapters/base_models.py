@@ -9,7 +9,8 @@ from safetensors import safe_open
 
 from ml_service.models.catalogue import ModelEntry, bundled_folder
 
-LAYER: Final = re.compile(r"(?:^|\.)(layers\.\d+\..+)$")
+# With DOTALL the first match is the whole rest: a name with a line break in it is not searched again from each `layers` on.
+LAYER: Final = re.compile(r"(?:^|\.)(layers\.\d+\..+)", re.DOTALL)
 
 Shapes = Mapping[str, frozenset[tuple[int, int]]]
 """By a layer's name from `layers.` on, such as `layers.0.self_attn.q_proj`, its possible (outputs, inputs). What comes before differs
