@@ -6,8 +6,9 @@ Imports vLLM: only the engine's own process imports this, by name.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
+import torch
 from torch.distributed import ProcessGroupGloo, Store, distributed_c10d
 from vllm.platforms.cpu import CpuPlatform
 from vllm.v1.sample.ops import topk_topp_sampler
@@ -16,11 +17,16 @@ from vllm.v1.worker.cpu_worker import CPUWorker
 from ml_service.engine.cpu_adapters import CpuAdapters, lay_out
 from ml_service.engine.cpu_sampling import cut_nucleus
 
+FEW_TOKENS: Final = 4
+"""A step of no more waits for the model's weights to come from memory: half of the threads are nearly as fast as all of them."""
+
 
 class EngineCpuWorker(CPUWorker):  # type: ignore[misc] # vLLM is not typed
     """Replaces the operations in its own process, before the model is loaded."""
 
     def init_device(self) -> None:
+        # vLLM takes the function away, lest a library changes what it has set.
+        self._threads, self._set_threads = torch.get_num_threads(), torch.set_num_threads
         with _one_network_thread():
             super().init_device()
 
@@ -33,6 +39,13 @@ class EngineCpuWorker(CPUWorker):  # type: ignore[misc] # vLLM is not typed
             # Better no engine than one that lets accounts speak with each other's voices.
             raise RuntimeError("This vLLM chooses its LoRA operations in another way: see ml_service.engine.cpu_adapters")
         lay_out(model)
+
+    def execute_model(self, scheduler_output: Any, *args: Any, **kwargs: Any) -> Any:
+        # Few tokens leave half of the cores to whatever else runs: threads wait for each other at every operation, and where one of them
+        # shares its core, all take many times as long.
+        few = scheduler_output.total_num_scheduled_tokens <= FEW_TOKENS
+        self._set_threads(max(1, self._threads // 2) if few else self._threads)
+        return super().execute_model(scheduler_output, *args, **kwargs)
 
     def sample_tokens(self, *args: Any, **kwargs: Any) -> Any:
         with _only_finished_prompts_draw(self.model_runner):

@@ -1,13 +1,15 @@
 """The service as it runs: its own process, the real model, a real Valkey."""
 
 import json
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
 import httpx
+import psutil
 import pytest
 
 from tests.fixtures.ml_service import MlServiceProcess
@@ -42,12 +44,32 @@ def until_idle(client: httpx.Client) -> None:
     eventually(lambda: metric(client, "ml_generations_running") + metric(client, "vllm:num_requests_running") == 0)
 
 
+def busy_threads(service: MlServiceProcess, ask: Callable[[], object]) -> int:
+    """How many threads of the engine's core compute for an answer: those with a third as much to do as the one with most."""
+    core = psutil.Process(service.engine_core_pid())
+    before = {thread.id: thread.user_time for thread in core.threads()}
+    ask()
+    spent = [thread.user_time - before.get(thread.id, 0) for thread in core.threads()]
+    return sum(seconds > max(spent) / 3 for seconds in spent)
+
+
 def test_it_answers_a_question(client: httpx.Client) -> None:
     answer = client.post("/generate", json=QUESTION).json()
     assert "Paris" in answer["response"]
     assert 0.5 < answer["confidence"] <= 1
     assert answer["finish_reason"] == "stop"
     assert 5 < answer["tokens_used"] < 24
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors")
+def test_who_writes_leaves_half_of_the_processors_to_others_who_reads_takes_all(ml_service: MlServiceProcess, client: httpx.Client) -> None:
+    writing = {"prompt": "Once", "max_tokens": 60, "temperature": 2, "use_cache": False}
+    reading = {"prompt": "".join(f"{number} bottles. " for number in range(300)), "max_tokens": 1, "use_cache": False}
+
+    writers = busy_threads(ml_service, lambda: client.post("/generate", json=writing).raise_for_status())
+    readers = busy_threads(ml_service, lambda: client.post("/generate", json=reading).raise_for_status())
+
+    assert 1 <= writers <= readers / 2
 
 
 def test_how_soon_an_answer_begins_tells_nobody_what_others_have_asked(client: httpx.Client) -> None:

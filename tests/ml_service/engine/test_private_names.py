@@ -56,6 +56,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::Deprec
         (CpuPlatform.get_punica_wrapper, ()),
         (CPUWorker.init_device, ("self",)),
         (CPUWorker.load_model, ("self",)),
+        (CPUWorker.execute_model, ("self", "scheduler_output")),
         (CPUWorker.sample_tokens, ("self",)),
         (build_app, ("args", "supported_tasks", "model_config")),
         (init_app_state, ("engine_client", "state", "args", "supported_tasks")),
