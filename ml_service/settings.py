@@ -87,7 +87,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "auto"
     cpu_threads: Annotated[
         Annotated[int, Meta(ge=0)],
-        Meta(description="Threads that the engine computes with on a CPU; 0 is one for each core that this process may use."),
+        Meta(description="Threads of the engine on a CPU, half of them while it writes few tokens; 0 is one for each core it may use."),
     ] = 0
     gpu_memory_utilization: Annotated[
         Annotated[float, Meta(gt=0, le=1)], Meta(description="Share of each GPU's memory that the engine may take.")

@@ -1,11 +1,16 @@
-"""A draft beside a training, and a training beside an engine that has nothing to do: each beside itself alone, in one run."""
+"""A draft beside a training and beside a process that keeps a processor busy, and a training beside an engine that has nothing to do.
+
+Each beside itself alone, in one run.
+"""
 
 import asyncio
 import shutil
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,16 +44,18 @@ class _Rates:
 
 async def measure(folder: Path, rounds: int) -> list[Measurement]:
     """Some minutes; nothing else of this run may be at work."""
-    alone, beside = _Rates(), _Rates()
+    alone, beside, disturbed = _Rates(), _Rates(), _Rates()
     job = training_job(folder / "job", windows(400, turns_before=HISTORY, threaded=True), epochs=20)
     for number in range(min(rounds, MOST_ROUNDS)):
         service = MlServiceProcess(folder, redis_url=NO_REDIS)
         await asyncio.to_thread(service.start)
         try:
             async with service_client(service) as client:
-                await _drafts(client, alone, number * 2)
+                await _drafts(client, alone, number * 3)
+                with _busy_process():
+                    await _drafts(client, disturbed, number * 3 + 1)
                 async with _training(job) as training:
-                    await _drafts(client, beside, number * 2 + 1)
+                    await _drafts(client, beside, number * 3 + 2)
                     beside.steps.append(await training.steps_per_second())
         finally:
             await asyncio.to_thread(service.stop)
@@ -64,6 +71,14 @@ async def measure(folder: Path, rounds: int) -> list[Measurement]:
             goal=Goal(rule="ratio at most", value=1.25),
         ),
         Measurement(
+            what="tokens of a draft beside a busy process", unit="tokens/s", ours=disturbed.tokens, against="without one",
+            theirs=alone.tokens, goal=Goal(rule="ratio at least", value=0.5),
+        ),
+        Measurement(
+            what="first token of a draft beside a busy process", unit="ms", ours=disturbed.first, against="without one", theirs=alone.first,
+            goal=Goal(rule="ratio at most", value=3),
+        ),
+        Measurement(
             what="training beside an engine without work", unit="steps/s", ours=beside.steps, against="without an engine",
             theirs=alone.steps, goal=Goal(rule="ratio at least", value=0.95),
         ),
@@ -74,6 +89,17 @@ async def measure(folder: Path, rounds: int) -> list[Measurement]:
 async def service_client(service: MlServiceProcess) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=service.url, headers={"Authorization": f"Bearer {service.token}"}, timeout=300) as client:
         yield client
+
+
+@contextmanager
+def _busy_process() -> Iterator[None]:
+    """Something else of the owner's that keeps a processor busy."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 async def _drafts(client: httpx.AsyncClient, rates: _Rates, phase: int) -> None:
