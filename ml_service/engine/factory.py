@@ -31,7 +31,7 @@ def default_engine_factory(settings: Settings) -> EngineFactory:
         # Gains nothing where everything runs eagerly, and would need a C++ compiler, and 18 s at a machine's first start.
         os.environ["TORCH_COMPILE_DISABLE"] = "1"
         # OpenMP's threads spin for milliseconds while they wait for one another. Where one has lost its core to another process, the others
-        # burn theirs until it is back, and lose them in turn: a draft takes eight times as long beside one busy process (decision 0017).
+        # burn theirs until it is back, and lose them in turn: a draft took many times as long beside busy processes (decision 0017).
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     preload()  # while this process imports the same
 

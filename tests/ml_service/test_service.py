@@ -1,7 +1,6 @@
 """The service as it runs: its own process, the real model, a real Valkey."""
 
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -61,7 +60,6 @@ def test_it_answers_a_question(client: httpx.Client) -> None:
     assert 5 < answer["tokens_used"] < 24
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors")
 def test_who_writes_leaves_half_of_the_processors_to_others_who_reads_takes_all(ml_service: MlServiceProcess, client: httpx.Client) -> None:
     writing = {"prompt": "Once", "max_tokens": 60, "temperature": 2, "use_cache": False}
     reading = {"prompt": "".join(f"{number} bottles. " for number in range(300)), "max_tokens": 1, "use_cache": False}
@@ -69,7 +67,7 @@ def test_who_writes_leaves_half_of_the_processors_to_others_who_reads_takes_all(
     writers = busy_threads(ml_service, lambda: client.post("/generate", json=writing).raise_for_status())
     readers = busy_threads(ml_service, lambda: client.post("/generate", json=reading).raise_for_status())
 
-    assert 1 <= writers <= readers / 2
+    assert writers <= max(1, readers // 2)
 
 
 def test_how_soon_an_answer_begins_tells_nobody_what_others_have_asked(client: httpx.Client) -> None:
